@@ -1,0 +1,77 @@
+"""Record tasks, agents, their actions, and deployments as OpenTelemetry spans and log records.
+
+    from instrumentation import action, agent, current, deployment, event, task
+
+    @task(queue="nightly")
+    def import_orders(day: str) -> int:
+        event("orders.found", attributes={"orders": 3})
+        return 3
+
+    @agent(model="gpt-5", session_id="s-1")
+    async def support(question: str) -> str:
+        with action("search", kind="retrieval") as search:
+            search.output(["a", "b"])
+        return "answer"
+
+    with deployment("shop", environment="production", commit="4f2a91c") as deploy:
+        deploy.tests("success")
+
+`task`, `agent`, `action` and `deployment` are decorators (bare or with arguments) and `with` and `async with`
+blocks, on sync, async, generator and async-generator functions and methods. It works with any OpenTelemetry SDK
+set-up and exporter, and does next to nothing without one. Nothing in here raises into the program.
+
+Environment: `EVENT_CAPTURE_INPUTS` and `EVENT_CAPTURE_OUTPUTS` (true or false; default true),
+`EVENT_CAPTURE_MAX_LENGTH` (characters; default 16384), `EVENT_REDACT_KEYS` (names, separated by commas),
+`EVENT_REDACT_PATTERNS` (regular expressions, one a line or separated by `||`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .blocks import Block, current
+    from .capture import CaptureSettings, configure_capture
+    from .events import event
+    from .kinds import action, agent, deployment, task
+    from .scope import propagate
+
+__all__ = [
+    "task",
+    "agent",
+    "action",
+    "deployment",
+    "event",
+    "current",
+    "propagate",
+    "configure_capture",
+    "Block",
+    "CaptureSettings",
+]
+
+_HOMES = {
+    "task": "kinds",
+    "agent": "kinds",
+    "action": "kinds",
+    "deployment": "kinds",
+    "event": "events",
+    "current": "blocks",
+    "propagate": "scope",
+    "configure_capture": "capture",
+    "Block": "blocks",
+    "CaptureSettings": "capture",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

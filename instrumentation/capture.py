@@ -1,0 +1,151 @@
+"""What of the inputs and outputs is recorded, and how much: settings from the environment and from code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from .guard import guarded
+from .redaction import Redactor
+
+_logger = logging.getLogger("instrumentation")
+
+
+class CaptureSettings(NamedTuple):
+    """The settings in force. Lengths are in characters of the recorded text."""
+
+    inputs: bool = True
+    """Record arguments. `EVENT_CAPTURE_INPUTS`."""
+    outputs: bool = True
+    """Record results and yielded items. `EVENT_CAPTURE_OUTPUTS`."""
+    max_length: int = 16_384
+    """Longest recorded input or output in all. `EVENT_CAPTURE_MAX_LENGTH`."""
+    max_string: int = 4_096
+    """Longest string inside it."""
+    max_items: int = 100
+    """Most items of one list or mapping."""
+    max_depth: int = 8
+    """Deepest nesting."""
+    redactor: Redactor = Redactor()
+    """Built-in secrets and those of `EVENT_REDACT_KEYS` and `EVENT_REDACT_PATTERNS`."""
+
+
+_LEAST = {"max_length": 64, "max_string": 16, "max_items": 1, "max_depth": 1}
+_MOST = {"max_length": 10_000_000, "max_string": 10_000_000, "max_items": 100_000, "max_depth": 64}
+
+_settings: CaptureSettings | None = None
+_redact_keys: tuple[str, ...] = ()
+_redact_patterns: tuple[re.Pattern[str], ...] = ()
+
+
+def settings() -> CaptureSettings:
+    """The settings in force; the environment is read once, at the first use."""
+    global _settings
+    if _settings is None:
+        _settings = _from_environment()
+    return _settings
+
+
+@guarded(None)
+def configure_capture(
+    *,
+    inputs: bool | None = None,
+    outputs: bool | None = None,
+    max_length: int | None = None,
+    max_string: int | None = None,
+    max_items: int | None = None,
+    max_depth: int | None = None,
+    redact_keys: Iterable[str] | None = None,
+    redact_patterns: Iterable[str] | None = None,
+) -> None:
+    """Change what is recorded, for the whole process and from now on; what is not named stays as it is.
+
+    `inputs` and `outputs` are what blocks do that were not given `capture_input` or `capture_output`.
+    Lengths are in characters. `redact_keys` and `redact_patterns` (regular expressions) replace those of
+    `EVENT_REDACT_KEYS` and `EVENT_REDACT_PATTERNS`; the built-in ones always hold. A value that cannot be
+    used is one warning and is left out; nothing is raised.
+    """
+    global _settings, _redact_keys, _redact_patterns
+    changed: dict[str, Any] = {}
+    for name, switch in (("inputs", inputs), ("outputs", outputs)):
+        if switch is not None:
+            changed[name] = bool(switch)
+    limits = {
+        "max_length": max_length,
+        "max_string": max_string,
+        "max_items": max_items,
+        "max_depth": max_depth,
+    }
+    for name, limit in limits.items():
+        if limit is not None and _usable_limit(name, name, limit):
+            changed[name] = int(limit)
+    now = settings()
+    if redact_keys is not None:
+        _redact_keys = _split(redact_keys, ",")
+    if redact_patterns is not None:
+        _redact_patterns = _compile(_split(redact_patterns, "\n"), "redact_patterns")
+    if redact_keys is not None or redact_patterns is not None:
+        changed["redactor"] = Redactor(_redact_keys, _redact_patterns)
+    _settings = now._replace(**changed)
+
+
+def reload_settings() -> None:
+    """Forget `configure_capture()` and read the environment again at the next use."""
+    global _settings
+    _settings = None
+
+
+def _from_environment() -> CaptureSettings:
+    global _redact_keys, _redact_patterns
+    _redact_keys = _split(os.environ.get("EVENT_REDACT_KEYS", ""), ",")
+    patterns = os.environ.get("EVENT_REDACT_PATTERNS", "").replace("||", "\n")
+    _redact_patterns = _compile(_split(patterns, "\n"), "EVENT_REDACT_PATTERNS")
+    default = CaptureSettings()
+    length = default.max_length
+    text = os.environ.get("EVENT_CAPTURE_MAX_LENGTH", "").strip()
+    if text:
+        wanted: object = int(text) if re.fullmatch("[0-9]{1,12}", text) else text
+        if _usable_limit("EVENT_CAPTURE_MAX_LENGTH", "max_length", wanted):
+            length = int(text)
+    return CaptureSettings(
+        inputs=_switch("EVENT_CAPTURE_INPUTS"),
+        outputs=_switch("EVENT_CAPTURE_OUTPUTS"),
+        max_length=length,
+        redactor=Redactor(_redact_keys, _redact_patterns),
+    )
+
+
+def _switch(variable: str) -> bool:
+    text = os.environ.get(variable, "").strip().lower()
+    if text in {"", "true", "1", "yes", "on"}:
+        return True
+    if text not in {"false", "0", "no", "off"}:
+        # Somebody meant to say something about content, so the careful reading wins.
+        _logger.warning("%s=%r is neither true nor false; false is used", variable, text)
+    return False
+
+
+def _usable_limit(shown: str, name: str, value: object) -> bool:
+    least, most = _LEAST[name], _MOST[name]
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return True
+    _logger.warning("%s=%r is left out: it must be a whole number from %d to %d", shown, value, least, most)
+    return False
+
+
+def _split(given: str | Iterable[str], separator: str) -> tuple[str, ...]:
+    parts = given.split(separator) if isinstance(given, str) else given
+    return tuple(part.strip() for part in parts if isinstance(part, str) and part.strip())
+
+
+def _compile(patterns: Iterable[str], shown: str) -> tuple[re.Pattern[str], ...]:
+    compiled = []
+    for pattern in patterns:
+        try:
+            compiled.append(re.compile(pattern))
+        except (re.error, RecursionError, OverflowError) as error:
+            _logger.warning("%s: %r is left out, it is not a regular expression: %s", shown, pattern, error)
+    return tuple(compiled)

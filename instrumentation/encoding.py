@@ -1,0 +1,373 @@
+"""Any Python value as bounded, redacted JSON text or as an attribute value; hostile values cannot raise here."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from itertools import islice
+from json.encoder import encode_basestring
+from typing import Any, Final, TypeAlias
+
+from .capture import CaptureSettings, settings
+from .redaction import REDACTED
+
+Primitive: TypeAlias = "str | bool | int | float"
+
+_PRIMITIVES = (str, bool, int, float)
+_INT64: Final = 1 << 63
+# Redaction must see a secret whole even where the text is cut in the middle of it.
+_LOOK_AHEAD = 4_096
+# Room for the marker and the closing bracket of each container that is open when the length is used up.
+_RESERVE = 48
+
+_SEQUENCES: tuple[type[Any], ...] = (
+    list, tuple, set, frozenset, deque, type({}.keys()), type({}.values()), type({}.items()),
+)  # fmt: skip
+_WRITTEN_BY_STR = {
+    ("datetime", "date"), ("datetime", "time"), ("datetime", "timedelta"), ("datetime", "tzinfo"),
+    ("uuid", "UUID"), ("decimal", "Decimal"), ("fractions", "Fraction"), ("ipaddress", "_IPAddressBase"),
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """The text as an exact `str` that every exporter can send: NUL and lone surrogates become U+FFFD."""
+    if type(text) is not str:
+        text = str.__str__(text)
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def clean_text(text: str, limit: int) -> str:
+    """The text plain, redacted, and cut to about `limit` characters with a marker that says how much went."""
+    length = len(text)
+    text = settings().redactor.text(plain(text[: limit + _LOOK_AHEAD]))
+    if length <= limit or (length <= limit + _LOOK_AHEAD and len(text) <= limit):
+        return text
+    return f"{text[:limit]}… [{length - limit} more characters]"
+
+
+def name_text(value: object) -> str:
+    """A name or an id as text: at most 1,024 characters, whatever `value` is."""
+    return clean_text(value if type(value) is str else _text_of(value), 1_024)
+
+
+def json_text(value: object, limit: int | None = None) -> str:
+    """The value as JSON text of at most `limit` characters (`max_length`), cut inside values. Never raises."""
+    limits = settings()
+    if limit is not None:
+        limits = limits._replace(max_length=limit)
+    text = _Writer(limits).value(value, 0)
+    if len(text) > limits.max_length:  # brackets and markers alone fill a very small limit
+        # Escaping JSON text again doubles it at most: it holds no raw control characters.
+        text = encode_basestring(text[: limits.max_length // 2 - 3] + "…")
+    return text
+
+
+def attribute_value(value: object) -> Primitive | list[Primitive] | None:
+    """The value as every SDK version takes it: a primitive, a list of one primitive type, else JSON text.
+
+    None for None: a span has no attribute then. Ints beyond 64 bits become text.
+    """
+    kind = type(value)
+    if kind is str:
+        return clean_text(value, settings().max_length)  # type: ignore[arg-type]
+    if value is None:
+        return None
+    if issubclass(kind, Enum):
+        return attribute_value(_enum_value(value))
+    if issubclass(kind, _PRIMITIVES):
+        return _primitive(value)
+    if kind is list or kind is tuple:
+        items = _primitive_list(value)  # type: ignore[arg-type]
+        if items is not None:
+            return items
+    if _is_written_by_str(kind):
+        return clean_text(_text_of(value), settings().max_length)
+    return json_text(value)
+
+
+def named_value(key: str, value: object) -> Primitive | list[Primitive] | None:
+    """`attribute_value`, or `[redacted]` when the key is the name of a secret."""
+    if value is None or value is True or value is False or not settings().redactor.is_secret(key):
+        return attribute_value(value)
+    return REDACTED
+
+
+def clean_attributes(attributes: object) -> dict[str, Primitive | list[Primitive]]:
+    """A user's mapping as attributes; entries that cannot be read are left out."""
+    cleaned: dict[str, Primitive | list[Primitive]] = {}
+    if isinstance(attributes, Mapping):
+        for key, given in islice(attributes.items(), 1_024):
+            name = name_text(key)
+            value = named_value(name, given)
+            if name and value is not None:
+                cleaned[name] = value
+    return cleaned
+
+
+def _primitive_list(values: Sequence[object]) -> list[Primitive] | None:
+    """The values as a list attribute, or None when they do not make one and belong into JSON text."""
+    limits = settings()
+    if not 0 < len(values) <= limits.max_items:
+        return None
+    kind = type(values[0])
+    if kind not in _PRIMITIVES or any(type(value) is not kind for value in values):
+        return None
+    if kind is str and any(limits.redactor.is_secret(text) for text in values if isinstance(text, str)):
+        return None  # ["--password", "..."]: the JSON writer knows what to hide
+    cleaned = [_primitive(value) for value in values]
+    if any(type(value) is not kind for value in cleaned):
+        return None
+    return cleaned if sum(len(str(value)) for value in cleaned) <= limits.max_length else None
+
+
+def _primitive(value: object) -> Primitive:
+    kind = type(value)
+    if kind is bool:
+        return value is True
+    if issubclass(kind, str):
+        return clean_text(str.__str__(value), settings().max_length)
+    if issubclass(kind, int):
+        number = int.__pos__(value)  # type: ignore[operator]
+        return number if -_INT64 <= number < _INT64 else _int_text(number).strip('"')
+    return float.__pos__(value)  # type: ignore[operator]
+
+
+def _int_text(number: int) -> str:
+    if number.bit_length() <= 256:
+        return int.__repr__(number)
+    return f'"<int of {number.bit_length()} bits>"'
+
+
+def _enum_value(value: Any) -> object:
+    inner = value._value_
+    return inner if type(inner) in {str, int, float, bool} else str(value._name_)
+
+
+def _is_written_by_str(kind: type) -> bool:
+    return hasattr(kind, "__fspath__") or any(
+        (base.__module__, base.__qualname__) in _WRITTEN_BY_STR for base in kind.__mro__
+    )
+
+
+def _text_of(value: object) -> str:
+    """`str()` of what has a plain text form, else `repr()`; for objects that raise, their type."""
+    kind = type(value)
+    try:
+        if issubclass(kind, str):
+            return str.__str__(value)
+        if issubclass(kind, Enum):
+            return _text_of(_enum_value(value))
+        return str(value) if _is_written_by_str(kind) else repr(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"<{kind.__name__}: no text>"
+
+
+class _Writer:
+    """Writes one value. `_left` is the number of characters that may still be written."""
+
+    def __init__(self, limits: CaptureSettings) -> None:
+        self._limits = limits
+        self._left = limits.max_length - _RESERVE
+        self._open: set[int] = set()
+
+    def value(self, value: object, depth: int) -> str:
+        try:
+            return self._value(value, depth)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return self._spend(encode_basestring(f"<{type(value).__name__[:64]}: cannot be read>"))
+
+    def _spend(self, text: str) -> str:
+        self._left -= len(text)
+        return text
+
+    def _value(self, value: Any, depth: int) -> str:
+        kind = type(value)
+        if kind is str:
+            return self._string(value)
+        if value is None:
+            return self._spend("null")
+        if kind is bool:
+            return self._spend("true" if value else "false")
+        if kind is int:
+            return self._spend(_int_text(value))
+        if issubclass(kind, Enum):
+            return self._value(_enum_value(value), depth)
+        if issubclass(kind, str):
+            return self._string(str.__str__(value))
+        if issubclass(kind, int):
+            return self._spend(_int_text(int.__pos__(value)))
+        if issubclass(kind, float):
+            return self._spend(_float_text(float.__pos__(value)))
+        if issubclass(kind, (bytes, bytearray, memoryview)):
+            return self._bytes(value)
+        fields = _fields_of(value, kind)
+        if fields is not None:
+            return self._nested(value, depth, len(fields), self._mapping, iter(fields))
+        if issubclass(kind, dict):
+            return self._nested(value, depth, dict.__len__(value), self._mapping, iter(dict.items(value)))
+        for base in _SEQUENCES:
+            if issubclass(kind, base):
+                return self._nested(value, depth, base.__len__(value), self._sequence, base.__iter__(value))
+        if issubclass(kind, Mapping):
+            pairs = ((key, value[key]) for key in value)
+            return self._nested(value, depth, len(value), self._mapping, pairs)
+        return self._string(_text_of(value))
+
+    def _nested(
+        self,
+        value: object,
+        depth: int,
+        size: int,
+        write: Callable[[Iterator[Any], int, int], str],
+        items: Iterator[Any],
+    ) -> str:
+        if id(value) in self._open:
+            return self._spend(f'"<{_short_name(value)}: contains itself>"')
+        if depth >= self._limits.max_depth:
+            return self._spend(f'"<{_short_name(value)} of {size}>"')
+        self._open.add(id(value))
+        self._left -= _RESERVE
+        try:
+            return write(items, size, depth + 1)
+        finally:
+            self._open.discard(id(value))
+
+    def _mapping(self, pairs: Iterable[tuple[object, object]], size: int, depth: int) -> str:
+        parts: list[str] = []
+        names: set[str] = set()
+        hide_value = False
+        redactor = self._limits.redactor
+        for key, value in _until_it_breaks(islice(pairs, self._limits.max_items)):
+            if self._left <= 0:
+                break
+            raw = _text_of(key) if type(key) is not bytes else key[:256].decode("latin-1")
+            name = plain(raw[:256])
+            secret = redactor.is_secret(name)
+            name = redactor.text(name)
+            while name in names:
+                name += "'"
+            names.add(name)
+            label = encode_basestring(name) + ":"
+            if len(label) > self._left:
+                break
+            self._spend(label)
+            # {"name": "DB_PASSWORD", "value": "..."}: forms, headers and container definitions look so.
+            if name in {"name", "key"} and type(value) is str and redactor.is_secret(value[:256]):
+                hide_value = True
+            if (secret or (hide_value and name == "value")) and not (
+                value is None or value is True or value is False
+            ):
+                parts.append(label + self._spend(f'"{REDACTED}"'))
+            else:
+                parts.append(label + self.value(value, depth))
+        if len(parts) < size:
+            parts.append(f'"…":"{size - len(parts)} more"')
+        return "{" + ",".join(parts) + "}"
+
+    def _sequence(self, items: Iterable[object], size: int, depth: int) -> str:
+        parts: list[str] = []
+        hide_next = False
+        redactor = self._limits.redactor
+        for item in _until_it_breaks(islice(items, self._limits.max_items)):
+            if self._left <= 0:
+                break
+            if hide_next and item is not None:
+                parts.append(self._spend(f'"{REDACTED}"'))
+            else:
+                parts.append(self.value(item, depth))
+            # ("password", "..."), [b"x-api-key", b"..."], ["--token", "..."].
+            hide_next = False
+            if (size == 2 and not parts[1:]) or (type(item) is str and item[:1] == "-"):
+                text = item[:256].decode("latin-1") if type(item) is bytes else item
+                hide_next = type(text) is str and "=" not in text and redactor.is_secret(text[:256])
+        if len(parts) < size:
+            parts.append(f'"… {size - len(parts)} more"')
+        return "[" + ",".join(parts) + "]"
+
+    def _bytes(self, value: Any) -> str:
+        size = value.nbytes if type(value) is memoryview else len(value)
+        if type(value) is not memoryview:
+            head = bytes(value[: self._limits.max_string + _LOOK_AHEAD])
+            try:
+                # A character cut in half at the end is no reason to call it binary.
+                text = head.decode() if len(head) == size else head.decode(errors="ignore")
+            except UnicodeDecodeError:
+                text = "\0"
+            if "\0" not in text:
+                return self._string(text, size)
+        return self._spend(f'"<{size} bytes>"')
+
+    def _string(self, text: str, size: int | None = None) -> str:
+        limit = max(0, min(self._limits.max_string, self._left))
+        size = len(text) if size is None else size
+        shown = self._limits.redactor.text(plain(text[: limit + _LOOK_AHEAD]))
+        encoded = encode_basestring(shown[:limit])
+        if len(encoded) > limit + 2 and len(encoded) > self._left:
+            limit = max(0, self._left // 6)  # control characters take six
+            encoded = encode_basestring(shown[:limit])
+        if len(shown) > limit or size > max(limit + _LOOK_AHEAD, len(text)):
+            cut = max(size - limit, len(shown) - limit)
+            encoded = f'{encoded[:-1]}… [{cut} more characters]"'
+        return self._spend(encoded)
+
+
+def _float_text(number: float) -> str:
+    if math.isfinite(number):
+        return float.__repr__(number)
+    return '"NaN"' if number != number else '"Infinity"' if number > 0 else '"-Infinity"'
+
+
+def _short_name(value: object) -> str:
+    return "".join(letter for letter in type(value).__name__[:64] if letter.isalnum() or letter == "_")
+
+
+def _until_it_breaks(items: Iterable[Any]) -> Iterator[Any]:
+    """The items up to the first failure, such as a dictionary that another thread changes meanwhile."""
+    try:
+        yield from items
+    except Exception:
+        return
+
+
+def _fields_of(value: Any, kind: type[Any]) -> list[tuple[str, object]] | None:
+    """Name and value of the fields of a dataclass, pydantic or attrs object or named tuple; None for others.
+
+    Fields that their class keeps out of `repr()` stay out here; properties are not run.
+    """
+    if issubclass(kind, tuple):
+        names = getattr(kind, "_fields", None)
+        return list(zip(names, tuple.__iter__(value), strict=False)) if isinstance(names, tuple) else None
+    fields: Iterable[tuple[str, object]]
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses
+
+        fields = [(field.name, field) for field in dataclasses.fields(value)]
+    elif isinstance(getattr(kind, "__attrs_attrs__", None), tuple):
+        fields = [(field.name, field) for field in kind.__attrs_attrs__]
+    else:
+        # pydantic 2 and 1. The fields of a model lie in its __dict__; properties and computed fields do not.
+        known = getattr(kind, "model_fields", None) or getattr(kind, "__fields__", None)
+        if not isinstance(known, dict):
+            return None
+        fields = known.items()
+    return [(name, _field(value, name)) for name, field in fields if getattr(field, "repr", True)]
+
+
+def _field(value: object, name: str) -> object:
+    try:
+        return getattr(value, name)
+    except Exception as error:
+        return f"<{type(error).__name__}>"

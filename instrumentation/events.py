@@ -1,0 +1,90 @@
+"""One thing that happened at one moment, as a log record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from opentelemetry.context import get_current
+
+from . import attributes as names
+from . import scope, signals
+from .blocks import Block
+from .capture import settings
+from .encoding import clean_attributes, clean_text, json_text, name_text
+from .guard import guarded
+
+
+@guarded(None)
+def event(
+    name: str,
+    *,
+    body: object = None,
+    severity: str | int = "info",
+    category: str = "system",
+    event_type: str | None = None,
+    status: str | None = None,
+    attributes: Mapping[str, object] | None = None,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    task_id: str | None = None,
+    agent_id: str | None = None,
+) -> None:
+    """Send one log record named `name`, in the trace of the current span. Never raises.
+
+    `severity` is `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or OpenTelemetry's number (1 to 24).
+    `category` (`task`, `agent`, `deployment`, `system`) picks the table. What an open block says of task, agent,
+    session and user holds here too. `body` may be text or anything that makes JSON; secrets are taken out.
+    Events sent before a LoggerProvider is set are lost: that is how OpenTelemetry does it.
+    """
+    given = {
+        names.STATUS: status,
+        names.USER_ID: user_id,
+        names.SESSION_ID: session_id,
+        names.TASK_ID: task_id,
+        names.AGENT_ID: agent_id,
+    }
+    send(
+        name,
+        scope.block_of(get_current()),
+        category=category,
+        event_type=event_type,
+        attributes=attributes,
+        body=body,
+        severity=severity,
+        known={key: name_text(value) for key, value in given.items() if value is not None},
+    )
+
+
+def send(
+    name: str,
+    block: Block | None,
+    *,
+    category: str,
+    event_type: str | None,
+    attributes: Mapping[str, object] | None,
+    body: object = None,
+    severity: str | int = "info",
+    known: Mapping[str, str] | None = None,
+) -> None:
+    """Send the record with what `block` hands down, in the block's context if it is not the current one."""
+    name = name_text(name)
+    if not signals.logs_enabled(name, severity):
+        return
+    cleaned = clean_attributes(attributes)
+    if block is not None:
+        cleaned = {**block.handed_down, **cleaned}
+    cleaned[names.CATEGORY] = name_text(category)
+    if event_type is not None:
+        cleaned[names.EVENT_TYPE] = name_text(event_type)
+    cleaned.update(known or {})
+    current = get_current()
+    inside = current if block is None or scope.block_of(current) is block else block.context
+    signals.emit(name, body=_body(body), severity=severity, attributes=cleaned, context=inside)
+
+
+def _body(body: object) -> object:
+    """Text as text; anything else as what its bounded and redacted JSON text says."""
+    if body is None or type(body) is str:
+        return None if body is None else clean_text(body, settings().max_length)
+    return json.loads(json_text(body))

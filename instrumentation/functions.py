@@ -1,0 +1,165 @@
+"""Functions whose calls are recorded: sync, async, generator and async-generator functions, and methods of all sorts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from types import CodeType, FunctionType, MethodType
+from typing import Any, TypeVar, cast
+
+from .arguments import Inputs
+from .blocks import Block
+from .generators import iterated, iterated_async
+from .recipe import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def record(recipe: Recipe, function: F) -> F:
+    """The function, recorded. Keeps name, signature, kind, pickling and `__wrapped__`.
+
+    Raises TypeError for a class or for what cannot be called: that is a mistake in the program, found on import.
+    """
+    if isinstance(function, (staticmethod, classmethod)):
+        return cast("F", type(function)(record(recipe, function.__func__)))
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(f"{recipe.category} records calls of functions, not {function!r:.100}")
+    code = _code_of(function)
+    flags = code.co_flags if code is not None else 0
+    recipe = recipe.for_function(function)
+    if flags & (inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE) or inspect.iscoroutinefunction(
+        function
+    ):
+        return cast("F", _Later(function, _awaited, recipe))
+    if flags & inspect.CO_ASYNC_GENERATOR:
+        return cast("F", _Later(function, iterated_async, recipe))
+    if flags & inspect.CO_GENERATOR:
+        return cast("F", _Later(function, iterated, recipe))
+    if isinstance(function, FunctionType):
+        return cast("F", _recorded_call(function, recipe))
+    return cast("F", _Object(function, recipe))
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """The code that runs when the function is called, looking through partials, methods and callable objects."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, MethodType):
+            function = function.__func__
+        elif isinstance(function, FunctionType):
+            return function.__code__
+        else:
+            function = getattr(type(function), "__call__", None)
+            if not isinstance(function, FunctionType):
+                return None
+
+
+def _recorded_call(function: Callable[..., Any], recipe: Recipe) -> Callable[..., Any]:
+    inputs = Inputs(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        block = Block(recipe)
+        block.enter()
+        recording = block.span.is_recording()
+        if recording and recipe.captures_input():
+            inputs.record(block, args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            block.exit(error)
+            raise
+        if recording:
+            block.record_output(result)
+        block.exit(None)
+        return result
+
+    return call
+
+
+async def _awaited(
+    recipe: Recipe, work: Awaitable[Any], inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    block = Block(recipe)
+    block.enter()
+    recording = block.span.is_recording()
+    if recording and recipe.captures_input():
+        inputs.record(block, args, kwargs)
+    try:
+        result = await work
+    except BaseException as error:
+        block.exit(error)
+        raise
+    if recording:
+        block.record_output(result)
+    block.exit(None)
+    return result
+
+
+class _Proxy:
+    """What looks to `inspect`, frameworks and pickle like the callable that it wraps, attributes included."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function, updated=())
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(cast("Callable[..., Any]", self), instance)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__wrapped__":  # not there yet: do not look for it in itself
+            raise AttributeError(name)
+        return getattr(self.__wrapped__, name)
+
+    # As a property it answers isinstance(); type() still tells the truth.
+    @property
+    def __class__(self) -> Any:
+        return type(self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __reduce__(self) -> str:
+        return cast("str", self.__qualname__)  # by name, as functions are
+
+
+class _Later(_Proxy):
+    """A recorded function whose work begins after the call: async, generator and async-generator functions.
+
+    Not itself such a function, because that would report wrong arguments only at the first step.
+    """
+
+    def __init__(self, function: Callable[..., Any], run: Callable[..., Any], recipe: Recipe) -> None:
+        super().__init__(function)
+        self._instrumentation = (function, run, recipe, Inputs(function))
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        function, run, recipe, inputs = self._instrumentation
+        work = function(*args, **kwargs)
+        running = run(recipe, work, inputs, args, kwargs)
+        running.__name__ = getattr(work, "__name__", running.__name__)
+        running.__qualname__ = getattr(work, "__qualname__", running.__qualname__)
+        return running
+
+
+class _Object(_Proxy):
+    """A recorded callable that is not a function, such as what `functools.lru_cache` makes: keeps its methods."""
+
+    def __init__(self, function: Callable[..., Any], recipe: Recipe) -> None:
+        super().__init__(function)
+        self._instrumentation = _recorded_call(function, recipe)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._instrumentation(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        # Only what would have become a method undecorated becomes one: a partial does not.
+        binds = hasattr(type(self.__wrapped__), "__get__")
+        return super().__get__(instance, owner) if binds else self

@@ -1,0 +1,147 @@
+"""Secrets, found by the name they go by and by the look of them, before they reach a span or a log record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+REDACTED: Final = "[redacted]"
+"""What stands where a secret stood."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
+
+_SECRET_WORDS = frozenset(
+    "password passwords passwd pwd passphrase passcode secret secrets apikey apikeys authorization cookie cookies"
+    " credential credentials creds dsn bearer jwt".split()
+)
+# Words run together without a capital or a separator: mypassword, awssecretaccesskey.
+_SECRET_ENDINGS = (
+    "password passwd passphrase secret apikey accesskey privatekey secretkey credential credentials"
+    " authtoken accesstoken refreshtoken sessiontoken idtoken"
+).split()
+_SECRET_KEYS = frozenset(
+    "api access private secret signing encryption ssh account shared master auth".split()
+)
+# A token next to one of these is a unit of text or a setting, not a secret: max_token, token_count.
+_TOKEN_INNOCENT = frozenset(
+    "count counts type types usage limit limits budget max min total num number per price cost length len size"
+    " index position ids expires expiry expiration ttl first next prob probability logprob logprobs pad eos bos"
+    " unk mask special stop rate input output prompt completion cached reasoning".split()
+)
+
+_VALUE = r"""(?:\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
+_NAMES = (
+    r"password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
+    r"|secret[_-]?key|account[_-]?key|credentials?"
+)
+_LOOKS_RANDOM = r"(?=\S*[0-9=]|\S*[a-z]\S*[A-Z])"
+
+# (words of which one must occur for the pattern to be worth trying, pattern, replacement)
+_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
+    (
+        ("private key",),
+        re.compile(
+            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+            r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
+        ),
+        REDACTED,
+    ),
+    (("://",), re.compile(r"(://[^\s/?#:@\"']*):[^\s/?#]+@"), rf"\1:{REDACTED}@"),
+    (
+        ("authorization", "cookie", "api-key"),
+        re.compile(
+            r"(?i)((?:authorization|cookie|api-key)[\"'\\]*\s*[:=]\s*(?:b(?=[\"']))?)"
+            r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\r\n"'}]+)"""
+        ),
+        rf"\1{REDACTED}",
+    ),
+    (
+        ("bearer",),
+        re.compile(r"(?i)\b(bearer\s+)(?!(?:tokens?|auth\w*|credentials?)\b)[A-Za-z0-9._~+/=-]{6,}"),
+        rf"\1{REDACTED}",
+    ),
+    (
+        ("basic",),
+        re.compile(rf"\b((?i:basic)\s+){_LOOKS_RANDOM}[A-Za-z0-9+/_-]{{6,}}={{0,2}}"),
+        rf"\1{REDACTED}",
+    ),
+    (("sk-",), re.compile(r"(?<![A-Za-z0-9])sk-(?!learn)[A-Za-z0-9_-]{8,}"), REDACTED),
+    (
+        ("sk_", "rk_", "whsec_"),
+        re.compile(r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{8,}"),
+        REDACTED,
+    ),
+    (("gh",), re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,})"), REDACTED),
+    (("xox", "xapp-"), re.compile(r"(?<![A-Za-z0-9])(?:xox[a-z]|xapp)-[A-Za-z0-9-]{8,}"), REDACTED),
+    (("akia", "asia"), re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{12,}"), REDACTED),
+    (("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*"), REDACTED),
+    (
+        ("aiza", "hf_", "glpat-", "npm_", "pypi-"),
+        re.compile(r"(?<![A-Za-z0-9])(?:AIza|hf_|glpat-|npm_|pypi-)[A-Za-z0-9_-]{16,}"),
+        REDACTED,
+    ),
+    (
+        ("password", "passwd", "pwd", "passphrase", "secret", "token", "key", "credential"),
+        re.compile(rf"(?i)(?<!unexpected )((?:{_NAMES})(?:[\"'\\]{{0,4}}\s*(?:=>|:=|[=:])\s*)){_VALUE}"),
+        rf"\1{REDACTED}",
+    ),
+    (
+        ("--",),
+        re.compile(
+            rf"(?i)((?<![\w-])--[\w-]*(?:password|passwd|passphrase|secret|token|api-?key)\s+){_VALUE}"
+        ),
+        rf"\1{REDACTED}",
+    ),
+)
+
+
+def words_of(key: str) -> tuple[str, ...]:
+    """The words of a name, lower case: `x-apiKey` gives `("x", "api", "key")`."""
+    return tuple(word.lower() for word in _WORD.findall(key))
+
+
+class Redactor:
+    """Knows secrets by name and by look. `keys` and `patterns` are the user's own, on top of the built-in ones."""
+
+    def __init__(self, keys: Iterable[str] = (), patterns: Iterable[re.Pattern[str]] = ()) -> None:
+        self._keys = tuple(words for words in map(words_of, keys) if words)
+        self._patterns = tuple(patterns)
+        self._known: dict[str, bool] = {}
+
+    def is_secret(self, key: str) -> bool:
+        """Whether the value that goes by this name is a secret. Case and separators do not matter."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._judge(words_of(key[:256]))
+            if len(self._known) < 4096 and len(key) <= 256:
+                self._known[key] = known
+        return known
+
+    def _judge(self, words: tuple[str, ...]) -> bool:
+        glued = "".join(words)
+        for own in self._keys:
+            if glued == "".join(own) or any(
+                words[at : at + len(own)] == own for at in range(len(words) - len(own) + 1)
+            ):
+                return True
+        for position, word in enumerate(words):
+            if word in _SECRET_WORDS or word.endswith(tuple(_SECRET_ENDINGS)):
+                return True
+            if word in {"key", "keys"} and position and words[position - 1] in _SECRET_KEYS:
+                return True
+        if "token" in words:
+            return _TOKEN_INNOCENT.isdisjoint(words)
+        return bool(words) and (words[-1] == "auth" or (words[-1] == "pass" and len(words) > 1))
+
+    def text(self, text: str) -> str:
+        """The text with whatever looks like a secret replaced by `[redacted]`."""
+        lower = text.lower()
+        for needles, pattern, replacement in _PATTERNS:
+            for needle in needles:
+                if needle in lower:
+                    text = pattern.sub(replacement, text)
+                    break
+        for pattern in self._patterns:
+            text = pattern.sub(REDACTED, text)
+        return text

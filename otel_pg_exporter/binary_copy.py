@@ -1,0 +1,74 @@
+"""PostgreSQL's binary COPY format: each field is its length in bytes, then its bytes.
+
+Source: PostgreSQL documentation, COPY, "Binary Format"; the forms of the types are those of their
+send and receive functions. Every function gives one field with its length; `NULL` is a field too.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+
+__all__ = ["HEADER", "NULL", "TRAILER", "boolean", "float8", "int2", "int4", "int8", "jsonb", "label", "text", "uuid"]
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+"""Signature, flags, and the length of a header extension that is not there."""
+TRAILER = b"\xff\xff"
+"""Stands where the field count of another row would stand."""
+NULL = b"\xff\xff\xff\xff"
+
+_LENGTH = Struct(">i").pack
+_INT2, _INT4, _INT8, _FLOAT8 = (Struct(f">i{code}").pack for code in "hiqd")
+_JSONB = Struct(">ib").pack
+_UUID = _LENGTH(16)
+_LABEL_LENGTH = 200
+_BOOLEAN = {False: b"\0\0\0\1\0", True: b"\0\0\0\1\1"}
+
+
+def int2(value: int) -> bytes:
+    """A smallint."""
+    return _INT2(2, value)
+
+
+def int4(value: int) -> bytes:
+    """An integer."""
+    return _INT4(4, value)
+
+
+def int8(value: int) -> bytes:
+    """A bigint."""
+    return _INT8(8, value)
+
+
+def float8(value: float) -> bytes:
+    """A double precision number."""
+    return _FLOAT8(8, value)
+
+
+def boolean(value: bool) -> bytes:
+    """A boolean."""
+    return _BOOLEAN[value]
+
+
+def uuid(value: bytes) -> bytes:
+    """A uuid, from its 16 bytes."""
+    return _UUID + value
+
+
+def text(value: str) -> bytes:
+    """A text, which must hold neither NUL nor lone surrogates."""
+    raw = value.encode()
+    return _LENGTH(len(raw)) + raw
+
+
+def label(value: str) -> bytes:
+    """A text that often occurs again, such as a name."""
+    return _label(value) if len(value) <= _LABEL_LENGTH else text(value)
+
+
+_label = lru_cache(maxsize=8192)(text)
+
+
+def jsonb(value: bytes) -> bytes:
+    """JSON text for a jsonb column; 1 is the version of the format."""
+    return _JSONB(len(value) + 1, 1) + value

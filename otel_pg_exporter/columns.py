@@ -1,0 +1,96 @@
+"""Columns that are filled from attributes: which attribute is `routing`'s business, the form is decided here.
+
+A value of the wrong form leaves its column NULL; it stands in `attributes` all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import orjson
+
+from . import values
+from .binary_copy import NULL, float8, int4, int8, jsonb, text
+
+__all__ = ["FORMS", "Form", "as_text", "as_texts", "known_text"]
+
+Form: TypeAlias = Callable[[Any], bytes]
+_I31, _I63 = (1 << 31) - 1, (1 << 63) - 1
+_JSON_STARTS = frozenset('{["0123456789-tfn')
+
+
+_texts: dict[Any, bytes] = {}
+_MAX_TEXTS, _MAX_LENGTH = 16384, 200
+known_text = _texts.get
+"""The field of a text that was met before, else None."""
+
+
+def as_text(value: Any) -> bytes:
+    """A text column."""
+    if type(value) is int and abs(value) <= _I63:
+        value = str(value)
+    if type(value) is not str or not value:
+        return NULL
+    field = text(values.clean_text(value, "", []))
+    if len(value) <= _MAX_LENGTH:
+        if len(_texts) >= _MAX_TEXTS:
+            _texts.clear()
+        _texts[value] = field
+    return field
+
+
+def as_texts(found: tuple[Any, ...]) -> list[bytes]:
+    """Several text columns; those that were met before cost nearly nothing."""
+    try:
+        fields = [*map(_texts.get, found)]
+    except TypeError:  # a list or a map, that no text column holds
+        return [*map(as_text, found)]
+    return [*map(as_text, found)] if None in fields else fields  # type: ignore[return-value]
+
+
+def as_int4(value: Any) -> bytes:
+    """A count in an integer column."""
+    return int4(value) if type(value) is int and 0 <= value <= _I31 else NULL
+
+
+def as_next_int4(value: Any) -> bytes:
+    """A count that starts at 0 in a column that starts at 1."""
+    return int4(value + 1) if type(value) is int and 0 <= value < _I31 else NULL
+
+
+def as_int8(value: Any) -> bytes:
+    """A count in a bigint column."""
+    return int8(value) if type(value) is int and 0 <= value <= _I63 else NULL
+
+
+def as_float8(value: Any) -> bytes:
+    """A number in a double precision column."""
+    return float8(value) if type(value) in (int, float) and abs(value) < 1e300 else NULL
+
+
+def as_content(value: Any) -> bytes:
+    """Input or output: JSON text becomes JSON, any other value a JSON value."""
+    if type(value) is str and value[:1] in _JSON_STARTS and "\\u0000" not in value:
+        try:
+            # orjson refuses what jsonb refuses: infinite numbers, lone surrogates, control characters
+            orjson.loads(value)
+        except ValueError:
+            pass
+        else:
+            return jsonb(value.encode())
+    return NULL if value is None else jsonb(values.dump(value, "", []))
+
+
+FORMS: Mapping[str, Form] = {
+    "input": as_content,
+    "output": as_content,
+    "attempt": as_int4,
+    "input_tokens": as_int8,
+    "output_tokens": as_int8,
+    "cache_read_tokens": as_int8,
+    "cache_write_tokens": as_int8,
+    "reasoning_tokens": as_int8,
+    "cost": as_float8,
+}
+"""Column → form; the others are text."""

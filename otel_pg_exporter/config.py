@@ -1,0 +1,214 @@
+"""Settings: where the database is and how events are written to it.
+
+One frozen object. Each field names its environment variable, its default and its unit;
+a keyword argument wins over the environment:
+
+    Settings.from_env(dsn="postgresql://localhost/app", schema="telemetry")
+
+Where the database is, first match wins: the `dsn` argument, the `host` … `ssl_mode` arguments,
+`OTEL_EXPORTER_POSTGRES_DSN`, `POSTGRES_HOST/PORT/DATABASE/USER/PASSWORD/SSL_MODE`, libpq's own
+`PG*` variables, and with none of them the embedded server.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import ConfigurationError
+
+__all__ = ["Settings"]
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
+_PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SECRET_PARAMETERS = re.compile(r"(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+_Parser = Callable[[str], Any]
+
+
+def _integer(low: int, high: int) -> _Parser:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?\d{1,18}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError("one of true, false, 1, 0, yes, no, on, off")
+
+
+def _identifier(text: str) -> str:
+    if not _IDENTIFIER.fullmatch(text):
+        raise ValueError(f"a name matching ^{_IDENTIFIER.pattern}$")
+    return text
+
+
+def _prefix(text: str) -> str:
+    return text and _identifier(text)
+
+
+def _ssl_mode(text: str) -> str:
+    if text not in _SSL_MODES:
+        raise ValueError("one of " + ", ".join(_SSL_MODES))
+    return text
+
+
+def _conninfo(text: str) -> str:
+    if text.startswith(("postgresql://", "postgres://")):
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise ValueError("a URI postgresql://user:password@host:port/database, port from 0 to 65535") from None
+        return text
+    if "://" in text or (text.strip() and "=" not in text):
+        raise ValueError("a URI postgresql://user:password@host:port/database or libpq's 'host=… dbname=…'")
+    return text
+
+
+def _option(env: str, parse: _Parser, default: Any, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"env": env, "parse": parse, "secret": secret}, repr=not secret)
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """Everything that can be configured. Build it with `Settings.from_env()`."""
+
+    dsn: str | None = _option("OTEL_EXPORTER_POSTGRES_DSN", _conninfo, None)
+    """libpq connection string or URI; wins over the `POSTGRES_*` fields."""
+    host: str | None = _option("POSTGRES_HOST", str, None)
+    """Server name, address or socket folder."""
+    port: int | None = _option("POSTGRES_PORT", _integer(1, 65535), None)
+    """TCP port; libpq's default is 5432."""
+    database: str | None = _option("POSTGRES_DATABASE", str, None)
+    """Database name."""
+    user: str | None = _option("POSTGRES_USER", str, None)
+    """Role that connects."""
+    password: str | None = _option("POSTGRES_PASSWORD", str, None, secret=True)
+    """Password of that role; never shown."""
+    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", _ssl_mode, None)
+    """libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full."""
+    schema: str = _option("EVENT_SCHEMA", _identifier, "otel")
+    """Schema of the tables; created on first use."""
+    table_prefix: str = _option("EVENT_TABLE_PREFIX", _prefix, "")
+    """Put before each table's name."""
+    auto_migrate: bool = _option("EVENT_AUTO_MIGRATE", _boolean, True)
+    """Create or upgrade the tables on first use."""
+    batch_size: int | None = _option("EVENT_BATCH_SIZE", _integer(1, 100_000), None)
+    """Records per export; default `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, else 2048."""
+    batch_timeout_millis: int | None = _option("EVENT_BATCH_TIMEOUT", _integer(1, 3_600_000), None)
+    """Longest wait before a part-filled batch is exported, ms; default `OTEL_BSP_SCHEDULE_DELAY`, else 200."""
+    queue_size: int | None = _option("EVENT_QUEUE_SIZE", _integer(1, 10_000_000), None)
+    """Records held in memory while Postgres is busy; default `OTEL_BSP_MAX_QUEUE_SIZE`, else 32768."""
+    export_timeout_millis: int = _option("EVENT_EXPORT_TIMEOUT", _integer(100, 25_000), 10_000)
+    """Longest time that one export may take with all its retries, ms."""
+    connect_timeout_seconds: int = _option("EVENT_CONNECT_TIMEOUT", _integer(2, 60), 5)
+    """Longest wait for one connection, s (libpq counts in whole seconds, at least 2)."""
+    pool_min_size: int = _option("EVENT_POOL_MIN", _integer(0, 50), 0)
+    """Connections that queries keep open."""
+    pool_max_size: int = _option("EVENT_POOL_MAX", _integer(2, 50), 4)
+    """Connections that queries may open at once."""
+    data_dir: str | None = _option("EVENT_DATA_DIR", str, None)
+    """Folder of the embedded server; default the platform's user data folder."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Read the environment; keyword arguments that are not None win over it.
+
+        Raises:
+            ConfigurationError: an unknown keyword, or a value that is not allowed. The message names
+                the variable, the value (unless secret) and what is allowed.
+        """
+        environ = os.environ if environ is None else environ
+        known = {f.name: f for f in fields(cls)}
+        if unknown := sorted(set(overrides) - set(known)):
+            raise ConfigurationError(f"unknown setting {unknown[0]!r}; known are: {', '.join(known)}")
+        location = ("host", "port", "database", "user", "password", "ssl_mode")
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if "dsn" not in given and any(name in given for name in location):
+            given["dsn"] = ""  # arguments say where: the environment's DSN must not win over them
+        values = {}
+        for name, option in known.items():
+            env = option.metadata["env"]
+            raw, source = (given[name], name) if name in given else (environ.get(env, ""), env)
+            if name in given or raw != "":
+                values[name] = _parse(source, raw, option.metadata["parse"], option.metadata["secret"])
+        settings = cls(**{k: v for k, v in values.items() if v != "" or k == "table_prefix"})
+        if settings.pool_min_size > settings.pool_max_size:
+            raise ConfigurationError(
+                f"EVENT_POOL_MIN={settings.pool_min_size} is larger than EVENT_POOL_MAX={settings.pool_max_size}"
+            )
+        return settings
+
+    @property
+    def is_embedded(self) -> bool:
+        """True when nothing says where a server is, so that the embedded one is used."""
+        return self.conninfo is None
+
+    @property
+    def conninfo(self) -> str | None:
+        """Connection string for libpq; None for the embedded server. Holds the password."""
+        if self.dsn:
+            return self.dsn
+        parts = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": self.user,
+            "password": self.password,
+            "sslmode": self.ssl_mode,
+        }
+        given = {key: str(value) for key, value in parts.items() if value is not None}
+        says_where = any(key in given for key in ("host", "port", "dbname", "user"))
+        if says_where or any(os.environ.get(name) for name in _PG_VARIABLES):
+            # what is not given here, libpq itself reads from PGHOST, PGUSER, PGPASSWORD ...
+            return " ".join(f"{key}={_quote(value)}" for key, value in given.items())
+        return None
+
+    @property
+    def target(self) -> str:
+        """Where the database is, without secrets: for messages."""
+        if self.conninfo is None:
+            return "the embedded PostgreSQL"
+        return hide_password(self.conninfo) or "the server named by PGHOST, PGDATABASE and PGUSER"
+
+    def __repr__(self) -> str:
+        shown = []
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is not None and option.metadata["secret"]:
+                value = "***"
+            elif option.name == "dsn" and value:
+                value = hide_password(value)
+            shown.append(f"{option.name}={value!r}")
+        return f"Settings({', '.join(shown)})"
+
+
+def _parse(source: str, raw: Any, parse: _Parser, secret: bool) -> Any:
+    text = str(raw).lower() if isinstance(raw, bool) else str(raw)
+    try:
+        return parse(text)
+    except ValueError as error:
+        shown = "***" if secret else repr(hide_password(text))
+        raise ConfigurationError(f"{source}={shown} is not allowed; allowed is {error}") from None
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def hide_password(conninfo: str) -> str:
+    """Replace every password in a libpq URI or keyword string by ***."""
+    head, at, tail = conninfo.rpartition("@")
+    if at and ":" in (user := head.partition("//")[2] or head):
+        head = head[: len(head) - len(user)] + user.partition(":")[0] + ":***"
+    return _SECRET_PARAMETERS.sub(r"\1***", head + at + tail)

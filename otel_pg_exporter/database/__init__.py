@@ -1,0 +1,11 @@
+"""The only package that talks to the driver.
+
+Queries and migrations borrow an ordinary connection: `Database`, `AsyncDatabase`. An exporter owns a
+`Writer`, that stores a batch in as few waits as the protocol allows.
+"""
+
+from .connecting import Record
+from .pools import AsyncDatabase, Database
+from .writer import Copy, Writer
+
+__all__ = ["AsyncDatabase", "Copy", "Database", "Record", "Writer"]

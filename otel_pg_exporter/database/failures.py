@@ -1,0 +1,45 @@
+"""PostgreSQL's errors in our words: what happened, where, and what to do about it."""
+
+from __future__ import annotations
+
+import psycopg
+
+from ..config import Settings
+from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, SchemaMismatch
+
+__all__ = ["translate"]
+
+_ACCESS = ("28", "3D")
+_SCHEMA = frozenset({"3F000", "42P01", "42703", "42804", "42883"})
+_RETRY = ("08", "25", "40", "53", "55", "57", "58", "XX")
+_ACCESS_TEXTS = (
+    "password authentication failed", "no password supplied", "no pg_hba.conf entry", "authentication failed",
+    "does not exist", "is not permitted to log in", "permission denied for database",
+)  # fmt: skip
+
+
+def translate(error: psycopg.Error, settings: Settings) -> DatabaseError:
+    """The error of ours that says what to do about one of the driver's."""
+    state = error.sqlstate
+    text = " ".join(str(error).split())
+    where = settings.target
+    refused = any(phrase in text for phrase in _ACCESS_TEXTS) if state is None else state.startswith(_ACCESS)
+    if refused:
+        return AccessDenied(
+            f"{where} refused the connection: {text}. Check user, password, database and pg_hba.conf", sqlstate=state
+        )
+    if state == "42501":
+        return AccessDenied(
+            f"the role may not do this in {where}: {text}. Grant it USAGE and CREATE on schema"
+            f" {settings.schema!r} (and CREATE on the database to make it), or let its owner run otel-pg migrate up",
+            sqlstate=state,
+        )
+    if state in _SCHEMA:
+        return SchemaMismatch(
+            f"the tables in schema {settings.schema!r} of {where} are not those of this version: {text}."
+            " Run: otel-pg migrate up",
+            sqlstate=state,
+        )
+    if state is None or state.startswith(_RETRY):
+        return DatabaseUnavailable(f"cannot reach {where}: {text}", sqlstate=state)
+    return DatabaseError(f"{where} answered {state}: {text}", sqlstate=state)

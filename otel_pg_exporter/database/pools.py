@@ -1,0 +1,178 @@
+"""A database for queries and migrations: where it is, and a small pool of connections to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+
+from ..config import Settings
+from ..embedded import EmbeddedServer
+from ..errors import DatabaseUnavailable
+from ..sql_files import Names, query
+from .connecting import Record, connect, options
+from .failures import translate
+
+__all__ = ["AsyncDatabase", "Database"]
+
+
+class Database:
+    """One PostgreSQL database: how to reach it, and a small pool of connections for queries.
+
+    Does nothing until it is first used; then starts the embedded server if no other is configured.
+    Safe to share between threads. After a fork the child makes connections of its own.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names = Names(settings.schema, settings.table_prefix)
+        self._lock = threading.RLock()
+        self._pool: ConnectionPool[psycopg.Connection[Record]] | None = None
+        self._server: EmbeddedServer | None = None
+        self._pid = os.getpid()
+
+    def sql(self, name: str) -> str:
+        """A named query of sql/queries with the names of this database's tables."""
+        return query(name, self.names)
+
+    @property
+    def server(self) -> EmbeddedServer | None:
+        """The embedded server, if that is what the settings ask for."""
+        if self._server is None and self.settings.is_embedded:
+            self._server = EmbeddedServer(self.settings.data_dir)
+        return self._server
+
+    def conninfo(self) -> str:
+        """Connection string for libpq; starts the embedded server if there is no other.
+
+        Raises:
+            EmbeddedServerError: it cannot be started.
+        """
+        given = self.settings.conninfo
+        if given is not None:
+            return given
+        with self._lock:
+            server = self.server
+            assert server is not None
+            return server.start()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Record]]:
+        """Lend a connection for one transaction: committed at the end, rolled back on an exception.
+
+        Raises:
+            DatabaseError: PostgreSQL cannot be reached or refused a statement.
+        """
+        try:
+            with self._opened().connection() as connection:
+                yield connection
+        except PoolTimeout:
+            connect(self.conninfo(), self.settings).close()  # raises what the pool keeps to itself
+            raise DatabaseUnavailable(f"no free connection to {self.settings.target}: raise EVENT_POOL_MAX") from None
+        except psycopg.Error as error:
+            raise translate(error, self.settings) from error
+
+    def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
+        """All rows of one statement, in a transaction of its own."""
+        with self.connection() as connection:
+            return connection.execute(sql.encode(), parameters).fetchall()
+
+    def close(self) -> None:
+        """Give back connections and leave the embedded server. The next use opens them again."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            server, self._server = self._server, None
+        if self._pid != os.getpid():
+            return  # the connections are the parent's
+        if pool is not None:
+            pool.close(timeout=1)
+        if server is not None:
+            server.close()
+
+    def _opened(self) -> ConnectionPool[psycopg.Connection[Record]]:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pool, self._pid = None, os.getpid()
+            if self._pool is None:
+                conninfo = self.conninfo()
+                connect(conninfo, self.settings).close()  # says what is wrong, where a pool would only time out
+                self._pool = ConnectionPool(conninfo, **_pool_options(self.settings), configure=_configure, open=True)
+            return self._pool
+
+
+class AsyncDatabase:
+    """The same for asyncio; belongs to the event loop in which it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._database = Database(settings)
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Record]] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def blocking(self) -> Database:
+        """The database for calls in a thread."""
+        return self._database
+
+    async def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
+        """All rows of one statement, in a transaction of its own."""
+        async with self.connection() as connection:
+            return await (await connection.execute(sql.encode(), parameters)).fetchall()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Record]]:
+        """As `Database.connection`."""
+        try:
+            pool = await self._opened()
+            async with pool.connection() as connection:
+                yield connection
+        except PoolTimeout:
+            raise DatabaseUnavailable(f"no connection to {self.settings.target} within the time limit") from None
+        except psycopg.Error as error:
+            raise translate(error, self.settings) from error
+
+    async def close(self) -> None:
+        """Give back connections and leave the embedded server."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close(timeout=1)
+        await asyncio.to_thread(self._database.close)
+
+    async def _opened(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Record]]:
+        async with self._lock:
+            if self._pool is None:
+                conninfo = await asyncio.to_thread(self._database.conninfo)
+                await asyncio.to_thread(lambda: connect(conninfo, self.settings).close())
+                self._pool = AsyncConnectionPool(
+                    conninfo, **_pool_options(self.settings), configure=_configure_async, open=False
+                )
+                await self._pool.open()
+            return self._pool
+
+
+def _pool_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "kwargs": {**options(settings), "autocommit": False},
+        "min_size": settings.pool_min_size,
+        "max_size": settings.pool_max_size,
+        "timeout": settings.connect_timeout_seconds + 1,
+        "name": "otel-pg-exporter",
+    }
+
+
+def _configure(connection: psycopg.Connection[Record]) -> None:
+    set_json_loads(orjson.loads, connection)
+
+
+async def _configure_async(connection: psycopg.AsyncConnection[Record]) -> None:
+    set_json_loads(orjson.loads, connection)
+
+

@@ -1,0 +1,50 @@
+"""What this library says in the host's log: few lines, and none that OpenTelemetry exports again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+
+__all__ = ["logger", "say"]
+
+_INTERVAL_SECONDS = 60.0
+_lock = threading.Lock()
+_said: dict[str, tuple[float, int]] = {}
+
+
+class _Relay(logging.Handler):
+    """Hands records to the root logger's handlers, but not to those that export them.
+
+    An exported line about a failed export would fail to be exported, and so on.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        handlers = [h for h in logging.getLogger().handlers if not type(h).__module__.startswith("opentelemetry")]
+        if not handlers and logging.lastResort is not None:
+            handlers = [logging.lastResort]
+        for handler in handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+
+logger = logging.getLogger("otel_pg_exporter")
+"""Every line of the storage side; give it a level or handlers as any other logger."""
+logger.propagate = False
+logger.addHandler(_Relay())
+
+
+def say(level: int, message: str) -> None:
+    """Log a message; the same one again only after a minute, with the number of times it was held back."""
+    now = monotonic()
+    with _lock:
+        last, held_back = _said.get(message, (-_INTERVAL_SECONDS, 0))
+        if now - last < _INTERVAL_SECONDS:
+            _said[message] = (last, held_back + 1)
+            return
+        if len(_said) > 256:
+            _said.clear()
+        _said[message] = (now, 0)
+    if held_back:
+        message = f"{message} (and {held_back} times more in the last minute)"
+    logger.log(level, "%s", message)

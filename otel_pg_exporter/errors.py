@@ -1,0 +1,70 @@
+"""Every error that this library raises, in one tree.
+
+    EventStoreError
+     ├── ConfigurationError       a setting is wrong; also a ValueError
+     ├── QueryError               a filter, an order or a cursor is wrong; also a ValueError
+     ├── EmbeddedServerError      the embedded PostgreSQL cannot be found or started
+     └── DatabaseError            PostgreSQL answered with an error, or did not answer
+          ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
+          ├── AccessDenied            wrong password, missing right: needs a person
+          ├── SchemaMismatch          tables are missing, older or newer than this library
+          └── UnsupportedServer       older than PostgreSQL 12, or not UTF-8
+
+Exporters never let any of these out: they count and log them. Queries, migrations and
+the command line raise them. `__cause__` holds the driver's own exception where there is one.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EventStoreError",
+    "ConfigurationError",
+    "QueryError",
+    "EmbeddedServerError",
+    "DatabaseError",
+    "DatabaseUnavailable",
+    "AccessDenied",
+    "SchemaMismatch",
+    "UnsupportedServer",
+]
+
+
+class EventStoreError(Exception):
+    """Base of every error of this library."""
+
+
+class ConfigurationError(EventStoreError, ValueError):
+    """A setting has a value that is not allowed; the message names it, the value and what is allowed."""
+
+
+class QueryError(EventStoreError, ValueError):
+    """A filter, an order or a cursor is not one that a query understands."""
+
+
+class EmbeddedServerError(EventStoreError):
+    """The embedded PostgreSQL cannot be found, initialised or started."""
+
+
+class DatabaseError(EventStoreError):
+    """PostgreSQL answered with an error, or did not answer at all."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        """Five characters of PostgreSQL's own error class; None when the connection broke."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The server is down, restarting, overloaded or too slow: the same call may succeed later."""
+
+
+class AccessDenied(DatabaseError):
+    """The server refused the user, the password, the database or a right."""
+
+
+class SchemaMismatch(DatabaseError):
+    """The tables are missing, or were made by another version of this library."""
+
+
+class UnsupportedServer(DatabaseError):
+    """The server cannot hold the tables: older than PostgreSQL 12, or its encoding is not UTF-8."""

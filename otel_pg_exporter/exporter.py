@@ -1,0 +1,218 @@
+"""The exporters: what the SDK's batch processors call with spans and log records.
+
+The SDK ignores what `export` returns, never tries again and never times out, so the exporters do: they
+try within a time limit, count what they had to give up, and say so once a minute in a log that reaches
+no OpenTelemetry handler. Nothing is raised into the program.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from .batches import Batch, encode_batch
+from .config import Settings
+from .database import Database
+from .diagnostics import say
+from .errors import ConfigurationError, EventStoreError
+from .routing import RULES, Rule
+from .rows import Row, RowEncoder
+from .sink import Sink
+
+__all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
+
+
+class _Pipeline:
+    """Encodes and stores what either exporter is given."""
+
+    def __init__(
+        self,
+        signal: str,
+        encode: Callable[[Any, bytes, int], Row],
+        database: Database | None,
+        dsn: str | None,
+        options: dict[str, Any],
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.last_error: str | None = None
+        self._signal, self._encode = signal, encode
+        self._is_owned = database is None
+        self._misconfigured = None
+        try:
+            self._database = database or Database(Settings.from_env(dsn=dsn, **options))
+        except ConfigurationError as error:
+            # an exception here would end the whole set-up of a program that is instrumented from outside
+            self._misconfigured = str(error)
+            self._database = Database(Settings())
+            say(logging.ERROR, f"no {signal} records will be stored: {error}")
+        self._sink = Sink(self._database)
+        self._lock = threading.Lock()  # a flush exports from its caller's thread, beside the worker's
+        self._producer_id = uuid.uuid4()
+        self._sequence = 0
+        self._dropped = 0
+        self._ends_at = float("inf")
+        self._is_closed = False
+
+    def export(self, records: Sequence[Any]) -> bool:
+        """Store records; False if they had to be given up."""
+        if not records:
+            return True
+        with self._lock:
+            try:
+                return self._store(records)
+            except Exception as error:  # the host program must not learn of it
+                self._give_up(len(records), f"{type(error).__name__}: {error}")
+                return False
+
+    def end_within(self, seconds: float) -> None:
+        """From now on the time for everything that is still to be exported is limited."""
+        self._ends_at = min(self._ends_at, monotonic() + seconds)
+        self._sink.hurry()
+
+    def close(self, seconds: float) -> None:
+        """Close the connection; an export that still hangs after the time is left to itself."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.end_within(seconds)
+        if self._lock.acquire(timeout=max(0.0, seconds)):
+            try:
+                self._sink.close()
+            finally:
+                self._lock.release()
+        if self._is_owned:
+            self._database.close()
+
+    def _store(self, records: Sequence[Any]) -> bool:
+        if reason := "the exporter was shut down" if self._is_closed else self._misconfigured:
+            self._give_up(len(records), reason)
+            return False
+        self._sequence += 1
+        batch = encode_batch(
+            records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
+        )
+        self._report_rejected(batch)
+        if not len(batch):
+            return False
+        deadline = min(monotonic() + self._database.settings.export_timeout_millis / 1000, self._ends_at)
+        try:
+            is_new = self._sink.store(batch, self._dropped, deadline)
+        except EventStoreError as error:
+            self._give_up(len(batch), str(error))
+            return False
+        self.counts["stored" if is_new else "duplicate"] += len(batch)
+        self._dropped = 0
+        self.last_error = None
+        return True
+
+    def _report_rejected(self, batch: Batch) -> None:
+        for rejected in batch.rejected:
+            self._give_up(1, f"it cannot be encoded: {rejected.reason}", fate="rejected")
+
+    def _give_up(self, count: int, reason: str, fate: str = "dropped") -> None:
+        self.counts[fate] += count
+        self._dropped += count
+        self.last_error = reason
+        say(logging.WARNING, f"{self._signal} records were lost: {reason}")
+
+
+class PostgresSpanExporter(SpanExporter):
+    """Stores spans in PostgreSQL. Put it behind the SDK's BatchSpanProcessor.
+
+    Making one neither connects nor raises: a wrong setting is logged, and counted with each export.
+
+    Args:
+        dsn: where the database is; default as in `Settings`.
+        database: share this one instead; it stays the caller's to close.
+        rules: routing rules, in order of precedence.
+        options: any other field of `Settings`.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        database: Database | None = None,
+        rules: Sequence[Rule] = RULES,
+        **options: Any,
+    ) -> None:
+        self._pipeline = _Pipeline("span", RowEncoder(rules).span, database, dsn, options)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Spans by fate: stored, duplicate (sent again, stored before), rejected, dropped."""
+        return dict(self._pipeline.counts)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last export failed; None if it did not."""
+        return self._pipeline.last_error
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Store spans in one transaction; FAILURE if they had to be given up."""
+        return SpanExportResult.SUCCESS if self._pipeline.export(spans) else SpanExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """True: nothing is kept back between exports."""
+        return True
+
+    def end_within(self, seconds: float) -> None:
+        """Limit the time for everything that is still to be exported."""
+        self._pipeline.end_within(seconds)
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Close the connection. Later exports are counted as dropped."""
+        self._pipeline.close(timeout_millis / 1000)
+
+
+class PostgresLogRecordExporter(LogRecordExporter):
+    """Stores log records in PostgreSQL. Put it behind the SDK's BatchLogRecordProcessor.
+
+    Takes the same arguments as `PostgresSpanExporter`.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        database: Database | None = None,
+        rules: Sequence[Rule] = RULES,
+        **options: Any,
+    ) -> None:
+        self._pipeline = _Pipeline("log", RowEncoder(rules).log, database, dsn, options)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Log records by fate, as for spans."""
+        return dict(self._pipeline.counts)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last export failed; None if it did not."""
+        return self._pipeline.last_error
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Store log records in one transaction; FAILURE if they had to be given up."""
+        return LogRecordExportResult.SUCCESS if self._pipeline.export(batch) else LogRecordExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """True: nothing is kept back between exports."""
+        return True
+
+    def end_within(self, seconds: float) -> None:
+        """Limit the time for everything that is still to be exported."""
+        self._pipeline.end_within(seconds)
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Close the connection. Later exports are counted as dropped."""
+        self._pipeline.close(timeout_millis / 1000)

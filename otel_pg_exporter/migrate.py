@@ -1,0 +1,152 @@
+"""The tables: created, upgraded and taken back, step by step.
+
+Each step of sql/migrations and its record in `schema_migrations` are one transaction, under a lock that
+ends with it: twenty processes that start at once apply each step once, also behind PgBouncer.
+
+    from otel_pg_exporter import migrate
+    migrate.up()        # as the environment says; or migrate.up(Settings.from_env(schema="telemetry"))
+    migrate.status()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from .config import Settings
+from .database import Database
+from .errors import SchemaMismatch
+from .sql_files import Migration, migrations
+
+__all__ = ["Step", "down", "ensure", "show", "status", "up"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One migration, applied or not."""
+
+    version: int
+    name: str
+    applied_at: datetime | None
+    """None if it is still to be applied."""
+
+
+def up(where: Settings | Database | None = None, *, to: int | None = None) -> list[Step]:
+    """Apply the steps that are missing, up to version `to`; gives those that this call applied.
+
+    Raises:
+        AccessDenied: the role may not create the schema or its tables.
+        SchemaMismatch: the tables are newer than this library.
+        DatabaseError: the server refused; the failing step has left no trace.
+    """
+    return _with_database(where, lambda database: _up(database, to))
+
+
+def down(where: Settings | Database | None = None, *, to: int = 0) -> list[Step]:
+    """Take back the steps above version `to`, newest first, with what their tables hold."""
+    return _with_database(where, lambda database: _down(database, to))
+
+
+def status(where: Settings | Database | None = None) -> list[Step]:
+    """Every step, oldest first. Changes nothing."""
+    return _with_database(where, _status)
+
+
+def show(schema: str = "otel", prefix: str = "") -> str:
+    """The SQL of all steps for a schema and a prefix, to be read or run by hand."""
+    names = Database(Settings(schema=schema, table_prefix=prefix)).names
+    return "\n".join(f"-- {step.version:04d} {step.name}\n{names.fill(step.up)}" for step in migrations())
+
+
+def ensure(database: Database) -> None:
+    """Bring the tables to this version, or say why they are not: what an exporter does on first use.
+
+    Raises:
+        SchemaMismatch: the tables are older and `auto_migrate` is off, or they are newer.
+    """
+    applied = {step.version for step in _status(database) if step.applied_at}
+    missing = [step for step in migrations() if step.version not in applied]
+    if missing and not database.settings.auto_migrate:
+        raise SchemaMismatch(
+            f"schema {database.settings.schema!r} of {database.settings.target} lacks migration"
+            f" {missing[0].version:04d} and EVENT_AUTO_MIGRATE is off. Run: otel-pg migrate up"
+        )
+    if missing:
+        _up(database, None)
+
+
+def _up(database: Database, to: int | None) -> list[Step]:
+    done = []
+    for step in migrations():
+        if (to is None or step.version <= to) and _apply(database, step):
+            done.append(step)
+    applied = {step.version: step for step in _status(database)}
+    return [applied[step.version] for step in done]
+
+
+def _down(database: Database, to: int) -> list[Step]:
+    reverted = [step for step in reversed(migrations()) if step.version > to and _revert(database, step)]
+    return [Step(step.version, step.name, None) for step in reverted]
+
+
+def _status(database: Database) -> list[Step]:
+    with database.connection() as connection:
+        known = _applied(database, connection)
+    newest = max((step.version for step in migrations()), default=0)
+    if known and max(known) > newest:
+        raise SchemaMismatch(
+            f"schema {database.settings.schema!r} of {database.settings.target} has migration {max(known):04d};"
+            f" this version of otel-pg-exporter knows {newest:04d}. Upgrade it: pip install -U otel-pg-exporter"
+        )
+    return [Step(step.version, step.name, known.get(step.version)) for step in migrations()]
+
+
+def _apply(database: Database, step: Migration) -> bool:
+    with database.connection() as connection:
+        connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
+        if step.version in _applied(database, connection):
+            return False
+        schema = {"schema": database.names.schema}
+        row = connection.execute(database.sql("has_schema").encode(), schema).fetchone()
+        if not (row and row["present"]):
+            connection.execute(database.sql("create_schema").encode())
+        connection.execute(database.sql("create_migrations_table").encode())
+        connection.execute(database.sql("comment_migrations_table").encode())
+        connection.execute(database.names.fill(step.up).encode())
+        connection.execute(database.sql("record_migration").encode(), {"version": step.version, "name": step.name})
+    return True
+
+
+def _revert(database: Database, step: Migration) -> bool:
+    with database.connection() as connection:
+        connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
+        if step.version not in _applied(database, connection):
+            return False
+        connection.execute(database.names.fill(step.down).encode())
+        connection.execute(database.sql("forget_migration").encode(), {"version": step.version})
+        if not _applied(database, connection):
+            connection.execute(database.sql("drop_migrations_table").encode())
+    return True
+
+
+def _applied(database: Database, connection: Any) -> dict[int, datetime]:
+    table = {"table": database.names.table("schema_migrations")}
+    row = connection.execute(database.sql("has_migrations_table").encode(), table).fetchone()
+    if not row["present"]:
+        return {}
+    rows = connection.execute(database.sql("applied_migrations").encode()).fetchall()
+    return {row["version"]: row["applied_at"] for row in rows}
+
+
+def _with_database(where: Settings | Database | None, action: Callable[[Database], T]) -> T:
+    if isinstance(where, Database):
+        return action(where)
+    database = Database(where or Settings.from_env())
+    try:
+        return action(database)
+    finally:
+        database.close()

@@ -1,0 +1,160 @@
+"""What can be decided once for all records of the same shape.
+
+Programs emit few shapes of records: the same attribute keys, kind and operation again and again. A
+`Plan` holds what follows from the shape alone: the route, the columns that are constant, which attribute
+fills which column. Encoding a record is then a copy of the plan's row with the rest filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from struct import pack
+from typing import Any, TypeAlias
+
+from .binary_copy import NULL, int2, label
+from .columns import FORMS, Form, as_next_int4, as_text
+from .routing import CATEGORIES, Route, Rule, column_sources, route
+from .tables import COLUMNS
+from .values import key_order
+
+__all__ = ["Fields", "Plan", "Plans"]
+
+Fields: TypeAlias = dict[str, bytes]
+"""Column → encoded field, in the order of the columns."""
+
+_EMPTY: Mapping[str, Fields] = {
+    table: {"": pack(">h", len(columns)), **dict.fromkeys(columns, NULL)} for table, columns in COLUMNS.items()
+}
+_STATUSES = frozenset({"started", "completed", "error", "cancelled"})
+_ERROR = 2
+_ERROR_SEVERITY = 17
+_MAX_SHAPES = 4096
+_OWN_DECIDERS = ("otel_pg.event_type", "otel_pg.action", "otel_pg.status", "cicd.pipeline.result")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to encode the records of one shape."""
+
+    table: str
+    row: Fields
+    """All columns; those that follow from the shape are filled."""
+    text_columns: tuple[str, ...]
+    """Text columns that attributes fill."""
+    text_values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    """Gives the values for them."""
+    columns: tuple[tuple[str, str, Form], ...]
+    """The others: column, the attribute that fills it, and how."""
+    name_column: str | None
+    """A column that the record's name fills if no attribute does."""
+
+
+class Plans:
+    """The plans of one exporter, each made when its shape is first met."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._deciding = frozenset((*(rule.attribute for rule in rules), *_OWN_DECIDERS))
+        self._deciders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._plans: dict[Any, Plan] = {}
+
+    def span(self, attributes: dict[str, Any], kind: int, is_root: bool, code: int) -> Plan:
+        """The plan for a span; `kind` and status `code` as in OTLP."""
+        shape = self._shape(attributes, kind, is_root, code)
+        try:
+            return self._plans[shape]
+        except (KeyError, TypeError):  # TypeError: an attribute that should be a word is a list or a map
+            routed = route(attributes, kind=kind, is_root=is_root, rules=self._rules)
+            status = _span_status(routed, attributes, code)
+            return self._keep(shape, _plan(routed, status, attributes, record="span", kind=kind, code=code))
+
+    def log(self, attributes: dict[str, Any], event_name: str | None, severity: int | None) -> Plan:
+        """The plan for a log record."""
+        shape = self._shape(attributes, 0, event_name, severity)
+        try:
+            return self._plans[shape]
+        except (KeyError, TypeError):
+            routed = route(attributes, event_name=event_name, rules=self._rules)
+            status = _log_status(routed, attributes, severity)
+            return self._keep(shape, _plan(routed, status, attributes, record="log", kind=0, code=0))
+
+    def _shape(self, attributes: dict[str, Any], *rest: Any) -> tuple[Any, ...]:
+        keys = tuple(attributes)
+        deciders = self._deciders.get(keys)
+        if deciders is None:
+            deciders = tuple(key for key in keys if key in self._deciding)
+            if len(self._deciders) >= _MAX_SHAPES:
+                self._deciders.clear()
+            self._deciders[keys] = deciders
+        return (keys, *rest, *[attributes[key] for key in deciders])
+
+    def _keep(self, shape: tuple[Any, ...], plan: Plan) -> Plan:
+        if len(self._plans) >= _MAX_SHAPES:
+            self._plans.clear()
+        try:
+            self._plans[shape] = plan
+        except TypeError:
+            pass
+        return plan
+
+
+def _plan(
+    routed: Route, status: str, attributes: Mapping[str, Any], *, record: str, kind: int, code: int
+) -> Plan:
+    keys = tuple(attributes)
+    table = CATEGORIES[routed.category]
+    row = _EMPTY[table].copy()
+    row["record"] = label(record)
+    row["kind"] = int2(kind)
+    row["status_code"] = int2(code)
+    row["event_type"] = as_text(routed.event_type)
+    row["status"] = label(status)
+    sources = column_sources(routed.category, keys)
+    if sources.get("attempt") == "celery.retries":
+        forms = {**FORMS, "attempt": as_next_int4}
+    else:
+        forms = {**FORMS}
+    name_column = None
+    if routed.category == "agent":
+        row["action"] = as_text(routed.action)
+        name_column = {"invoke": "agent_name", "tool": "tool_name"}.get(routed.action or "")
+    elif routed.category == "task":
+        name_column = "task_name"
+    if name_column and name_column not in sources and "traceloop.entity.name" in keys:
+        sources = {**sources, name_column: "traceloop.entity.name"}
+    if name_column in sources:
+        name_column = None
+    if "agent_name" in sources and "agent_id" not in sources:
+        sources = {**sources, "agent_id": sources["agent_name"]}
+    texts = {column: key for column, key in sources.items() if column not in forms}
+    try:
+        row["attribute_order"] = as_text(key_order(keys))
+    except (TypeError, UnicodeEncodeError):
+        pass  # keys that need cleaning: their order goes into the fixups
+    return Plan(
+        table,
+        row,
+        tuple(texts),
+        # itemgetter gives a tuple for two keys and more
+        itemgetter(*texts.values()) if len(texts) > 1 else lambda attributes: tuple(attributes[k] for k in texts.values()),
+        tuple((column, key, forms[column]) for column, key in sources.items() if column in forms),
+        name_column,
+    )
+
+
+def _span_status(routed: Route, attributes: Mapping[str, Any], code: int) -> str:
+    status = attributes.get("otel_pg.status", routed.status)
+    if isinstance(status, str) and status in _STATUSES:
+        return status
+    if attributes.get("cicd.pipeline.result") == "cancellation":
+        return "cancelled"
+    return "error" if code == _ERROR else "completed"
+
+
+def _log_status(routed: Route, attributes: Mapping[str, Any], severity: int | None) -> str:
+    status = attributes.get("otel_pg.status", routed.status)
+    if isinstance(status, str) and status in _STATUSES:
+        return status
+    return "error" if severity is not None and severity >= _ERROR_SEVERITY else "completed"

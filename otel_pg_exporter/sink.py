@@ -1,0 +1,126 @@
+"""Where batches go: the tables of a database, exactly once, within a time limit."""
+
+from __future__ import annotations
+
+import random
+import threading
+from time import monotonic
+
+from . import migrate
+from .batches import Batch
+from .database import Copy, Database, Writer
+from .errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
+from .partitions import ensure
+from .sql_files import EVENT_TABLES, bind, quote
+from .tables import COLUMNS
+
+__all__ = ["Sink"]
+
+_MAX_SOURCES = 10_000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_LOCK_TIMEOUT, _STATEMENT_TIMEOUT = "3s", "8s"
+_NO_PARTITION = "23514"
+
+
+class Sink:
+    """Stores batches; for one thread at a time, but for `hurry`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._writer = Writer(database)
+        self._is_ready = False
+        self._days: set[int] = set()
+        self._stored_sources: set[bytes] = set()
+        self._hurried = threading.Event()
+        self._copies = {
+            table: f"COPY {database.names.table(table)} ({', '.join(map(quote, COLUMNS[table]))})"
+            " FROM STDIN (FORMAT binary)"
+            for table in EVENT_TABLES
+        }
+
+    def store(self, batch: Batch, dropped_before: int, deadline: float) -> bool:
+        """Store a batch, trying again until the deadline (by `time.monotonic()`).
+
+        A lost connection leaves open whether the batch was stored; the next attempt claims the same
+        id and is told.
+
+        Returns:
+            False if it was stored by an earlier attempt.
+
+        Raises:
+            EventStoreError: it could not be stored in time, or not at all as things are.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._attempt(batch, dropped_before, deadline)
+            except DatabaseError as error:
+                self._doubt(error)
+                if not _worth_another_try(error) or self._hurried.is_set() or monotonic() + pause >= deadline:
+                    raise
+            self._hurried.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def hurry(self) -> None:
+        """No more pauses and second attempts: the program is about to end."""
+        self._hurried.set()
+
+    def close(self) -> None:
+        """Close the connection; the next batch would open it again."""
+        self._writer.close()
+
+    def _attempt(self, batch: Batch, dropped_before: int, deadline: float) -> bool:
+        if not self._is_ready:
+            migrate.ensure(self.database)
+            self._is_ready = True
+        if not batch.days <= self._days:
+            ensure(self.database, batch.days)
+            self._days |= batch.days
+        self._store_sources(batch, deadline)
+        copies = [Copy(self._copies[table], rows) for table, rows in batch.rows.items() if rows]
+        return self._writer.store(self._claim(batch, dropped_before), copies, deadline)
+
+    def _claim(self, batch: Batch, dropped_before: int) -> str:
+        return bind(
+            self.database.sql("claim_batch"),
+            {
+                "lock_timeout": _LOCK_TIMEOUT,
+                "statement_timeout": _STATEMENT_TIMEOUT,
+                "batch_id": str(batch.id),
+                "time_us": batch.time_us,
+                "producer_id": str(batch.producer_id),
+                "sequence": batch.sequence,
+                "signal": batch.signal,
+                "stored": len(batch),
+                "dropped_before": dropped_before,
+                "first_us": batch.first_us,
+                "last_us": batch.last_us,
+                **{table: len(rows) for table, rows in batch.rows.items()},
+            },
+        )
+
+    def _store_sources(self, batch: Batch, deadline: float) -> None:
+        # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
+        # and sorted, so that two processes never wait for each other
+        new = sorted(batch.sources.keys() - self._stored_sources)
+        if not new:
+            return
+        statements = []
+        for source in map(batch.sources.__getitem__, new):
+            name = "insert_resource" if source.table == "resources" else "insert_scope"
+            statements.append(bind(self.database.sql(name), {**source.row, "id": source.id.hex()}))
+        self._writer.execute(";\n".join(statements), deadline)
+        if len(self._stored_sources) > _MAX_SOURCES:
+            self._stored_sources.clear()
+        self._stored_sources.update(new)
+
+    def _doubt(self, error: DatabaseError) -> None:
+        """After an error the tables may not be what they were: look again."""
+        self._stored_sources.clear()
+        self._days.clear()
+        if isinstance(error, SchemaMismatch):
+            self._is_ready = False
+
+
+def _worth_another_try(error: DatabaseError) -> bool:
+    return isinstance(error, DatabaseUnavailable | SchemaMismatch) or error.sqlstate == _NO_PARTITION

@@ -1,0 +1,163 @@
+"""Finds sql/, in a wheel and in a checkout, and fills in the names of schema and tables.
+
+A file in sql/queries holds named queries, each `-- name: NAME`, a line `-- DESCRIPTION`, then SQL.
+In every file `{events}` stands for the table with its schema and prefix, `{schema}` for the schema,
+`{index:NAME}` for the name of an index, all quoted; `%(name)s` are parameters that the server gets apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import EventStoreError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["EVENT_TABLES", "PARTITIONED", "TABLES", "Migration", "Names", "bind", "migrations", "query"]
+
+EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
+"""The tables that hold events, in the order in which a batch writes them."""
+
+PARTITIONED = (*EVENT_TABLES, "event_batches")
+"""The tables that are partitioned by time."""
+
+TABLES = (*EVENT_TABLES, "event_batches", "resources", "scopes", "schema_migrations")
+"""Every table of a schema."""
+
+_PLACEHOLDER = re.compile(r"\{(index:)?(\w+)\}")
+_MIGRATION = re.compile(r"(\d{4})_(\w+)\.up\.sql")
+_PARAMETER = re.compile(r"%\((\w+)\)s")
+_NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The quoted names of one set of tables: a schema and a prefix."""
+
+    schema: str
+    prefix: str = ""
+
+    @property
+    def lock_key(self) -> str:
+        """What the advisory lock of these tables is called."""
+        return f"otel-pg {self.schema}.{self.prefix}"
+
+    def table(self, name: str) -> str:
+        """`events` → `"otel"."events"`."""
+        return f"{quote(self.schema)}.{quote(self.prefix + name)}"
+
+    def fill(self, sql: str) -> str:
+        """Replace the placeholders of a file of sql/."""
+
+        def replace(match: re.Match[str]) -> str:
+            is_index, name = match.groups()
+            if is_index:
+                return quote(self.prefix + name)
+            if name == "schema":
+                return quote(self.schema)
+            if name in TABLES:
+                return self.table(name)
+            return match.group()
+
+        return _PLACEHOLDER.sub(replace, sql)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema: files NNNN_name.up.sql and NNNN_name.down.sql."""
+
+    version: int
+    name: str
+    up: str
+    down: str
+
+
+def quote(identifier: str) -> str:
+    """Quote an identifier for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def bind(sql: str, parameters: Mapping[str, Any]) -> str:
+    """Put parameters into a query as literals, for statements that go out several at once.
+
+    Raises:
+        TypeError: a parameter is neither None, an int nor a str without NUL.
+    """
+    return _PARAMETER.sub(lambda match: _literal(parameters[match[1]]), sql)
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, str) and "\0" not in value:
+        # E'' reads backslashes the same way whatever standard_conforming_strings is
+        return " E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+    raise TypeError(f"cannot write {value!r:.80} as an SQL literal")
+
+
+@lru_cache(maxsize=1)
+def migrations() -> tuple[Migration, ...]:
+    """Every step, oldest first."""
+    folder = _root() / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir())
+    steps = [match for match in map(_MIGRATION.fullmatch, names) if match]
+    return tuple(
+        Migration(
+            version=int(step[1]),
+            name=step[2],
+            up=(folder / step[0]).read_text("utf-8"),
+            down=(folder / step[0].replace(".up.", ".down.")).read_text("utf-8"),
+        )
+        for step in steps
+    )
+
+
+@lru_cache(maxsize=256)
+def query(name: str, names: Names) -> str:
+    """The named query with the names of the tables filled in.
+
+    Raises:
+        EventStoreError: no query has that name.
+    """
+    try:
+        return names.fill(_queries()[name])
+    except KeyError:
+        raise EventStoreError(f"sql/queries has no query named {name!r}; it has {', '.join(_queries())}") from None
+
+
+@lru_cache(maxsize=1)
+def _queries() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in sorted((_root() / "queries").iterdir(), key=lambda e: e.name):
+        for name, sql in _split(entry.read_text("utf-8")):
+            if name in found:
+                raise EventStoreError(f"sql/queries/{entry.name}: a second query is named {name!r}")
+            found[name] = sql
+    return found
+
+
+def _split(text: str) -> Iterator[tuple[str, str]]:
+    pieces = _NAMED.split(text)[1:]
+    for name, body in zip(pieces[::2], pieces[1::2], strict=True):
+        lines = [line for line in body.splitlines() if not line.startswith("--")]
+        yield name, "\n".join(lines).strip()
+
+
+def _root() -> Traversable:
+    packaged = files("otel_pg_exporter") / "sql"
+    if packaged.is_dir():
+        return packaged
+    checkout = Path(__file__).parents[1]
+    # another project's site-packages/sql is not ours: ours stands beside our pyproject.toml
+    if (checkout / "pyproject.toml").is_file() and (checkout / "sql").is_dir():
+        return checkout / "sql"
+    raise EventStoreError(f"the folder sql/ is neither in the package {packaged} nor in the checkout {checkout}")

@@ -1,0 +1,485 @@
+-- The five main tables and the two that keep what their rows share.
+-- Append-only; partitioned by time without a default partition; no foreign keys and no triggers,
+-- so that a partition can be dropped, and the tables distributed, on their own.
+
+CREATE TABLE {resources} (
+    resource_id uuid PRIMARY KEY,
+    service_name text,
+    attributes jsonb NOT NULL,
+    attribute_order text,
+    schema_url text NOT NULL,
+    fixups jsonb,
+    first_seen timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE {resources} IS 'OpenTelemetry resources, each stored once.';
+COMMENT ON COLUMN {resources}.resource_id IS 'First 16 bytes of the SHA-256 of the content.';
+COMMENT ON COLUMN {resources}.service_name IS 'The attribute service.name.';
+COMMENT ON COLUMN {resources}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {resources}.attribute_order IS 'As in the event tables.';
+COMMENT ON COLUMN {resources}.schema_url IS 'Schema URL of the resource; empty if it has none.';
+COMMENT ON COLUMN {resources}.fixups IS 'As in the event tables.';
+COMMENT ON COLUMN {resources}.first_seen IS 'When the row was written, UTC.';
+
+CREATE TABLE {scopes} (
+    scope_id uuid PRIMARY KEY,
+    name text,
+    version text,
+    schema_url text,
+    attributes jsonb,
+    attribute_order text,
+    fixups jsonb,
+    first_seen timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE {scopes} IS 'OpenTelemetry instrumentation scopes, each stored once.';
+COMMENT ON COLUMN {scopes}.scope_id IS 'First 16 bytes of the SHA-256 of the content; all zero for no scope.';
+COMMENT ON COLUMN {scopes}.name IS 'Name of the instrumentation.';
+COMMENT ON COLUMN {scopes}.version IS 'Version of the instrumentation.';
+COMMENT ON COLUMN {scopes}.schema_url IS 'Schema URL of what it emits.';
+COMMENT ON COLUMN {scopes}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {scopes}.attribute_order IS 'As in the event tables.';
+COMMENT ON COLUMN {scopes}.fixups IS 'As in the event tables.';
+COMMENT ON COLUMN {scopes}.first_seen IS 'When the row was written, UTC.';
+
+CREATE TABLE {event_batches} (
+    batch_id uuid NOT NULL,
+    "time" timestamptz NOT NULL,
+    producer_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    signal text NOT NULL CHECK (signal IN ('span', 'log')),
+    stored integer NOT NULL,
+    dropped_before bigint NOT NULL,
+    events integer NOT NULL,
+    task_events integer NOT NULL,
+    agent_events integer NOT NULL,
+    deployment_events integer NOT NULL,
+    first_time timestamptz NOT NULL,
+    last_time timestamptz NOT NULL,
+    committed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (batch_id, "time")
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {event_batches} IS 'The ledger: one row for each batch, in the same transaction as its rows.';
+COMMENT ON COLUMN {event_batches}.batch_id IS 'UUIDv7 made by the exporter before the first attempt; a batch that is here is not stored again.';
+COMMENT ON COLUMN {event_batches}."time" IS 'The time in batch_id, milliseconds, UTC; the partition key.';
+COMMENT ON COLUMN {event_batches}.producer_id IS 'Exporter that wrote it: a UUID for each exporter in each process.';
+COMMENT ON COLUMN {event_batches}.sequence IS 'Counts the batches of a producer from 1; a gap is a batch that was not stored.';
+COMMENT ON COLUMN {event_batches}.signal IS 'What the batch holds: span or log.';
+COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables.';
+COMMENT ON COLUMN {event_batches}.dropped_before IS 'Records that this producer gave up since its previous stored batch.';
+COMMENT ON COLUMN {event_batches}.events IS 'Rows stored in events.';
+COMMENT ON COLUMN {event_batches}.task_events IS 'Rows stored in task_events.';
+COMMENT ON COLUMN {event_batches}.agent_events IS 'Rows stored in agent_events.';
+COMMENT ON COLUMN {event_batches}.deployment_events IS 'Rows stored in deployment_events.';
+COMMENT ON COLUMN {event_batches}.first_time IS 'Earliest time of its rows, UTC.';
+COMMENT ON COLUMN {event_batches}.last_time IS 'Latest time of its rows, UTC.';
+COMMENT ON COLUMN {event_batches}.committed_at IS 'Start of the transaction that stored it, by the server''s clock, UTC.';
+
+CREATE TABLE {events} (
+    trace_id uuid NOT NULL,
+    span_id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    batch_index integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    trace_flags integer NOT NULL,
+    kind smallint NOT NULL,
+    status_code smallint NOT NULL,
+    resource_id uuid NOT NULL,
+    scope_id uuid NOT NULL,
+    service_name text,
+    parent_span_id bigint,
+    parent_is_remote boolean,
+    start_unix_nano bigint,
+    end_unix_nano bigint,
+    duration_ns bigint,
+    observed_unix_nano bigint,
+    record text NOT NULL CHECK (record IN ('span', 'log')),
+    event_type text NOT NULL,
+    event_name text NOT NULL,
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    severity_number smallint,
+    severity_text text,
+    agent_id text,
+    task_id text,
+    session_id text,
+    user_id text,
+    error_type text,
+    error_message text,
+    input jsonb,
+    output jsonb,
+    attributes jsonb NOT NULL,
+    attribute_order text,
+    body jsonb,
+    events jsonb,
+    links jsonb,
+    dropped_attributes integer,
+    dropped_events integer,
+    dropped_links integer,
+    status_message text,
+    trace_state text,
+    fixups jsonb
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {events} IS 'System events: user actions, operations, configuration changes, errors, and every record of no other category.';
+COMMENT ON COLUMN {events}.trace_id IS 'Trace id, 16 bytes. All zero where a log record belongs to no trace.';
+COMMENT ON COLUMN {events}.span_id IS 'Span id, 8 bytes read as a signed big-endian integer; to_hex(span_id) shows OpenTelemetry''s form (pad to 16). 0 where a log record belongs to no span.';
+COMMENT ON COLUMN {events}.batch_id IS 'Batch that stored the row: event_batches.batch_id.';
+COMMENT ON COLUMN {events}.batch_index IS 'Position in that batch, from 0. (batch_id, batch_index) is unique.';
+COMMENT ON COLUMN {events}."time" IS 'When it started or happened, microseconds, UTC; the partition key. A log record without a timestamp has its observed time here.';
+COMMENT ON COLUMN {events}.trace_flags IS 'W3C trace flags; bit 0 means sampled.';
+COMMENT ON COLUMN {events}.kind IS 'Span kind as in OTLP: 0 none (log record), 1 internal, 2 server, 3 client, 4 producer, 5 consumer.';
+COMMENT ON COLUMN {events}.status_code IS 'OpenTelemetry span status: 0 unset, 1 ok, 2 error. 0 for log records.';
+COMMENT ON COLUMN {events}.resource_id IS 'Who produced it: resources.resource_id.';
+COMMENT ON COLUMN {events}.scope_id IS 'Which instrumentation produced it: scopes.scope_id.';
+COMMENT ON COLUMN {events}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {events}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span or a log record.';
+COMMENT ON COLUMN {events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
+COMMENT ON COLUMN {events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
+COMMENT ON COLUMN {events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
+COMMENT ON COLUMN {events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
+COMMENT ON COLUMN {events}.record IS 'What the row came from: span or log.';
+COMMENT ON COLUMN {events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
+COMMENT ON COLUMN {events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
+COMMENT ON COLUMN {events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
+COMMENT ON COLUMN {events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
+COMMENT ON COLUMN {events}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {events}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {events}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {events}.user_id IS 'User id.';
+COMMENT ON COLUMN {events}.error_type IS 'Class of error: exception type or error code.';
+COMMENT ON COLUMN {events}.error_message IS 'What the error said.';
+COMMENT ON COLUMN {events}.input IS 'What the work was given; JSON text is stored as JSON.';
+COMMENT ON COLUMN {events}.output IS 'What the work gave back; JSON text is stored as JSON.';
+COMMENT ON COLUMN {events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
+COMMENT ON COLUMN {events}.body IS 'Body of a log record.';
+COMMENT ON COLUMN {events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {events}.links IS 'Span links, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {events}.dropped_attributes IS 'Attributes that the SDK dropped at its limit; NULL means none.';
+COMMENT ON COLUMN {events}.dropped_events IS 'Span events that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {events}.dropped_links IS 'Span links that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {events}.status_message IS 'Description of the OpenTelemetry span status.';
+COMMENT ON COLUMN {events}.trace_state IS 'W3C tracestate header; NULL if empty.';
+COMMENT ON COLUMN {events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+CREATE INDEX {index:events_time} ON {events} ("time");
+CREATE INDEX {index:events_trace} ON {events} (trace_id);
+CREATE INDEX {index:events_errors} ON {events} ("time") WHERE status = 'error';
+
+CREATE TABLE {task_events} (
+    trace_id uuid NOT NULL,
+    span_id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    batch_index integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    trace_flags integer NOT NULL,
+    kind smallint NOT NULL,
+    status_code smallint NOT NULL,
+    resource_id uuid NOT NULL,
+    scope_id uuid NOT NULL,
+    service_name text,
+    parent_span_id bigint,
+    parent_is_remote boolean,
+    start_unix_nano bigint,
+    end_unix_nano bigint,
+    duration_ns bigint,
+    observed_unix_nano bigint,
+    record text NOT NULL CHECK (record IN ('span', 'log')),
+    event_type text NOT NULL,
+    event_name text NOT NULL,
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    severity_number smallint,
+    severity_text text,
+    agent_id text,
+    task_id text,
+    session_id text,
+    user_id text,
+    error_type text,
+    error_message text,
+    input jsonb,
+    output jsonb,
+    attributes jsonb NOT NULL,
+    attribute_order text,
+    body jsonb,
+    events jsonb,
+    links jsonb,
+    dropped_attributes integer,
+    dropped_events integer,
+    dropped_links integer,
+    status_message text,
+    trace_state text,
+    fixups jsonb,
+    task_name text,
+    attempt integer,
+    queue text
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {task_events} IS 'Tasks: units of work, queue jobs, workflows.';
+COMMENT ON COLUMN {task_events}.trace_id IS 'Trace id, 16 bytes. All zero where a log record belongs to no trace.';
+COMMENT ON COLUMN {task_events}.span_id IS 'Span id, 8 bytes read as a signed big-endian integer; to_hex(span_id) shows OpenTelemetry''s form (pad to 16). 0 where a log record belongs to no span.';
+COMMENT ON COLUMN {task_events}.batch_id IS 'Batch that stored the row: event_batches.batch_id.';
+COMMENT ON COLUMN {task_events}.batch_index IS 'Position in that batch, from 0. (batch_id, batch_index) is unique.';
+COMMENT ON COLUMN {task_events}."time" IS 'When it started or happened, microseconds, UTC; the partition key. A log record without a timestamp has its observed time here.';
+COMMENT ON COLUMN {task_events}.trace_flags IS 'W3C trace flags; bit 0 means sampled.';
+COMMENT ON COLUMN {task_events}.kind IS 'Span kind as in OTLP: 0 none (log record), 1 internal, 2 server, 3 client, 4 producer, 5 consumer.';
+COMMENT ON COLUMN {task_events}.status_code IS 'OpenTelemetry span status: 0 unset, 1 ok, 2 error. 0 for log records.';
+COMMENT ON COLUMN {task_events}.resource_id IS 'Who produced it: resources.resource_id.';
+COMMENT ON COLUMN {task_events}.scope_id IS 'Which instrumentation produced it: scopes.scope_id.';
+COMMENT ON COLUMN {task_events}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {task_events}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span or a log record.';
+COMMENT ON COLUMN {task_events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
+COMMENT ON COLUMN {task_events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
+COMMENT ON COLUMN {task_events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
+COMMENT ON COLUMN {task_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {task_events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
+COMMENT ON COLUMN {task_events}.record IS 'What the row came from: span or log.';
+COMMENT ON COLUMN {task_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
+COMMENT ON COLUMN {task_events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
+COMMENT ON COLUMN {task_events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {task_events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
+COMMENT ON COLUMN {task_events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
+COMMENT ON COLUMN {task_events}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {task_events}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {task_events}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {task_events}.user_id IS 'User id.';
+COMMENT ON COLUMN {task_events}.error_type IS 'Class of error: exception type or error code.';
+COMMENT ON COLUMN {task_events}.error_message IS 'What the error said.';
+COMMENT ON COLUMN {task_events}.input IS 'What the work was given; JSON text is stored as JSON.';
+COMMENT ON COLUMN {task_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
+COMMENT ON COLUMN {task_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {task_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
+COMMENT ON COLUMN {task_events}.body IS 'Body of a log record.';
+COMMENT ON COLUMN {task_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {task_events}.links IS 'Span links, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {task_events}.dropped_attributes IS 'Attributes that the SDK dropped at its limit; NULL means none.';
+COMMENT ON COLUMN {task_events}.dropped_events IS 'Span events that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {task_events}.dropped_links IS 'Span links that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {task_events}.status_message IS 'Description of the OpenTelemetry span status.';
+COMMENT ON COLUMN {task_events}.trace_state IS 'W3C tracestate header; NULL if empty.';
+COMMENT ON COLUMN {task_events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {task_events}.task_name IS 'Name of the task or workflow.';
+COMMENT ON COLUMN {task_events}.attempt IS 'Which try this is, from 1.';
+COMMENT ON COLUMN {task_events}.queue IS 'Queue it came from.';
+CREATE INDEX {index:task_events_time} ON {task_events} ("time");
+CREATE INDEX {index:task_events_trace} ON {task_events} (trace_id);
+CREATE INDEX {index:task_events_errors} ON {task_events} ("time") WHERE status = 'error';
+
+CREATE TABLE {agent_events} (
+    trace_id uuid NOT NULL,
+    span_id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    batch_index integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    trace_flags integer NOT NULL,
+    kind smallint NOT NULL,
+    status_code smallint NOT NULL,
+    resource_id uuid NOT NULL,
+    scope_id uuid NOT NULL,
+    service_name text,
+    parent_span_id bigint,
+    parent_is_remote boolean,
+    start_unix_nano bigint,
+    end_unix_nano bigint,
+    duration_ns bigint,
+    observed_unix_nano bigint,
+    record text NOT NULL CHECK (record IN ('span', 'log')),
+    event_type text NOT NULL,
+    event_name text NOT NULL,
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    severity_number smallint,
+    severity_text text,
+    agent_id text,
+    task_id text,
+    session_id text,
+    user_id text,
+    error_type text,
+    error_message text,
+    input jsonb,
+    output jsonb,
+    attributes jsonb NOT NULL,
+    attribute_order text,
+    body jsonb,
+    events jsonb,
+    links jsonb,
+    dropped_attributes integer,
+    dropped_events integer,
+    dropped_links integer,
+    status_message text,
+    trace_state text,
+    fixups jsonb,
+    agent_name text,
+    action text,
+    tool_name text,
+    model text,
+    provider text,
+    input_tokens bigint,
+    output_tokens bigint,
+    cache_read_tokens bigint,
+    cache_write_tokens bigint,
+    reasoning_tokens bigint,
+    cost double precision
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {agent_events} IS 'Agents: their runs, model calls, tool calls and other actions.';
+COMMENT ON COLUMN {agent_events}.trace_id IS 'Trace id, 16 bytes. All zero where a log record belongs to no trace.';
+COMMENT ON COLUMN {agent_events}.span_id IS 'Span id, 8 bytes read as a signed big-endian integer; to_hex(span_id) shows OpenTelemetry''s form (pad to 16). 0 where a log record belongs to no span.';
+COMMENT ON COLUMN {agent_events}.batch_id IS 'Batch that stored the row: event_batches.batch_id.';
+COMMENT ON COLUMN {agent_events}.batch_index IS 'Position in that batch, from 0. (batch_id, batch_index) is unique.';
+COMMENT ON COLUMN {agent_events}."time" IS 'When it started or happened, microseconds, UTC; the partition key. A log record without a timestamp has its observed time here.';
+COMMENT ON COLUMN {agent_events}.trace_flags IS 'W3C trace flags; bit 0 means sampled.';
+COMMENT ON COLUMN {agent_events}.kind IS 'Span kind as in OTLP: 0 none (log record), 1 internal, 2 server, 3 client, 4 producer, 5 consumer.';
+COMMENT ON COLUMN {agent_events}.status_code IS 'OpenTelemetry span status: 0 unset, 1 ok, 2 error. 0 for log records.';
+COMMENT ON COLUMN {agent_events}.resource_id IS 'Who produced it: resources.resource_id.';
+COMMENT ON COLUMN {agent_events}.scope_id IS 'Which instrumentation produced it: scopes.scope_id.';
+COMMENT ON COLUMN {agent_events}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {agent_events}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span or a log record.';
+COMMENT ON COLUMN {agent_events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
+COMMENT ON COLUMN {agent_events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
+COMMENT ON COLUMN {agent_events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
+COMMENT ON COLUMN {agent_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {agent_events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
+COMMENT ON COLUMN {agent_events}.record IS 'What the row came from: span or log.';
+COMMENT ON COLUMN {agent_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
+COMMENT ON COLUMN {agent_events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
+COMMENT ON COLUMN {agent_events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {agent_events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
+COMMENT ON COLUMN {agent_events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
+COMMENT ON COLUMN {agent_events}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {agent_events}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {agent_events}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {agent_events}.user_id IS 'User id.';
+COMMENT ON COLUMN {agent_events}.error_type IS 'Class of error: exception type or error code.';
+COMMENT ON COLUMN {agent_events}.error_message IS 'What the error said.';
+COMMENT ON COLUMN {agent_events}.input IS 'What the work was given; JSON text is stored as JSON.';
+COMMENT ON COLUMN {agent_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
+COMMENT ON COLUMN {agent_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {agent_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
+COMMENT ON COLUMN {agent_events}.body IS 'Body of a log record.';
+COMMENT ON COLUMN {agent_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {agent_events}.links IS 'Span links, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {agent_events}.dropped_attributes IS 'Attributes that the SDK dropped at its limit; NULL means none.';
+COMMENT ON COLUMN {agent_events}.dropped_events IS 'Span events that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {agent_events}.dropped_links IS 'Span links that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {agent_events}.status_message IS 'Description of the OpenTelemetry span status.';
+COMMENT ON COLUMN {agent_events}.trace_state IS 'W3C tracestate header; NULL if empty.';
+COMMENT ON COLUMN {agent_events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {agent_events}.agent_name IS 'Name of the agent.';
+COMMENT ON COLUMN {agent_events}.action IS 'What was done: invoke, create, llm, embedding, tool, retrieval, memory, plan, step, guardrail ...';
+COMMENT ON COLUMN {agent_events}.tool_name IS 'Name of the tool that was called.';
+COMMENT ON COLUMN {agent_events}.model IS 'Model that answered, else the model that was asked.';
+COMMENT ON COLUMN {agent_events}.provider IS 'Provider of the model.';
+COMMENT ON COLUMN {agent_events}.input_tokens IS 'Tokens read by the model, cached ones included.';
+COMMENT ON COLUMN {agent_events}.output_tokens IS 'Tokens written by the model, reasoning included.';
+COMMENT ON COLUMN {agent_events}.cache_read_tokens IS 'Input tokens read from a cache.';
+COMMENT ON COLUMN {agent_events}.cache_write_tokens IS 'Input tokens written to a cache.';
+COMMENT ON COLUMN {agent_events}.reasoning_tokens IS 'Output tokens spent on reasoning.';
+COMMENT ON COLUMN {agent_events}.cost IS 'Cost in US dollars as the producer stated it.';
+CREATE INDEX {index:agent_events_time} ON {agent_events} ("time");
+CREATE INDEX {index:agent_events_trace} ON {agent_events} (trace_id);
+CREATE INDEX {index:agent_events_errors} ON {agent_events} ("time") WHERE status = 'error';
+CREATE INDEX {index:agent_events_agent} ON {agent_events} (agent_id, "time") WHERE agent_id IS NOT NULL;
+
+CREATE TABLE {deployment_events} (
+    trace_id uuid NOT NULL,
+    span_id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    batch_index integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    trace_flags integer NOT NULL,
+    kind smallint NOT NULL,
+    status_code smallint NOT NULL,
+    resource_id uuid NOT NULL,
+    scope_id uuid NOT NULL,
+    service_name text,
+    parent_span_id bigint,
+    parent_is_remote boolean,
+    start_unix_nano bigint,
+    end_unix_nano bigint,
+    duration_ns bigint,
+    observed_unix_nano bigint,
+    record text NOT NULL CHECK (record IN ('span', 'log')),
+    event_type text NOT NULL,
+    event_name text NOT NULL,
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    severity_number smallint,
+    severity_text text,
+    agent_id text,
+    task_id text,
+    session_id text,
+    user_id text,
+    error_type text,
+    error_message text,
+    input jsonb,
+    output jsonb,
+    attributes jsonb NOT NULL,
+    attribute_order text,
+    body jsonb,
+    events jsonb,
+    links jsonb,
+    dropped_attributes integer,
+    dropped_events integer,
+    dropped_links integer,
+    status_message text,
+    trace_state text,
+    fixups jsonb,
+    environment text,
+    branch text,
+    commit_sha text,
+    pull_request text,
+    pipeline text,
+    pipeline_run_id text,
+    result text,
+    build_result text,
+    test_result text
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {deployment_events} IS 'Deployments and pipeline runs.';
+COMMENT ON COLUMN {deployment_events}.trace_id IS 'Trace id, 16 bytes. All zero where a log record belongs to no trace.';
+COMMENT ON COLUMN {deployment_events}.span_id IS 'Span id, 8 bytes read as a signed big-endian integer; to_hex(span_id) shows OpenTelemetry''s form (pad to 16). 0 where a log record belongs to no span.';
+COMMENT ON COLUMN {deployment_events}.batch_id IS 'Batch that stored the row: event_batches.batch_id.';
+COMMENT ON COLUMN {deployment_events}.batch_index IS 'Position in that batch, from 0. (batch_id, batch_index) is unique.';
+COMMENT ON COLUMN {deployment_events}."time" IS 'When it started or happened, microseconds, UTC; the partition key. A log record without a timestamp has its observed time here.';
+COMMENT ON COLUMN {deployment_events}.trace_flags IS 'W3C trace flags; bit 0 means sampled.';
+COMMENT ON COLUMN {deployment_events}.kind IS 'Span kind as in OTLP: 0 none (log record), 1 internal, 2 server, 3 client, 4 producer, 5 consumer.';
+COMMENT ON COLUMN {deployment_events}.status_code IS 'OpenTelemetry span status: 0 unset, 1 ok, 2 error. 0 for log records.';
+COMMENT ON COLUMN {deployment_events}.resource_id IS 'Who produced it: resources.resource_id.';
+COMMENT ON COLUMN {deployment_events}.scope_id IS 'Which instrumentation produced it: scopes.scope_id.';
+COMMENT ON COLUMN {deployment_events}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {deployment_events}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span or a log record.';
+COMMENT ON COLUMN {deployment_events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
+COMMENT ON COLUMN {deployment_events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
+COMMENT ON COLUMN {deployment_events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
+COMMENT ON COLUMN {deployment_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {deployment_events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
+COMMENT ON COLUMN {deployment_events}.record IS 'What the row came from: span or log.';
+COMMENT ON COLUMN {deployment_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
+COMMENT ON COLUMN {deployment_events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
+COMMENT ON COLUMN {deployment_events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {deployment_events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
+COMMENT ON COLUMN {deployment_events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
+COMMENT ON COLUMN {deployment_events}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {deployment_events}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {deployment_events}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {deployment_events}.user_id IS 'User id.';
+COMMENT ON COLUMN {deployment_events}.error_type IS 'Class of error: exception type or error code.';
+COMMENT ON COLUMN {deployment_events}.error_message IS 'What the error said.';
+COMMENT ON COLUMN {deployment_events}.input IS 'What the work was given; JSON text is stored as JSON.';
+COMMENT ON COLUMN {deployment_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
+COMMENT ON COLUMN {deployment_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {deployment_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
+COMMENT ON COLUMN {deployment_events}.body IS 'Body of a log record.';
+COMMENT ON COLUMN {deployment_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {deployment_events}.links IS 'Span links, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
+COMMENT ON COLUMN {deployment_events}.dropped_attributes IS 'Attributes that the SDK dropped at its limit; NULL means none.';
+COMMENT ON COLUMN {deployment_events}.dropped_events IS 'Span events that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {deployment_events}.dropped_links IS 'Span links that the SDK dropped; NULL means none.';
+COMMENT ON COLUMN {deployment_events}.status_message IS 'Description of the OpenTelemetry span status.';
+COMMENT ON COLUMN {deployment_events}.trace_state IS 'W3C tracestate header; NULL if empty.';
+COMMENT ON COLUMN {deployment_events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {deployment_events}.environment IS 'Target, such as production or staging.';
+COMMENT ON COLUMN {deployment_events}.branch IS 'Branch or tag that was deployed.';
+COMMENT ON COLUMN {deployment_events}.commit_sha IS 'Revision that was deployed.';
+COMMENT ON COLUMN {deployment_events}.pull_request IS 'Pull request or change id.';
+COMMENT ON COLUMN {deployment_events}.pipeline IS 'Name of the pipeline or deployment.';
+COMMENT ON COLUMN {deployment_events}.pipeline_run_id IS 'Id of this run of it.';
+COMMENT ON COLUMN {deployment_events}.result IS 'Outcome as in OpenTelemetry: success, failure, error, timeout, cancellation or skip.';
+COMMENT ON COLUMN {deployment_events}.build_result IS 'Outcome of the build step, the same words.';
+COMMENT ON COLUMN {deployment_events}.test_result IS 'Outcome of the test step, the same words.';
+CREATE INDEX {index:deployment_events_time} ON {deployment_events} ("time");
+CREATE INDEX {index:deployment_events_trace} ON {deployment_events} (trace_id);
+CREATE INDEX {index:deployment_events_errors} ON {deployment_events} ("time") WHERE status = 'error';

@@ -1,0 +1,66 @@
+-- name: lock_schema
+-- Lets one process at a time change the tables. Ends with the transaction: safe behind PgBouncer.
+SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))
+
+-- name: has_migrations_table
+-- Whether any migration was ever applied.
+SELECT to_regclass(%(table)s) IS NOT NULL AS present
+
+-- name: create_schema
+-- The schema and the record of its migrations.
+CREATE SCHEMA IF NOT EXISTS {schema}
+
+-- name: has_schema
+-- Whether the schema is there: creating it again would need a right that the role may not have.
+SELECT to_regnamespace(%(schema)s) IS NOT NULL AS present
+
+-- name: create_migrations_table
+-- Which migrations were applied.
+CREATE TABLE IF NOT EXISTS {schema_migrations} (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+
+-- name: comment_migrations_table
+-- What the record is.
+COMMENT ON TABLE {schema_migrations} IS 'Migrations that were applied to this schema and prefix.'
+
+-- name: applied_migrations
+-- Versions that were applied, oldest first.
+SELECT version, name, applied_at FROM {schema_migrations} ORDER BY version
+
+-- name: record_migration
+-- Notes a migration in the transaction that applies it.
+INSERT INTO {schema_migrations} (version, name) VALUES (%(version)s, %(name)s)
+
+-- name: forget_migration
+-- Takes the note back in the transaction that reverts it.
+DELETE FROM {schema_migrations} WHERE version = %(version)s
+
+-- name: drop_migrations_table
+-- When nothing is left to record.
+DROP TABLE {schema_migrations}
+
+-- name: partition_bounds
+-- The days that the partitions of a table cover: the first, and the one after the last, from 1970-01-01.
+SELECT (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
+       (upper::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS upper
+  FROM (SELECT (regexp_match(bound, 'FROM \(''([^'']+)'''))[1] AS lower,
+               (regexp_match(bound, 'TO \(''([^'']+)'''))[1] AS upper
+          FROM (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound
+                  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                 WHERE i.inhparent = %(table)s::regclass) AS expressions) AS bounds
+ ORDER BY 1
+
+-- name: wait_little_for_locks
+-- A partition is worth no long wait: whoever holds the lock may be a backup.
+SET LOCAL lock_timeout = '5s'
+
+-- name: create_partition
+-- A partition, made beside its table and then attached: writers and readers are not blocked.
+CREATE TABLE {partition} (LIKE {parent} INCLUDING ALL)
+
+-- name: attach_partition
+-- Makes it a partition.
+ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({lower}) TO ({upper})

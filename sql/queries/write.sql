@@ -1,0 +1,30 @@
+-- name: claim_batch
+-- Opens the transaction of a batch and claims its id: no row inserted means that it is stored already.
+-- A server that answers before its own disk has the rows would let us forget them too early;
+-- a stricter setting than "on" is left alone.
+BEGIN;
+SET LOCAL lock_timeout = %(lock_timeout)s;
+SET LOCAL statement_timeout = %(statement_timeout)s;
+SELECT set_config('synchronous_commit', 'on', true)
+ WHERE current_setting('synchronous_commit') IN ('off', 'local');
+INSERT INTO {event_batches} (
+    batch_id, "time", producer_id, sequence, signal, stored, dropped_before,
+    events, task_events, agent_events, deployment_events, first_time, last_time
+) VALUES (
+    %(batch_id)s, timestamptz 'epoch' + %(time_us)s * interval '1 microsecond', %(producer_id)s, %(sequence)s, %(signal)s, %(stored)s, %(dropped_before)s,
+    %(events)s, %(task_events)s, %(agent_events)s, %(deployment_events)s,
+    timestamptz 'epoch' + %(first_us)s * interval '1 microsecond',
+    timestamptz 'epoch' + %(last_us)s * interval '1 microsecond'
+) ON CONFLICT DO NOTHING
+
+-- name: insert_resource
+-- Stores a resource; another writer may have done so.
+INSERT INTO {resources} (resource_id, service_name, attributes, attribute_order, schema_url, fixups)
+VALUES (%(id)s, %(service_name)s, %(attributes)s, %(attribute_order)s, %(schema_url)s, %(fixups)s)
+ON CONFLICT DO NOTHING
+
+-- name: insert_scope
+-- Stores an instrumentation scope; another writer may have done so.
+INSERT INTO {scopes} (scope_id, name, version, schema_url, attributes, attribute_order, fixups)
+VALUES (%(id)s, %(name)s, %(version)s, %(schema_url)s, %(attributes)s, %(attribute_order)s, %(fixups)s)
+ON CONFLICT DO NOTHING
