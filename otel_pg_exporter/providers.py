@@ -16,8 +16,6 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from opentelemetry import _logs, trace
@@ -35,29 +33,156 @@ from .query import EventQuery
 
 __all__ = ["Telemetry", "configure"]
 
-_BATCH_SIZE, _DELAY_MILLIS, _QUEUE_SIZE = 2048, 200, 32_768
-_EXIT_SECONDS = 5.0
+_DEFAULTS = {"batch_size": 2048, "batch_timeout_millis": 200, "queue_size": 32_768}
+_SDK_VARIABLES = {
+    "batch_size": "MAX_EXPORT_BATCH_SIZE",
+    "batch_timeout_millis": "SCHEDULE_DELAY",
+    "queue_size": "MAX_QUEUE_SIZE",
+}
+_EXIT_MILLIS = 5_000
 
 _lock = threading.Lock()
 _current: Telemetry | None = None
 
 
+def configure(
+    settings: Settings | None = None,
+    *,
+    tracer_provider: Any = None,
+    logger_provider: Any = None,
+    resource: Resource | None = None,
+    **overrides: Any,
+) -> Telemetry:
+    """Store what this program emits from now on. Returns at once: nothing is connected yet.
+
+    A second call with the same settings gives what the first one set up.
+
+    Args:
+        settings: all settings; default the environment.
+        tracer_provider: use this one instead of the global one.
+        logger_provider: the same for log records.
+        resource: describes this program, if no provider is there yet; default `Resource.create()`.
+        overrides: fields of `Settings`.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    global _current
+    settings = settings or Settings.from_env(**overrides)
+    with _lock:
+        if _current is None or _current.is_shut_down or _current.settings != settings or tracer_provider:
+            _current = Telemetry(settings, tracer_provider, logger_provider, resource)
+        return _current
+
+
 class Telemetry:
     """What `configure` has set up."""
 
-    def __init__(self, settings: Settings, tracer_provider: Any, logger_provider: Any, resource: Resource | None) -> None:
+    def __init__(
+        self, settings: Settings, tracer_provider: Any, logger_provider: Any, resource: Resource | None
+    ) -> None:
         self.settings = settings
         """The settings in force."""
         self.database = Database(settings)
         """Shared by the exporters and `query`."""
         self.span_exporter = PostgresSpanExporter(database=self.database)
         self.log_exporter = PostgresLogRecordExporter(database=self.database)
-        self._span_processor = BatchSpanProcessor(self.span_exporter, **_batching(settings, "BSP"))
-        self._log_processor = BatchLogRecordProcessor(self.log_exporter, **_batching(settings, "BLRP"))
-        self._is_shut_down = False
-        self.tracer_provider = _join_tracing(tracer_provider, self._span_processor, resource)
-        """The provider that creates spans: yours if one was set."""
-        self.logger_provider = _join_logging(logger_provider, self._log_processor, resource)
-        """The provider that takes log records: yours if one was set."""
+        self.is_shut_down = False
         self._query: EventQuery | None = None
+        resource = resource or Resource.create()
+        self._span_processor = BatchSpanProcessor(self.span_exporter, **_batching(settings, "BSP"))
+        self.tracer_provider = _joined(tracer_provider, _tracing(resource), self._span_processor)
+        """The provider that creates spans: yours if there was one."""
+        self._log_processor = BatchLogRecordProcessor(self.log_exporter, **_batching(settings, "BLRP"))
+        self.logger_provider = _joined(logger_provider, _logging(resource), self._log_processor)
+        """The provider that takes log records: yours if there was one."""
         atexit.register(self.shutdown)
+
+    @property
+    def query(self) -> EventQuery:
+        """Reads back what is stored."""
+        if self._query is None:
+            self._query = EventQuery(database=self.database)
+        return self._query
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Store everything that has ended by now; False if some of it was lost or the time ran out."""
+        lost = self._lost
+        # in a thread of its own, because the SDK's processors take no notice of a timeout
+        flush = threading.Thread(target=self._flush, name="otel-pg-flush", daemon=True)
+        flush.start()
+        flush.join(timeout_millis / 1000)
+        return not flush.is_alive() and self._lost == lost
+
+    def shutdown(self, timeout_millis: int = _EXIT_MILLIS) -> None:
+        """Store what is left, as far as the time allows, and close. Runs by itself when the program ends."""
+        if self.is_shut_down:
+            return
+        self.is_shut_down = True
+        atexit.unregister(self.shutdown)
+        for exporter in (self.span_exporter, self.log_exporter):
+            exporter.end_within(timeout_millis / 1000)
+        self._log_processor.shutdown()
+        self._span_processor.shutdown()
+        if self._query is not None:
+            self._query.close()
+        self.database.close()
+
+    @property
+    def _lost(self) -> int:
+        counts = (self.span_exporter.counts, self.log_exporter.counts)
+        return sum(count.get(fate, 0) for count in counts for fate in ("dropped", "rejected"))
+
+    def _flush(self) -> None:
+        self._log_processor.force_flush()
+        self._span_processor.force_flush()
+
+
+def _batching(settings: Settings, family: str) -> dict[str, int]:
+    """Sizes and delay for a batch processor: ours, else the SDK's own variables, else our defaults."""
+    values = {name: getattr(settings, name) or _from_sdk(name, family) for name in _DEFAULTS}
+    return {
+        # the SDK refuses a batch that is larger than the queue
+        "max_export_batch_size": min(values["batch_size"], values["queue_size"]),
+        "schedule_delay_millis": values["batch_timeout_millis"],
+        "max_queue_size": values["queue_size"],
+    }
+
+
+def _from_sdk(name: str, family: str) -> int:
+    variable = f"OTEL_{family}_{_SDK_VARIABLES[name]}"
+    text = os.environ.get(variable, "")
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text:
+        say(logging.WARNING, f"{variable}={text!r} is not a positive whole number: {_DEFAULTS[name]} is used")
+    return _DEFAULTS[name]
+
+
+def _joined(given: Any, current: Any, processor: Any) -> Any:
+    provider = given or current
+    add = getattr(provider, "add_span_processor", None) or getattr(provider, "add_log_record_processor", None)
+    if add is None:
+        say(
+            logging.ERROR,
+            f"nothing will be stored of what goes through {type(provider).__module__}.{type(provider).__name__}:"
+            " it takes no processors. Call configure() before it is set",
+        )
+    else:
+        add(processor)
+    return provider
+
+
+def _tracing(resource: Resource) -> Any:
+    """The global tracer provider; one is made if there is none."""
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        # its own exit handler would wait for 30 s; Telemetry.shutdown is ours
+        trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False))
+    return trace.get_tracer_provider()
+
+
+def _logging(resource: Resource) -> Any:
+    """The global logger provider; one is made if there is none."""
+    if not hasattr(_logs.get_logger_provider(), "add_log_record_processor"):
+        _logs.set_logger_provider(LoggerProvider(resource=resource, shutdown_on_exit=False))
+    return _logs.get_logger_provider()

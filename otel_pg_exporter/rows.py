@@ -87,7 +87,8 @@ class RowEncoder:
         record = readable.log_record
         attributes = _as_dict(record.attributes)
         name = record.event_name
-        severity = getattr(record.severity_number, "value", record.severity_number)
+        number: Any = record.severity_number
+        severity = getattr(number, "value", number)
         plan = self._plans.log(attributes, name if isinstance(name, str) else None, severity)
         row = plan.row.copy()
 

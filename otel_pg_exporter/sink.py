@@ -52,6 +52,8 @@ class Sink:
         """
         pause = _FIRST_PAUSE
         while True:
+            if monotonic() >= deadline:
+                raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
             try:
                 return self._attempt(batch, dropped_before, deadline)
             except DatabaseError as error:

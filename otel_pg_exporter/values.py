@@ -225,10 +225,10 @@ def clean(value: Any, path: Path, fixups: Fixups) -> Json:
         if is_map:
             keys, cleaned = _clean_keys(value, path, fixups)
             container: Any = dict.fromkeys(cleaned)
-            children = list(zip(cleaned, (value[k] for k in keys), strict=True))
+            children: list[tuple[Any, Any]] = [*zip(cleaned, (value[k] for k in keys), strict=True)]
         else:
             container = [None] * len(value)
-            children = list(enumerate(value))
+            children = [*enumerate(value)]
         target[key] = container
         work.extend((child, container, name, (*path, name), depth + 1) for name, child in reversed(children))
     return result[0]

@@ -1,0 +1,68 @@
+"""What the tests share: one real PostgreSQL for a run, and a database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from otel_pg_exporter import migrate
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.embedded import EmbeddedServer
+
+_CONFIGURING = ("OTEL_", "EVENT_", "POSTGRES_", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    """What the developer's shell has set must not steer a test."""
+    for name in [name for name in os.environ if name.startswith(_CONFIGURING)]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for this run, from `TEST_DSN`, or started here. A run without one fails."""
+    if given := os.environ.get("TEST_DSN"):
+        yield given
+        return
+    fast = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+    with EmbeddedServer(tmp_path_factory.mktemp("postgres") / "data", options=fast) as server:
+        yield server.conninfo
+
+
+@pytest.fixture(scope="session")
+def template(server_dsn: str) -> str:
+    """A database with the tables in it, to be copied."""
+    name = f"template_{uuid.uuid4().hex}"
+    _administer(server_dsn, f'CREATE DATABASE "{name}"')
+    migrate.up(Settings(dsn=make_conninfo(server_dsn, dbname=name)))
+    return name
+
+
+@pytest.fixture
+def dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """An own database with the tables in schema otel."""
+    yield from _database(server_dsn, f'TEMPLATE "{template}"')
+
+
+@pytest.fixture
+def empty_dsn(server_dsn: str) -> Iterator[str]:
+    """An own database with nothing in it."""
+    yield from _database(server_dsn, "")
+
+
+def _database(server_dsn: str, options: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(server_dsn, f'CREATE DATABASE "{name}" {options}')
+    yield make_conninfo(server_dsn, dbname=name)
+    _administer(server_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _administer(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -1,0 +1,117 @@
+"""Spans and log records that real libraries emitted, as the SDK's own objects."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+FOLDER = Path(__file__).parents[1] / "fixtures" / "spans"
+
+
+@pytest.fixture(params=sorted(path.stem for path in FOLDER.glob("*.json")))
+def library(request: pytest.FixtureRequest) -> str:
+    """The name of a file of fixtures, each in turn."""
+    return request.param
+
+
+@pytest.fixture
+def emitted(library: str) -> tuple[list[ReadableSpan], list[ReadableLogRecord]]:
+    """What that library emitted."""
+    return load(library)
+
+
+def load(library: str) -> tuple[list[ReadableSpan], list[ReadableLogRecord]]:
+    data = json.loads((FOLDER / f"{library}.json").read_text("utf-8"))
+    return [*map(_span, data["spans"])], [*map(_log, data["logs"])]
+
+
+def _span(data: dict[str, Any]) -> ReadableSpan:
+    return ReadableSpan(
+        name=data["name"],
+        context=_context(data["context"]),
+        parent=data["parent"] and _context(data["parent"]),
+        resource=Resource(_value(data["resource"]), data["resource_schema_url"]),
+        attributes=_attributes(data),
+        events=_list(
+            [Event(e["name"], _attributes(e), e["time_unix_nano"]) for e in data["events"]], data["dropped_events"]
+        ),
+        links=_list([Link(_context(k["context"]), _attributes(k)) for k in data["links"]], data["dropped_links"]),
+        kind=SpanKind[data["kind"]],
+        status=Status(StatusCode[data["status"]["code"]], data["status"]["description"]),
+        start_time=data["start_time_unix_nano"],
+        end_time=data["end_time_unix_nano"],
+        instrumentation_scope=_scope(data["scope"]),
+    )
+
+
+def _log(data: dict[str, Any]) -> ReadableLogRecord:
+    context = SpanContext(int(data["trace_id"], 16), int(data["span_id"], 16), False, TraceFlags(data["trace_flags"]))
+    record = LogRecord(
+        timestamp=data["time_unix_nano"],
+        observed_timestamp=data["observed_time_unix_nano"],
+        context=set_span_in_context(NonRecordingSpan(context)),
+        severity_text=data["severity_text"],
+        severity_number=data["severity_number"] and SeverityNumber(data["severity_number"]),
+        body=_value(data["body"]),
+        attributes=_attributes(data),
+        event_name=data["event_name"],
+    )
+    return ReadableLogRecord(record, Resource(_value(data["resource"])), _scope(data["scope"]))
+
+
+def _scope(data: dict[str, Any]) -> InstrumentationScope:
+    return InstrumentationScope(data["name"], data["version"], data["schema_url"], _value(data["attributes"]))
+
+
+def _context(data: dict[str, Any]) -> SpanContext:
+    return SpanContext(
+        int(data["trace_id"], 16),
+        int(data["span_id"], 16),
+        data["is_remote"],
+        TraceFlags(data["trace_flags"]),
+        TraceState.from_header([data["trace_state"]]),
+    )
+
+
+def _attributes(data: dict[str, Any]) -> BoundedAttributes:
+    attributes = BoundedAttributes(attributes=_value(data["attributes"]))
+    attributes.dropped = data.get("dropped_attributes", 0)
+    return attributes
+
+
+def _list(items: list[Any], dropped: int) -> Any:
+    bounded: Any = BoundedList.from_seq(max(1, len(items)), items)
+    bounded.dropped = dropped
+    return bounded
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"$bytes"}:
+            return base64.b64decode(value["$bytes"])
+        if set(value) == {"$float"}:
+            return float(value["$float"])
+        return {key: _value(item) for key, item in value.items()}
+    return [_value(item) for item in value] if isinstance(value, list) else value

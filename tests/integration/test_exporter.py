@@ -1,0 +1,262 @@
+"""The exporters: one transaction for a batch, once and only once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+
+import psycopg
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import SpanContext
+
+from otel_pg_exporter import diagnostics
+from otel_pg_exporter.batches import encode_batch
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.errors import DatabaseError
+from otel_pg_exporter.exporter import PostgresSpanExporter
+from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.sink import Sink
+
+RESOURCE = Resource({"service.name": "test"})
+KINDS = [{"otel_pg.category": category} for category in ("system", "task", "agent", "deployment")]
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """What the host's log got to hear."""
+    monkeypatch.setattr(diagnostics, "_said", {})
+    lines = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    listener = Listener()
+    logging.getLogger().addHandler(listener)
+    yield lines
+    logging.getLogger().removeHandler(listener)
+
+
+def spans(count, start=None, **attributes):
+    now = time.time_ns() if start is None else start
+    return [
+        ReadableSpan(
+            f"span {i}",
+            SpanContext(uuid.uuid4().int, i + 1, False),
+            resource=RESOURCE,
+            attributes={**KINDS[i % 4], **attributes},
+            start_time=now,
+            end_time=now + i,
+        )
+        for i in range(count)
+    ]
+
+
+def batch_of(records, sequence=1):
+    return encode_batch(records, RowEncoder().span, producer_id=uuid.uuid4(), sequence=sequence, signal="span")
+
+
+def count(dsn, table):
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(f"SELECT count(*) FROM otel.{table}").fetchone()[0]
+
+
+def total(dsn):
+    return sum(count(dsn, table) for table in ("events", "task_events", "agent_events", "deployment_events"))
+
+
+def soon(seconds=5.0):
+    return time.monotonic() + seconds
+
+
+def test_a_batch_and_its_ledger_row_are_one_transaction(dsn):
+    """Rows of all four tables and the ledger's row have the same transaction id."""
+    exporter = PostgresSpanExporter(dsn)
+
+    assert exporter.export(spans(8)) is SpanExportResult.SUCCESS
+
+    with psycopg.connect(dsn) as connection:
+        ids = connection.execute(
+            "SELECT xmin::text FROM otel.events UNION SELECT xmin::text FROM otel.task_events UNION"
+            " SELECT xmin::text FROM otel.agent_events UNION SELECT xmin::text FROM otel.deployment_events UNION"
+            " SELECT xmin::text FROM otel.event_batches"
+        ).fetchall()
+        ledger = connection.execute(
+            "SELECT stored, events, task_events, agent_events, deployment_events FROM otel.event_batches"
+        ).fetchall()
+    exporter.shutdown()
+    assert 1 == len(ids)
+    assert [(8, 2, 2, 2, 2)] == ledger
+
+
+def test_a_batch_that_is_sent_again_is_stored_once(dsn):
+    """The same batch id stores nothing the second time, and the sender is told."""
+    sink = Sink(Database(Settings(dsn=dsn)))
+    batch = batch_of(spans(8))
+
+    assert [True, False, False] == [sink.store(batch, 0, soon()) for _ in range(3)]
+
+    sink.close()
+    assert 8 == total(dsn)
+    assert 1 == count(dsn, "event_batches")
+
+
+def test_two_senders_of_one_batch_store_it_once(dsn):
+    """Two connections that claim one batch at the same moment store it once between them."""
+    batch = batch_of(spans(400))
+    sinks = [Sink(Database(Settings(dsn=dsn))) for _ in range(4)]
+    outcomes = []
+    threads = [threading.Thread(target=lambda s=sink: outcomes.append(s.store(batch, 0, soon()))) for sink in sinks]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for sink in sinks:
+        sink.close()
+        sink.database.close()
+    assert [False, False, False, True] == sorted(outcomes)
+    assert 400 == total(dsn)
+
+
+def test_a_batch_that_fails_midway_stores_nothing(dsn):
+    """When the last table refuses, the first table's rows and the ledger's row are gone too."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE otel.deployment_events ADD CONSTRAINT no CHECK (event_name = '')")
+    sink = Sink(Database(Settings(dsn=dsn)))
+
+    with pytest.raises(DatabaseError, match="23514"):
+        sink.store(batch_of(spans(8)), 0, soon(1))
+
+    sink.close()
+    sink.database.close()
+    assert 0 == total(dsn) + count(dsn, "event_batches")
+
+
+def test_the_connection_is_made_again_after_the_server_cut_it(dsn):
+    """A backend that was terminated costs no record."""
+    exporter = PostgresSpanExporter(dsn)
+    exporter.export(spans(4))
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    assert exporter.export(spans(4)) is SpanExportResult.SUCCESS
+
+    exporter.shutdown()
+    assert 8 == total(dsn)
+
+
+def test_tables_that_were_dropped_are_made_again(dsn):
+    """An exporter whose schema was dropped under it makes it anew and stores the batch."""
+    exporter = PostgresSpanExporter(dsn)
+    exporter.export(spans(4))
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DROP SCHEMA otel CASCADE")
+
+    assert exporter.export(spans(4)) is SpanExportResult.SUCCESS
+
+    exporter.shutdown()
+    assert 4 == total(dsn)
+    assert 1 == count(dsn, "resources")
+
+
+@pytest.mark.parametrize("moment", [0, -(10**18), 4_102_444_800_000_000_000], ids=["1970", "1938", "2100"])
+def test_any_time_finds_a_partition(dsn, moment):
+    """A clock that is far off costs no record."""
+    exporter = PostgresSpanExporter(dsn)
+
+    assert exporter.export(spans(4, start=moment) + spans(4)) is SpanExportResult.SUCCESS
+
+    exporter.shutdown()
+    assert 8 == total(dsn)
+
+
+def test_a_server_that_is_away_is_reported_and_harms_nobody(heard):
+    """Export fails within its time limit, counts what it gave up and says once what to do."""
+    exporter = PostgresSpanExporter("host=127.0.0.1 port=9 user=x dbname=y", export_timeout_millis=300)
+    begun = time.monotonic()
+
+    results = {exporter.export(spans(3)) for _ in range(3)}
+
+    assert {SpanExportResult.FAILURE} == results
+    assert {"dropped": 9} == exporter.counts
+    assert time.monotonic() - begun < 5
+    (line,) = heard
+    assert "cannot reach host=127.0.0.1" in line
+
+
+def test_what_was_given_up_is_noted_in_the_ledger(dsn):
+    """The next batch that is stored says how many records this producer lost before it."""
+    exporter = PostgresSpanExporter(dsn)
+    exporter._pipeline._give_up(7, "a test")
+
+    exporter.export(spans(4))
+
+    exporter.shutdown()
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT dropped_before FROM otel.event_batches").fetchall() == [(7,)]
+
+
+def test_a_wrong_setting_is_one_line_in_the_log_and_no_exception(heard):
+    """A constructor with a bad setting does not raise; what it cannot store it counts."""
+    exporter = PostgresSpanExporter("mysql://u:secret@h/db")
+
+    assert exporter.export(spans(2)) is SpanExportResult.FAILURE
+
+    assert {"dropped": 2} == exporter.counts
+    assert "dsn='mysql://u:***@h/db' is not allowed" in heard[0]
+    assert "secret" not in "".join(heard)
+
+
+def test_a_record_that_cannot_be_encoded_does_not_keep_the_others_out(dsn, heard):
+    """Something that is no span at all is rejected with its reason; the rest of its batch is stored."""
+    exporter = PostgresSpanExporter(dsn)
+
+    exporter.export([*spans(4), object()])
+
+    exporter.shutdown()
+    assert {"stored": 4, "rejected": 1} == exporter.counts
+    assert "cannot be encoded" in heard[0]
+
+
+def test_own_log_lines_reach_no_opentelemetry_handler():
+    """A handler that exports log records never gets our own."""
+    got = []
+
+    class Exporting(logging.Handler):
+        def emit(self, record):
+            got.append(record)
+
+    Exporting.__module__ = "opentelemetry.instrumentation.logging.handler"
+    handler = Exporting()
+    logging.getLogger().addHandler(handler)
+    try:
+        diagnostics.say(logging.ERROR, "a line of ours")
+        logging.getLogger("host").error("a line of the host's")
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+    assert ["a line of the host's"] == [record.getMessage() for record in got]
+
+
+def test_a_table_prefix_keeps_two_stores_apart(empty_dsn):
+    """Two prefixes in one schema are two stores."""
+    for prefix, number in (("a_", 4), ("b_", 8)):
+        exporter = PostgresSpanExporter(empty_dsn, table_prefix=prefix, schema="pair")
+        exporter.export(spans(number))
+        assert exporter.last_error is None
+        exporter.shutdown()
+
+    with psycopg.connect(empty_dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM pair.a_task_events").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM pair.b_task_events").fetchone() == (2,)

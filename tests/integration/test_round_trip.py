@@ -1,0 +1,102 @@
+"""What went in comes out: the OTLP encoding of what is read back equals that of what was exported."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import psycopg
+import pytest
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from psycopg.rows import dict_row
+
+from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
+from otel_pg_exporter.query import EventQuery
+
+# Categories that the order of the rules gives, per file: spans, then log records.
+TABLES = {
+    "langgraph_openinference": ({"agent_events": 24, "task_events": 3}, {}),
+    "logfire": ({"agent_events": 5, "events": 16}, {}),
+    "openai_genai": ({"agent_events": 7, "events": 1}, {"agent_events": 6}),
+    "pydantic_ai": ({"agent_events": 20}, {}),
+    "system": ({"events": 15, "task_events": 4}, {"events": 1}),
+    "traceloop": ({"agent_events": 6, "task_events": 3}, {}),
+}
+
+
+@pytest.fixture
+def stored(dsn, emitted):
+    """A library's records, exported."""
+    spans, logs = emitted
+    span_exporter, log_exporter = PostgresSpanExporter(dsn), PostgresLogRecordExporter(dsn)
+    span_exporter.export(spans)
+    log_exporter.export(logs)
+    assert span_exporter.last_error is None
+    assert log_exporter.last_error is None
+    span_exporter.shutdown()
+    log_exporter.shutdown()
+    return dsn
+
+
+def traces(dsn, records):
+    """Read back, by trace, what belongs to these records."""
+    with EventQuery(dsn=dsn) as query:
+        return [query.trace(trace_id) for trace_id in dict.fromkeys(map(trace_id_of, records))]
+
+
+def trace_id_of(record):
+    return f"{getattr(record, 'context', None).trace_id if hasattr(record, 'context') else record.log_record.trace_id:032x}"
+
+
+def otlp_spans(spans):
+    """One encoding for each span, by its id: the order in which spans are read back is no part of them."""
+    return {span.context.span_id: encode_spans([span]).SerializeToString(deterministic=True) for span in spans}
+
+
+def otlp_logs(logs):
+    return sorted(encode_logs([log]).SerializeToString(deterministic=True) for log in logs)
+
+
+def test_spans_come_back_as_they_were(stored, emitted):
+    """Each real span is read back with the same OTLP encoding, byte for byte."""
+    spans, _ = emitted
+
+    back = [span for trace in traces(stored, spans) for span in trace.to_readable_spans()]
+
+    assert len(spans) == len(back)
+    assert otlp_spans(spans) == otlp_spans(back)
+
+
+def test_log_records_come_back_as_they_were(stored, emitted):
+    """Each real log record is read back with the same OTLP encoding, byte for byte."""
+    _, logs = emitted
+
+    back = [log for trace in traces(stored, logs) for log in trace.to_log_records()]
+
+    assert otlp_logs(logs) == otlp_logs(back)
+
+
+def test_each_record_goes_to_the_table_of_its_kind(stored, library, capsys):
+    """Every record of a file lies in the table that the order of the rules gives; the table is printed."""
+    found = {"span": Counter(), "log": Counter()}
+    with psycopg.connect(stored, row_factory=dict_row) as connection:
+        for table in ("events", "task_events", "agent_events", "deployment_events"):
+            for row in connection.execute(f"SELECT record, count(*) AS n FROM otel.{table} GROUP BY record"):
+                found[row["record"]][table] = row["n"]
+
+    with capsys.disabled():
+        print(f"\n  {library:<26} {dict(found['span'])} {dict(found['log']) or ''}")
+    assert TABLES[library] == (dict(found["span"]), dict(found["log"]))
+
+
+def test_nothing_is_flagged_that_is_plain(stored):
+    """Rows have fixups only where jsonb could not hold a value as it was."""
+    with psycopg.connect(stored) as connection:
+        flagged = connection.execute(
+            "SELECT event_name FROM otel.events WHERE fixups IS NOT NULL UNION ALL"
+            " SELECT event_name FROM otel.agent_events WHERE fixups IS NOT NULL UNION ALL"
+            " SELECT event_name FROM otel.task_events WHERE fixups IS NOT NULL"
+        ).fetchall()
+
+    assert {("consume",)} >= set(flagged)

@@ -1,0 +1,72 @@
+"""Batches: ids, counts, and partitions they need."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import datetime, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_pg_exporter.batches import DAY_US, encode_batch, new_batch_id
+from otel_pg_exporter.partitions import covering
+from otel_pg_exporter.values import clean, in_order, key_order, restore
+
+NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
+
+
+def test_a_batch_id_is_a_uuid_of_version_seven_and_holds_its_time():
+    """The id alone gives the ledger's partition key."""
+    before = time.time_ns() // 1_000_000
+    ids = [new_batch_id() for _ in range(1000)]
+    after = time.time_ns() // 1_000_000
+
+    assert {7} == {i.version for i in ids}
+    assert {uuid.RFC_4122} == {i.variant for i in ids}
+    assert all(before <= i.int >> 80 <= after for i in ids)
+    assert 1000 == len(set(ids))
+
+
+def test_a_record_that_fails_is_set_aside():
+    """The others keep their positions."""
+
+    def encode(record, batch_id, index):
+        if record is None:
+            raise ValueError("no record")
+        return "events", bytes([index]), 5 * DAY_US, ()
+
+    batch = encode_batch([1, None, 2], encode, producer_id=uuid.uuid4(), sequence=1, signal="span")
+
+    assert [b"\0", b"\2"] == batch.rows["events"]
+    assert ["ValueError: no record"] == [rejected.reason for rejected in batch.rejected]
+    assert {5, batch.time_us // DAY_US} == batch.days
+
+
+def test_days_near_now_get_a_partition_each_and_others_share_a_year():
+    """A clock that is far off costs a few tables, not one for each day."""
+    today = (NOW - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
+
+    assert ("p20261123", (today, today + 1)) == covering(today, NOW)
+    assert ("y1970", (0, 365)) == covering(100, NOW)
+    assert "y2100" == covering(47_500, NOW)[0]
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(), max_size=80))
+def test_the_order_of_keys_survives_the_sorting_of_jsonb(attributes):
+    """Keys sorted as jsonb sorts them come back in the order they had."""
+    stored = dict(sorted(attributes.items(), key=lambda item: (len(item[0].encode()), item[0].encode())))
+
+    assert [*attributes.items()] == [*in_order(stored, key_order(tuple(attributes))).items()]
+
+
+def test_fixups_restore_what_was_cleaned():
+    """Cleaning and restoring are inverse, also for keys that become equal."""
+    value = {"a\0": 1, "a\ud800": [float("inf"), b"\0", {"deep": {"b": 1, "a": "\0"}}], "a�": 2**90}
+    fixups: list = []
+
+    columns = {"attributes": clean(value, ("attributes",), fixups)}
+    restore(columns, fixups)
+
+    assert value == columns["attributes"]
+    assert [*value] == [*columns["attributes"]]

@@ -1,0 +1,100 @@
+"""Settings: where they come from, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def _no_libpq_variables(monkeypatch):
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_with_nothing_set_the_embedded_server_is_used():
+    """No variable and no argument mean the embedded server and schema otel."""
+    settings = Settings.from_env({})
+
+    assert settings.is_embedded
+    assert ("otel", "") == (settings.schema, settings.table_prefix)
+
+
+def test_an_argument_wins_over_the_dsn_variable_and_that_over_the_parts():
+    """Precedence: argument, OTEL_EXPORTER_POSTGRES_DSN, POSTGRES_*."""
+    parts = {"POSTGRES_HOST": "c", "POSTGRES_DATABASE": "d"}
+    both = {**parts, "OTEL_EXPORTER_POSTGRES_DSN": "host=b"}
+
+    assert "host='c' dbname='d'" == Settings.from_env(parts).conninfo
+    assert "host=b" == Settings.from_env(both).conninfo
+    assert "host=a" == Settings.from_env(both, dsn="host=a").conninfo
+    assert "host='a' dbname='d'" == Settings.from_env(both, host="a").conninfo
+
+
+def test_libpq_variables_are_left_to_libpq(monkeypatch):
+    """With PGHOST set libpq gets an empty connection string, and no embedded server starts."""
+    monkeypatch.setenv("PGHOST", "somewhere")
+
+    assert "" == Settings.from_env({}).conninfo
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("EVENT_TABLE_PREFIX", 'x"; DROP TABLE y; --', "^[a-z_]"),
+        ("EVENT_TABLE_PREFIX", "Upper", "^[a-z_]"),
+        ("EVENT_SCHEMA", "a-b", "^[a-z_]"),
+        ("EVENT_BATCH_SIZE", "0", "from 1 to"),
+        ("EVENT_BATCH_SIZE", "many", "a whole number"),
+        ("EVENT_POOL_MAX", "51", "from 2 to 50"),
+        ("EVENT_AUTO_MIGRATE", "maybe", "true, false"),
+        ("POSTGRES_PORT", "99999", "65535"),
+        ("POSTGRES_SSL_MODE", "on", "verify-full"),
+        ("OTEL_EXPORTER_POSTGRES_DSN", "mysql://h/d", "postgresql://"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(variable, value, allowed):
+    """The message holds the variable, the value and what is allowed."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({variable: value})
+
+    assert all(part in str(caught.value) for part in (variable, repr(value), allowed))
+
+
+def test_an_unknown_setting_is_named():
+    """A misspelt keyword is no silent default."""
+    with pytest.raises(ConfigurationError, match="batchsize"):
+        Settings.from_env({}, batchsize=3)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://user:hunter2@host/db",
+        "postgresql://user:hun%2Fhunter2@host/db?sslmode=require",
+        "postgresql://user@host/db?password=hunter2",
+        "host=h user=u password=hunter2",
+        "host=h password='it is hunter2' user=u",
+        "host=h sslpassword = hunter2",
+    ],
+)
+def test_no_password_is_shown(dsn):
+    """Neither repr nor target nor an error message shows a password, however it is written."""
+    settings = Settings.from_env({}, dsn=dsn)
+
+    assert "hunter2" not in repr(settings) + settings.target
+    assert "hunter2" not in repr(Settings.from_env({"POSTGRES_PASSWORD": "hunter2"}))
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({}, dsn="postgres//user:hunter2@host")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_with_quotes_reaches_libpq_whole():
+    """Quotes and backslashes in the parts are escaped for libpq."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    settings = Settings.from_env({"POSTGRES_HOST": "h", "POSTGRES_PASSWORD": "it's \\ me"})
+
+    assert "it's \\ me" == conninfo_to_dict(settings.conninfo)["password"]
