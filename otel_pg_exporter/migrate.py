@@ -134,7 +134,7 @@ def _revert(database: Database, step: Migration) -> bool:
 
 
 def _applied(database: Database, connection: Any) -> dict[int, datetime]:
-    table = {"table": database.names.table("schema_migrations")}
+    table = {"schema": database.names.schema, "table": f"{database.names.prefix}schema_migrations"}
     row = connection.execute(database.sql("has_migrations_table").encode(), table).fetchone()
     if not row["present"]:
         return {}

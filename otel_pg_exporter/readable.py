@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from datetime import timezone
 from typing import Any
-from uuid import UUID
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -30,15 +29,11 @@ from . import values
 
 __all__ = ["decode_row", "log_record", "resource", "scope", "span"]
 
-_RESTORED = (
-    "attributes", "body", "events", "links", "event_name", "status_message", "trace_state", "severity_text",
-    "start_unix_nano", "end_unix_nano", "observed_unix_nano",
-)  # fmt: skip
-
 
 def decode_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of an event table with its values as they were: in order, with what the fixups restore."""
     decoded = dict(row)
+    decoded["time"] = row["time"].astimezone(timezone.utc)
     decoded["attributes"] = values.in_order(row["attributes"], row["attribute_order"])
     values.restore(decoded, row["fixups"])
     for column in ("events", "links"):
@@ -92,7 +87,7 @@ def log_record(
         severity_number=None if number is None else SeverityNumber(number),
         body=decoded["body"],
         attributes=_attributes(decoded["attributes"], decoded["dropped_attributes"]),
-        event_name=decoded["event_name"],
+        event_name=decoded["event_name"] or None,
     )
     return ReadableLogRecord(record, its_resource, its_scope)
 

@@ -108,7 +108,8 @@ class RowEncoder:
             row["body"] = jsonb(values.dump(body, "body", fixups))
         if dropped := readable.dropped_attributes:
             row["dropped_attributes"] = _count(dropped)
-        return self._finish(plan, row, readable, attributes, name, time_us, fixups)
+        # no event name and an empty one are the same in OTLP
+        return self._finish(plan, row, readable, attributes, name or "", time_us, fixups)
 
     def _finish(
         self,

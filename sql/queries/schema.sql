@@ -3,8 +3,9 @@
 SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))
 
 -- name: has_migrations_table
--- Whether any migration was ever applied.
-SELECT to_regclass(%(table)s) IS NOT NULL AS present
+-- Whether any migration was ever applied. Reads the catalogue itself: to_regclass() may answer from what this
+-- session knew before it waited for the lock.
+SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = %(schema)s AND tablename = %(table)s) AS present
 
 -- name: create_schema
 -- The schema and the record of its migrations.
@@ -12,7 +13,7 @@ CREATE SCHEMA IF NOT EXISTS {schema}
 
 -- name: has_schema
 -- Whether the schema is there: creating it again would need a right that the role may not have.
-SELECT to_regnamespace(%(schema)s) IS NOT NULL AS present
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s) AS present
 
 -- name: create_migrations_table
 -- Which migrations were applied.

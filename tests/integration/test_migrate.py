@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, SchemaMismatch
 from otel_pg_exporter.sql_files import TABLES
 from otel_pg_exporter.tables import COLUMNS
@@ -85,6 +88,24 @@ def test_twenty_processes_migrate_at_once(empty_dsn):
     assert [0] * 19 + [1] == sorted(int(out) for out, _ in outcomes)
 
 
+def test_sessions_that_looked_before_they_waited_see_what_was_done_meanwhile(empty_dsn):
+    """Eight sessions that have all seen an empty database apply each step once between them."""
+    databases = [Database(Settings(dsn=empty_dsn, pool_min_size=1, pool_max_size=2)) for _ in range(8)]
+    ready = threading.Barrier(8)
+
+    def look_then_migrate(database):
+        assert not migrate.status(database)[0].applied_at
+        ready.wait()
+        return len(migrate.up(database))
+
+    with ThreadPoolExecutor(8) as pool:
+        applied = list(pool.map(look_then_migrate, databases))
+
+    for database in databases:
+        database.close()
+    assert 1 == sum(applied)
+
+
 def test_a_step_that_fails_leaves_no_trace(empty_dsn, monkeypatch):
     """A step and its record are one transaction."""
     (step,) = migrate.migrations()
@@ -112,8 +133,6 @@ def test_a_role_without_rights_is_told_which(server_dsn, empty_dsn):
 
 def test_without_auto_migrate_a_missing_table_is_named(empty_dsn):
     """Where creating tables is switched off, the error says what to run."""
-    from otel_pg_exporter.database import Database
-
     database = Database(Settings(dsn=empty_dsn, auto_migrate=False))
     with pytest.raises(SchemaMismatch, match="otel-pg migrate up"):
         migrate.ensure(database)

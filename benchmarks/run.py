@@ -1,0 +1,27 @@
+"""All benchmarks, each in a process of its own, on an embedded server of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from otel_pg_exporter.embedded import EmbeddedServer
+
+WITH_SERVER = ("export_cost", "no_loss")
+WITHOUT = ("hot_path", "start_up", "json_library")
+
+
+def main() -> None:
+    """Run them one after the other."""
+    here = Path(__file__).parent
+    with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
+        for name in (*WITHOUT, *WITH_SERVER):
+            arguments = repr(server.conninfo) if name in WITH_SERVER else ""
+            program = f"import {name}; {name}.main({arguments})"
+            subprocess.run([sys.executable, "-c", program], cwd=here, check=True)
+
+
+if __name__ == "__main__":
+    main()

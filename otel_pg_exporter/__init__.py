@@ -1,0 +1,62 @@
+"""An OpenTelemetry-native event store in plain PostgreSQL.
+
+    from otel_pg_exporter import configure
+
+    telemetry = configure()
+    ...
+    print(telemetry.query.trace(trace_id))
+
+Names are loaded when they are first used: `import otel_pg_exporter` alone loads neither SDK nor driver.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import errors, migrate
+    from .async_query import AsyncEventQuery
+    from .config import Settings
+    from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
+    from .providers import Telemetry, configure
+    from .query import EventQuery
+    from .trace import Trace
+
+__all__ = [
+    "configure",
+    "Telemetry",
+    "Settings",
+    "PostgresSpanExporter",
+    "PostgresLogRecordExporter",
+    "EventQuery",
+    "AsyncEventQuery",
+    "Trace",
+    "migrate",
+    "errors",
+]
+
+_HOMES = {
+    "configure": "providers",
+    "Telemetry": "providers",
+    "Settings": "config",
+    "PostgresSpanExporter": "exporter",
+    "PostgresLogRecordExporter": "exporter",
+    "EventQuery": "query",
+    "AsyncEventQuery": "async_query",
+    "Trace": "trace",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in {"migrate", "errors"}:
+        return import_module(f".{name}", __name__)
+    if name in _HOMES:
+        found: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,97 @@
+"""Reads back what is stored, from asyncio: the questions of `EventQuery`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+from . import migrate, questions
+from .config import Settings
+from .database import AsyncDatabase
+from .events import EventPage
+from .health import Health
+from .query import EventQuery
+from .sql_files import Names, query
+from .statistics import Statistics
+from .trace import Trace
+
+__all__ = ["AsyncEventQuery"]
+
+T = TypeVar("T")
+
+
+class AsyncEventQuery:
+    """`EventQuery` for one event loop; arguments, answers and errors are the same."""
+
+    def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
+        self._settings = settings or Settings.from_env(**overrides)
+        self._names = Names(self._settings.schema, self._settings.table_prefix)
+        self._database = AsyncDatabase(self._settings)
+        self._is_ready = False
+
+    async def __aenter__(self) -> AsyncEventQuery:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        await self._database.close()
+
+    async def events(self, category: str | None = None, **options: Any) -> EventPage:
+        """As `EventQuery.events`."""
+        return await self._ask(questions.events(self._names, category, options))
+
+    async def system_events(self, **options: Any) -> EventPage:
+        """As `EventQuery.system_events`."""
+        return await self.events("system", **options)
+
+    async def task_events(self, **options: Any) -> EventPage:
+        """As `EventQuery.task_events`."""
+        return await self.events("task", **options)
+
+    async def agent_events(self, **options: Any) -> EventPage:
+        """As `EventQuery.agent_events`."""
+        return await self.events("agent", **options)
+
+    async def deployment_events(self, **options: Any) -> EventPage:
+        """As `EventQuery.deployment_events`."""
+        return await self.events("deployment", **options)
+
+    async def trace(self, trace_id: str) -> Trace:
+        """As `EventQuery.trace`."""
+        return await self._ask(questions.trace(self._names, trace_id))
+
+    async def statistics(
+        self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
+    ) -> Statistics:
+        """As `EventQuery.statistics`."""
+        return await self._ask(questions.statistics(self._names, category, bucket, filters))
+
+    async def counts(self) -> dict[str, int]:
+        """As `EventQuery.counts`."""
+        return await self._ask(questions.counts(self._names))
+
+    async def health(self) -> Health:
+        """As `EventQuery.health`."""
+        return await asyncio.to_thread(EventQuery(database=self._database.blocking).health)
+
+    async def _ask(self, question: questions.Question[T]) -> T:
+        if not self._is_ready:
+            await asyncio.to_thread(migrate.ensure, self._database.blocking)
+            self._is_ready = True
+        async with self._database.connection() as connection:
+            await connection.execute(query("same_moment", self._names).encode())
+            try:
+                sql, parameters = next(question)
+                while True:
+                    rows = await (await connection.execute(sql.encode(), parameters)).fetchall()
+                    sql, parameters = question.send(rows)
+            except StopIteration as answer:
+                result: T = answer.value
+                return result

@@ -1,0 +1,192 @@
+"""What a query asks for: filters become conditions and parameters, an order becomes keyset paging.
+
+Nothing that a caller gives becomes SQL text: names are looked up in the tables below, values are parameters.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from .errors import QueryError
+from .routing import CATEGORIES
+
+__all__ = ["FILTERS", "ORDERS", "Page", "build_page", "trace_uuid"]
+
+COMMON = {
+    "event_type": "event_type = ANY(%(event_type)s)",
+    "name": "event_name = ANY(%(name)s)",
+    "status": "status = ANY(%(status)s)",
+    "record": "record = ANY(%(record)s)",
+    "service": "service_name = ANY(%(service)s)",
+    "session": "session_id = ANY(%(session)s)",
+    "user": "user_id = ANY(%(user)s)",
+    "agent": "agent_id = ANY(%(agent)s)",
+    "task": "task_id = ANY(%(task)s)",
+    "trace": "trace_id = ANY(%(trace)s::uuid[])",
+    "error_type": "error_type = ANY(%(error_type)s)",
+    "start": '"time" >= %(start)s',
+    "end": '"time" < %(end)s',
+    "attributes": "attributes @> %(attributes)s::jsonb",
+}
+OWN = {
+    "system": {},
+    "task": {
+        "task": "(task_id = ANY(%(task)s) OR task_name = ANY(%(task)s))",
+        "queue": "queue = ANY(%(queue)s)",
+    },
+    "agent": {
+        "agent": "(agent_id = ANY(%(agent)s) OR agent_name = ANY(%(agent)s))",
+        "action": "action = ANY(%(action)s)",
+        "tool": "tool_name = ANY(%(tool)s)",
+        "model": "model = ANY(%(model)s)",
+        "provider": "provider = ANY(%(provider)s)",
+    },
+    "deployment": {
+        "environment": "environment = ANY(%(environment)s)",
+        "branch": "branch = ANY(%(branch)s)",
+        "commit": "commit_sha = ANY(%(commit)s)",
+        "pull_request": "pull_request = ANY(%(pull_request)s)",
+        "pipeline": "pipeline = ANY(%(pipeline)s)",
+        "result": "result = ANY(%(result)s)",
+    },
+}
+FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
+"""Category → filter → condition."""
+
+# Rows without a value come last in either direction: they get the value that sorts there.
+ORDERS: Mapping[str, tuple[str, str, tuple[str, str]]] = {
+    "time": ('"time"', "timestamptz", ("", "")),
+    "duration": ("duration_ns", "bigint", ("-9223372036854775808", "9223372036854775807")),
+}
+"""Order → column, its type, and what stands for NULL in descending and ascending order."""
+
+_MAX_LIMIT = 10_000
+
+
+class Page:
+    """One page of events: SQL for each table, parameters, and how to go on."""
+
+    def __init__(self, category: str | None, order: str, direction: str, limit: int) -> None:
+        self.order, self.direction, self.limit = order, direction, limit
+        self.categories = [category] if category else list(CATEGORIES)
+        self.conditions: dict[str, list[str]] = {name: [] for name in self.categories}
+        self.parameters: dict[str, Any] = {"limit": limit + 1}
+
+    @property
+    def key(self) -> str:
+        """The expression that rows are ordered by, before their unique position."""
+        column, kind, stand_ins = ORDERS[self.order]
+        stand_in = stand_ins[self.direction == "asc"]
+        return f"coalesce({column}, '{stand_in}'::{kind})" if stand_in else column
+
+    def where(self, category: str) -> str:
+        """The WHERE clause for one table."""
+        return " AND ".join(self.conditions[category]) or "true"
+
+    def order_by(self, key: str) -> str:
+        """The ORDER BY list; `key` is the column or expression that holds the key."""
+        return f"{key} {self.direction}, batch_id {self.direction}, batch_index {self.direction}"
+
+    def cursor(self, row: Mapping[str, Any]) -> str:
+        """Where the page after this row begins."""
+        position = [self.order, self.direction, row["order_key"], str(row["batch_id"]), row["batch_index"]]
+        return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+
+    def continue_from(self, cursor: str) -> None:
+        """Begin after the row that a cursor names."""
+        try:
+            order, direction, key, batch_id, index = orjson.loads(
+                base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            )
+            self.parameters |= {"after_batch": UUID(batch_id), "after_index": int(index), "after_key": str(key)}
+            if order == "time":
+                datetime.fromisoformat(key)
+            elif order == "duration":
+                int(key)
+        except (ValueError, TypeError, AttributeError):
+            raise QueryError(f"cursor={cursor!r:.60} is not one that a page of events gave") from None
+        if (order, direction) != (self.order, self.direction):
+            raise QueryError(
+                f"the cursor belongs to order {order} {direction}, not to {self.order} {self.direction}"
+            )
+        sign, kind = ("<" if self.direction == "desc" else ">"), ORDERS[self.order][1]
+        condition = (
+            f"({self.key}, batch_id, batch_index) {sign}"
+            f" (%(after_key)s::{kind}, %(after_batch)s::uuid, %(after_index)s::integer)"
+        )
+        for conditions in self.conditions.values():
+            conditions.append(condition)
+
+
+def build_page(
+    category: str | None,
+    filters: Mapping[str, Any],
+    order_by: str = "time",
+    order_direction: str = "desc",
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page:
+    """Check what was asked for.
+
+    Raises:
+        QueryError: a category, filter, order, direction, limit or cursor that is not known; the message
+            names what is allowed.
+    """
+    _one_of("category", category, [None, *CATEGORIES])
+    _one_of("order_by", order_by, ORDERS)
+    _one_of("order_direction", order_direction, ["asc", "desc"])
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _MAX_LIMIT:
+        raise QueryError(f"limit={limit!r} is not allowed; allowed is a whole number from 1 to {_MAX_LIMIT}")
+    page = Page(category, order_by, order_direction, limit)
+    for name, value in filters.items():
+        if value is None:
+            continue
+        for each in page.categories:
+            if name not in (FILTERS[each] if category else COMMON):
+                known = FILTERS[each] if category else COMMON
+                raise QueryError(f"unknown filter {name!r}; known are: {', '.join(known)}")
+            page.conditions[each].append(FILTERS[each][name])
+        page.parameters[name] = _parameter(name, value)
+    if cursor is not None:
+        page.continue_from(cursor)
+    return page
+
+
+def trace_uuid(trace_id: str) -> UUID:
+    """The stored form of a trace id of 32 hex digits."""
+    try:
+        if len(trace_id.replace("-", "")) != 32:
+            raise ValueError(trace_id)
+        return UUID(trace_id)
+    except (ValueError, AttributeError, TypeError):
+        raise QueryError(f"trace id {trace_id!r:.60} is not allowed; allowed are 32 hex digits") from None
+
+
+def _parameter(name: str, value: Any) -> Any:
+    if name in {"start", "end"}:
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            raise QueryError(f"{name}={value!r} is not allowed; allowed is a datetime with a time zone")
+        return value
+    if name == "attributes":
+        if not isinstance(value, Mapping):
+            raise QueryError(f"attributes={value!r:.60} is not allowed; allowed is a mapping of key to value")
+        try:
+            return orjson.dumps(dict(value)).decode().replace("\\u0000", "\ufffd")
+        except TypeError as error:
+            raise QueryError(f"attributes cannot be compared as JSON: {error}") from None
+    wanted = [value] if isinstance(value, str) else value
+    if not isinstance(wanted, Sequence) or not all(isinstance(one, str) and "\0" not in one for one in wanted):
+        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is text without NUL, or a list of texts")
+    return [trace_uuid(one) for one in wanted] if name == "trace" else list(wanted)
+
+
+def _one_of(name: str, value: Any, allowed: Any) -> None:
+    if not isinstance(value, str | None) or value not in allowed:
+        shown = ", ".join(str(one) for one in allowed if one)
+        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed are: {shown}")

@@ -1,0 +1,151 @@
+"""Reads back what is stored.
+
+    from otel_pg_exporter import EventQuery
+
+    with EventQuery() as query:
+        for event in query.agent_events(status="error", limit=10):
+            print(event.time, event.event_name, event.error_message)
+        print(query.trace(event.trace_id))
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import perf_counter
+from types import TracebackType
+from typing import Any, TypeVar
+
+from . import migrate, questions
+from .config import Settings
+from .database import Database
+from .errors import EventStoreError
+from .events import EventPage
+from .health import Health
+from .statistics import Statistics
+from .trace import Trace
+
+__all__ = ["EventQuery"]
+
+T = TypeVar("T")
+
+
+class EventQuery:
+    """Queries over the events of one database.
+
+    Connects when it is first used, by the same settings as `configure()`; creates the tables if they are
+    missing, unless `auto_migrate` is off. Each answer is read in one transaction.
+
+    Args:
+        settings: all settings; default the environment.
+        database: share this one instead; it stays the caller's to close.
+        overrides: fields of `Settings`.
+
+    Raises:
+        QueryError: from any query, for what it does not understand.
+        DatabaseError: from any query, if the server cannot answer it.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, *, database: Database | None = None, **overrides: Any
+    ) -> None:
+        self._is_owned = database is None
+        self._database = database or Database(settings or Settings.from_env(**overrides))
+        self._is_ready = False
+
+    def __enter__(self) -> EventQuery:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connections."""
+        if self._is_owned:
+            self._database.close()
+
+    def events(self, category: str | None = None, **options: Any) -> EventPage:
+        """A page of events, newest first.
+
+        Args:
+            category: system, task, agent or deployment; all if left out.
+            options: filters, each a text or a list of texts: event_type, name, status, record, service,
+                session, user, agent (id or name), task (id or name), trace, error_type; start and end (aware
+                datetimes, end excluded); attributes (a mapping that the event's attributes contain).
+                One category also takes its own: queue; action, tool, model, provider; environment, branch,
+                commit, pull_request, pipeline, result. Beside them order_by (time or duration),
+                order_direction (asc or desc), limit (1 to 10,000; default 100) and cursor (a page's
+                next_cursor: later pages neither repeat nor skip an event, whatever is written meanwhile).
+        """
+        return self._ask(questions.events(self._database.names, category, options))
+
+    def system_events(self, **options: Any) -> EventPage:
+        """Events of the category system; options as for `events`."""
+        return self.events("system", **options)
+
+    def task_events(self, **options: Any) -> EventPage:
+        """Events of the category task; options as for `events`."""
+        return self.events("task", **options)
+
+    def agent_events(self, **options: Any) -> EventPage:
+        """Events of the category agent; options as for `events`."""
+        return self.events("agent", **options)
+
+    def deployment_events(self, **options: Any) -> EventPage:
+        """Events of the category deployment; options as for `events`."""
+        return self.events("deployment", **options)
+
+    def trace(self, trace_id: str) -> Trace:
+        """All that is stored of a trace, by its 32 hex digits; without rows if nothing is."""
+        return self._ask(questions.trace(self._database.names, trace_id))
+
+    def statistics(
+        self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
+    ) -> Statistics:
+        """Counts, durations, errors and tokens of the events that the filters of `events` select.
+
+        Args:
+            category: one category; all if left out.
+            bucket: length of the stretches in `over_time`, at least a second.
+            filters: as for `events`.
+        """
+        return self._ask(questions.statistics(self._database.names, category, bucket, filters))
+
+    def counts(self) -> dict[str, int]:
+        """Rows of each of the five main tables."""
+        return self._ask(questions.counts(self._database.names))
+
+    def health(self) -> Health:
+        """Whether events can be stored and read. Raises nothing, and changes nothing."""
+        settings = self._database.settings
+        where = {"target": settings.target, "schema": settings.schema}
+        try:
+            steps = migrate.status(self._database)
+            applied = sum(1 for step in steps if step.applied_at)
+            known = {**where, "migrations_applied": applied, "migrations_pending": len(steps) - applied}
+            if applied < len(steps) and not settings.auto_migrate:
+                return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
+            if not applied:
+                return Health(is_healthy=True, **known)
+            begun = perf_counter()
+            facts = self._carry(questions.health(self._database.names))
+            return Health(is_healthy=True, latency_ms=(perf_counter() - begun) * 1000, **known, **facts)
+        except EventStoreError as error:
+            return Health(is_healthy=False, error=str(error), **where)
+
+    def _ask(self, question: questions.Question[T]) -> T:
+        if not self._is_ready:
+            migrate.ensure(self._database)
+            self._is_ready = True
+        return self._carry(question)
+
+    def _carry(self, question: questions.Question[T]) -> T:
+        with self._database.connection() as connection:
+            connection.execute(self._database.sql("same_moment").encode())
+            try:
+                sql, parameters = next(question)
+                while True:
+                    rows = connection.execute(sql.encode(), parameters).fetchall()
+                    sql, parameters = question.send(rows)
+            except StopIteration as answer:
+                result: T = answer.value
+                return result

@@ -1,0 +1,93 @@
+"""What can be asked, apart from how it is sent: each question yields statements, is sent their rows, and
+returns the answer. `EventQuery` and `AsyncEventQuery` carry the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar
+
+from .errors import QueryError
+from .events import Event, EventPage
+from .filters import Page, build_page, trace_uuid
+from .routing import CATEGORIES
+from .sql_files import EVENT_TABLES, Names, query
+from .statistics import Statistics, build_statistics
+from .trace import Trace, build_trace
+
+__all__ = ["Question", "Rows", "Statement", "counts", "events", "health", "statistics", "trace"]
+
+T = TypeVar("T")
+Rows: TypeAlias = list[dict[str, Any]]
+Statement: TypeAlias = tuple[str, Mapping[str, Any]]
+Question: TypeAlias = Generator[Statement, Rows, T]
+
+
+def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[EventPage]:
+    """A page of events, from one table or all four."""
+    known = ("order_by", "order_direction", "limit", "cursor")
+    given = {name: value for name, value in options.items() if name in known}
+    filters = {name: value for name, value in options.items() if name not in known}
+    page = build_page(category, filters, **given)
+    found: list[tuple[tuple[Any, ...], str, dict[str, Any]]] = []
+    for each in page.categories:
+        rows = yield _page_of(names, page, each), page.parameters
+        found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
+    found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
+    shown = found[: page.limit]
+    next_cursor = page.cursor(shown[-1][2]) if len(found) > page.limit else None
+    return EventPage([Event.from_row(each, row) for _, each, row in shown], next_cursor)
+
+
+def trace(names: Names, trace_id: str) -> Question[Trace]:
+    """All that is stored of one trace."""
+    stored_id = trace_uuid(trace_id)
+    rows: Rows = []
+    for table in EVENT_TABLES:
+        found = yield query("trace_rows", names).replace("{table}", names.table(table)), {"trace_id": stored_id}
+        rows += [{**row, "table": table} for row in found]
+    resources = yield query("trace_resources", names), {"ids": list({row["resource_id"] for row in rows})}
+    scopes = yield query("trace_scopes", names), {"ids": list({row["scope_id"] for row in rows})}
+    return build_trace(
+        stored_id.hex,
+        rows,
+        {row["resource_id"]: row for row in resources},
+        {row["scope_id"]: row for row in scopes},
+    )
+
+
+def statistics(
+    names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any]
+) -> Question[Statistics]:
+    """Counts, durations, errors and tokens of what the filters select."""
+    if bucket < timedelta(seconds=1):
+        raise QueryError(f"bucket={bucket!r} is not allowed; allowed is a second or more")
+    page = build_page(category, filters)
+    parts = []
+    for each in page.categories:
+        name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
+        sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
+        parts.append(sql.replace("{category}", each).replace("{where}", page.where(each)))
+    selected = "\nUNION ALL\n".join(parts)
+    groups = yield query("statistics", names).replace("{selected}", selected), page.parameters
+    parameters = {**page.parameters, "bucket": bucket.total_seconds()}
+    over_time = yield query("statistics_over_time", names).replace("{selected}", selected), parameters
+    return build_statistics(groups, over_time)
+
+
+def counts(names: Names) -> Question[dict[str, int]]:
+    """Rows of each main table."""
+    ((row),) = yield query("count_rows", names), {}
+    return {table: int(count) for table, count in row.items()}
+
+
+def health(names: Names) -> Question[dict[str, Any]]:
+    """Facts about a server that answers."""
+    ((row),) = yield query("health", names), {}
+    return row
+
+
+def _page_of(names: Names, page: Page, category: str) -> str:
+    sql = query("events_of_table", names).replace("{table}", names.table(CATEGORIES[category]))
+    filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
+    return filled.replace("{where}", page.where(category))

@@ -1,0 +1,117 @@
+"""Statistics: totals, outcomes, durations and tokens of many events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Bucket", "Group", "Statistics", "build_statistics"]
+
+_ONE_OF_FOUR = {0b0111: "category", 0b1011: "event_type", 0b1101: "status", 0b1110: "agent_id"}
+_ALL = 0b1111
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some events together."""
+
+    count: int
+    errors: int
+    """Events whose status is error."""
+    average_duration_ns: float | None
+    """Nanoseconds; None if no event has a duration."""
+    p50: float | None
+    """Median duration in nanoseconds, interpolated as percentile_cont does."""
+    p95: float | None
+    p99: float | None
+    input_tokens: int
+    """Of model calls and tools; an agent's own total is not counted again."""
+    output_tokens: int
+    cost: float | None
+    """US dollars; None if nothing states a cost."""
+
+    @property
+    def error_rate(self) -> float:
+        """Errors of all, 0 to 1."""
+        return self.errors / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One stretch of time."""
+
+    start: datetime
+    """UTC"""
+    count: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Statistics(Group):
+    """All events together, and by what they are."""
+
+    by_category: Mapping[str, Group]
+    by_type: Mapping[str, Group]
+    by_status: Mapping[str, Group]
+    by_agent: Mapping[str, Group]
+    """Agent id → its events; events of no agent are left out."""
+    over_time: Sequence[Bucket]
+
+    @property
+    def total(self) -> int:
+        """Number of events."""
+        return self.count
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts and lists; times as ISO 8601."""
+        plain = asdict(self)
+        plain["error_rate"] = self.error_rate
+        for bucket in plain["over_time"]:
+            bucket["start"] = bucket["start"].isoformat()
+        return plain
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A frame with a row for each group. Needs pandas."""
+        import pandas
+
+        named = {"category": self.by_category, "type": self.by_type, "status": self.by_status, "agent": self.by_agent}
+        return pandas.DataFrame(
+            [
+                {"by": by, "name": name, **asdict(group), "error_rate": group.error_rate}
+                for by, groups in named.items()
+                for name, group in groups.items()
+            ]
+        )
+
+
+def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Mapping[str, Any]]) -> Statistics:
+    """Put together what the queries statistics and statistics_over_time gave."""
+    by: dict[str, dict[str, Group]] = {name: {} for name in _ONE_OF_FOUR.values()}
+    overall: dict[str, Any] = {}
+    for row in groups:
+        values = _values(row)
+        if row["missing"] == _ALL:
+            overall = values
+        elif (name := row[column := _ONE_OF_FOUR[row["missing"]]]) is not None:
+            by[column][name] = Group(**values)
+    return Statistics(
+        **overall,
+        by_category=by["category"],
+        by_type=by["event_type"],
+        by_status=by["status"],
+        by_agent=by["agent_id"],
+        over_time=[
+            Bucket(row["start"].astimezone(timezone.utc), int(row["count"]), int(row["errors"])) for row in over_time
+        ],
+    )
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, Any]:
+    p50, p95, p99 = row["percentiles"] or (None, None, None)
+    plain = ("count", "errors", "average_duration_ns", "input_tokens", "output_tokens", "cost")
+    return {**{name: row[name] for name in plain}, "p50": p50, "p95": p95, "p99": p99}

@@ -1,0 +1,72 @@
+-- name: events_of_table
+-- One page of one table, in the order that was asked for.
+SELECT {key} AS order_key, * FROM {table} WHERE {where} ORDER BY {order_by} LIMIT %(limit)s
+
+-- name: trace_rows
+-- Every row of a trace in one table.
+SELECT * FROM {table} WHERE trace_id = %(trace_id)s
+
+-- name: trace_resources
+-- The resources of some rows.
+SELECT * FROM {resources} WHERE resource_id = ANY(%(ids)s)
+
+-- name: trace_scopes
+-- The instrumentation scopes of some rows.
+SELECT * FROM {scopes} WHERE scope_id = ANY(%(ids)s)
+
+-- name: same_moment
+-- Makes all statements of a transaction see the same data.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
+-- name: statistics
+-- Counts, durations and tokens: in all, and by category, type, status and agent.
+-- The tokens of an agent's own run are left out: they are the sum of its model calls.
+WITH selected AS ({selected})
+SELECT grouping(category, event_type, status, agent_id) AS missing,
+       category, event_type, status, agent_id,
+       count(*) AS count,
+       count(*) FILTER (WHERE status = 'error') AS errors,
+       avg(duration_ns)::float8 AS average_duration_ns,
+       percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ns) AS percentiles,
+       coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+       coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+       sum(cost) AS cost
+  FROM selected
+ GROUP BY GROUPING SETS ((), (category), (event_type), (status), (agent_id))
+
+-- name: statistics_over_time
+-- Counts for each stretch of time.
+WITH selected AS ({selected})
+SELECT to_timestamp(floor(extract(epoch FROM "time") / %(bucket)s) * %(bucket)s) AS start,
+       count(*) AS count,
+       count(*) FILTER (WHERE status = 'error') AS errors
+  FROM selected GROUP BY 1 ORDER BY 1
+
+-- name: select_for_statistics
+-- What the statistics need of a table without tokens.
+SELECT '{category}'::text AS category, event_type, status, agent_id, "time", duration_ns,
+       NULL::bigint AS input_tokens, NULL::bigint AS output_tokens, NULL::float8 AS cost
+  FROM {table} WHERE {where}
+
+-- name: select_agents_for_statistics
+-- What the statistics need of the agents' table.
+SELECT '{category}'::text AS category, event_type, status, agent_id, "time", duration_ns,
+       CASE WHEN action IS DISTINCT FROM 'invoke' THEN input_tokens END AS input_tokens,
+       CASE WHEN action IS DISTINCT FROM 'invoke' THEN output_tokens END AS output_tokens,
+       CASE WHEN action IS DISTINCT FROM 'invoke' THEN cost END AS cost
+  FROM {table} WHERE {where}
+
+-- name: count_rows
+-- Rows of each main table, exactly.
+SELECT (SELECT count(*) FROM {events}) AS events,
+       (SELECT count(*) FROM {task_events}) AS task_events,
+       (SELECT count(*) FROM {agent_events}) AS agent_events,
+       (SELECT count(*) FROM {deployment_events}) AS deployment_events,
+       (SELECT count(*) FROM {event_batches}) AS event_batches
+
+-- name: health
+-- The server's version and what the ledger says.
+SELECT current_setting('server_version') AS server_version,
+       (SELECT coalesce(sum(stored), 0)::bigint FROM {event_batches}) AS stored,
+       (SELECT coalesce(sum(dropped_before), 0)::bigint FROM {event_batches}) AS dropped,
+       (SELECT max(committed_at) FROM {event_batches}) AS last_batch_at
