@@ -52,11 +52,15 @@ def spans(count: int) -> list[ReadableSpan]:
     provider.add_span_processor(SimpleSpanProcessor(memory))
     tracer = provider.get_tracer("bench", "1.0")
     for _ in range(count):
-        with tracer.start_as_current_span("root") as root:
-            with tracer.start_as_current_span(
-                "execute_tool search_hotels", attributes=ATTRIBUTES, links=[Link(root.get_span_context(), {"why": "x"})]
-            ) as span:
-                span.add_event("progress", {"step": 1, "of": "three"})
+        with (
+            tracer.start_as_current_span("root") as root,
+            tracer.start_as_current_span(
+                "execute_tool search_hotels",
+                attributes=ATTRIBUTES,
+                links=[Link(root.get_span_context(), {"why": "x"})],
+            ) as span,
+        ):
+            span.add_event("progress", {"step": 1, "of": "three"})
     return [span for span in memory.get_finished_spans() if span.name != "root"]
 
 

@@ -6,7 +6,9 @@ import statistics
 import subprocess
 import sys
 
-IMPORT = "import time; t = time.perf_counter(); import instrumentation; instrumentation.task; print(time.perf_counter() - t)"
+IMPORT = (
+    "import time; t = time.perf_counter(); import instrumentation; instrumentation.task; print(time.perf_counter() - t)"
+)
 CONFIGURE = """
 import time
 from otel_pg_exporter import configure

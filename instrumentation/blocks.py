@@ -255,15 +255,11 @@ class Block:
             if parent is None or not parent.handed_down:
                 self.handed_down = prepared.handed_down
             else:
-                inherited = parent.handed_down
+                inherited: dict[str, Any] = dict(parent.handed_down)
                 if prepared.own_agent:
-                    inherited = {
-                        key: value for key, value in inherited.items() if not key.startswith("gen_ai.agent.")
-                    }
+                    inherited = {key: value for key, value in inherited.items() if not key.startswith("gen_ai.agent.")}
                 attributes = {**inherited, **attributes}
-                self.handed_down = (
-                    {**inherited, **prepared.handed_down} if prepared.handed_down else inherited
-                )
+                self.handed_down = {**inherited, **prepared.handed_down} if prepared.handed_down else inherited
             self.span = signals.tracer().start_span(recipe.name, outer, recipe.span_kind, attributes)
             self.context = scope.inside(outer, self.span, self)
             self.outer = outer

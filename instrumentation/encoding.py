@@ -267,9 +267,7 @@ class _Writer:
             # {"name": "DB_PASSWORD", "value": "..."}: forms, headers and container definitions look so.
             if name in {"name", "key"} and type(value) is str and redactor.is_secret(value[:256]):
                 hide_value = True
-            if (secret or (hide_value and name == "value")) and not (
-                value is None or value is True or value is False
-            ):
+            if (secret or (hide_value and name == "value")) and not (value is None or value is True or value is False):
                 parts.append(label + self._spend(f'"{REDACTED}"'))
             else:
                 parts.append(label + self.value(value, depth))

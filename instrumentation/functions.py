@@ -1,4 +1,4 @@
-"""Functions whose calls are recorded: sync, async, generator and async-generator functions, and methods of all sorts."""
+"""Functions whose calls are recorded: sync, async, generator and async-generator functions, and methods."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def record(recipe: Recipe, function: F) -> F:
     code = _code_of(function)
     flags = code.co_flags if code is not None else 0
     recipe = recipe.for_function(function)
-    if flags & (inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE) or inspect.iscoroutinefunction(
-        function
-    ):
+    if flags & (inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE) or inspect.iscoroutinefunction(function):
         return cast("F", _Later(function, _awaited, recipe))
     if flags & inspect.CO_ASYNC_GENERATOR:
         return cast("F", _Later(function, iterated_async, recipe))
@@ -51,7 +49,7 @@ def _code_of(function: Any) -> CodeType | None:
         elif isinstance(function, FunctionType):
             return function.__code__
         else:
-            function = getattr(type(function), "__call__", None)
+            function = type(function).__dict__.get("__call__")
             if not isinstance(function, FunctionType):
                 return None
 
@@ -102,7 +100,7 @@ class _Proxy:
     """What looks to `inspect`, frameworks and pickle like the callable that it wraps, attributes included."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function, updated=())
+        functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type]
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(cast("Callable[..., Any]", self), instance)
@@ -113,7 +111,7 @@ class _Proxy:
         return getattr(self.__wrapped__, name)
 
     # As a property it answers isinstance(); type() still tells the truth.
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return type(self.__wrapped__)
 

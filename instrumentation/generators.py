@@ -107,9 +107,7 @@ def _first_step(work: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-def _started(
-    recipe: Recipe, inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Block, _Items]:
+def _started(recipe: Recipe, inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Block, _Items]:
     block = Block(recipe)
     block.start()
     if block.span.is_recording() and recipe.captures_input():

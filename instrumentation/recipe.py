@@ -93,13 +93,7 @@ class Recipe:
         for key in self._named:
             attributes[key] = self.name
         for key, given in self._known.items():
-            value = (
-                None
-                if given is None
-                else whole_number(given)
-                if key == names.TASK_ATTEMPT
-                else name_text(given)
-            )
+            value = None if given is None else whole_number(given) if key == names.TASK_ATTEMPT else name_text(given)
             if value is not None:
                 attributes[key] = value
         return attributes

@@ -20,9 +20,7 @@ _SECRET_ENDINGS = (
     "password passwd passphrase secret apikey accesskey privatekey secretkey credential credentials"
     " authtoken accesstoken refreshtoken sessiontoken idtoken"
 ).split()
-_SECRET_KEYS = frozenset(
-    "api access private secret signing encryption ssh account shared master auth".split()
-)
+_SECRET_KEYS = frozenset("api access private secret signing encryption ssh account shared master auth".split())
 # A token next to one of these is a unit of text or a setting, not a secret: max_token, token_count.
 _TOKEN_INNOCENT = frozenset(
     "count counts type types usage limit limits budget max min total num number per price cost length len size"
@@ -30,7 +28,9 @@ _TOKEN_INNOCENT = frozenset(
     " unk mask special stop rate input output prompt completion cached reasoning".split()
 )
 
-_VALUE = r"""(?:\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
+_VALUE = (
+    r"""(?:\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
+)
 _NAMES = (
     r"password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
     r"|secret[_-]?key|account[_-]?key|credentials?"
@@ -88,9 +88,7 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     ),
     (
         ("--",),
-        re.compile(
-            rf"(?i)((?<![\w-])--[\w-]*(?:password|passwd|passphrase|secret|token|api-?key)\s+){_VALUE}"
-        ),
+        re.compile(rf"(?i)((?<![\w-])--[\w-]*(?:password|passwd|passphrase|secret|token|api-?key)\s+){_VALUE}"),
         rf"\1{REDACTED}",
     ),
 )

@@ -48,12 +48,12 @@ def emit(
     logger = _current_logger()
     now = time_ns()
     logger.emit(
-        _logs.LogRecord(
+        _logs.LogRecord(  # type: ignore[call-overload]
             timestamp=now,
             observed_timestamp=now,
             context=context,
             severity_number=number,
-            body=body,  # type: ignore[arg-type]
+            body=body,
             attributes=attributes,
             event_name=name,
         )

@@ -66,7 +66,9 @@ def new_batch_id() -> uuid.UUID:
     """A UUIDv7: 48 bits of milliseconds since 1970, then random bits."""
     millis = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
-    value = (millis & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 4 & 0xFFF) << 64 | 2 << 62 | random >> 16 & (1 << 62) - 1
+    value = (
+        (millis & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 4 & 0xFFF) << 64 | 2 << 62 | random >> 16 & (1 << 62) - 1
+    )
     return uuid.UUID(int=value)
 
 

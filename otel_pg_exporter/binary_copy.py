@@ -9,7 +9,20 @@ from __future__ import annotations
 from functools import lru_cache
 from struct import Struct
 
-__all__ = ["HEADER", "NULL", "TRAILER", "boolean", "float8", "int2", "int4", "int8", "jsonb", "label", "text", "uuid"]
+__all__ = [
+    "HEADER",
+    "NULL",
+    "TRAILER",
+    "boolean",
+    "float8",
+    "int2",
+    "int4",
+    "int8",
+    "jsonb",
+    "label",
+    "text",
+    "uuid",
+]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """Signature, flags, and the length of a header extension that is not there."""

@@ -333,9 +333,7 @@ class EmbeddedServer:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise EmbeddedServerError(
-                f"{folder} must be a folder of this user with mode 0700: it guards the server"
-            )
+            raise EmbeddedServerError(f"{folder} must be a folder of this user with mode 0700: it guards the server")
         return folder
 
     def _serving(self) -> str | None:
@@ -458,9 +456,7 @@ class _Programs:
             )
         return int(version[1])
 
-    def run(
-        self, program: str, *arguments: str, lock: Path | None = None, stale: Sequence[Path] = ()
-    ) -> None:
+    def run(self, program: str, *arguments: str, lock: Path | None = None, stale: Sequence[Path] = ()) -> None:
         """Run to the end, or with a `lock` as a daemon that holds it; `stale` files go once it is taken.
 
         Raises EmbeddedServerError with what was logged.

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "EventPage"]
 
-_TABLES = {"system": "events", "task": "task_events", "agent": "agent_events", "deployment": "deployment_events"}
+_TABLES = {
+    "system": "events",
+    "task": "task_events",
+    "agent": "agent_events",
+    "deployment": "deployment_events",
+}
 
 
 @dataclass(frozen=True)

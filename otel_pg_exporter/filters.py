@@ -104,7 +104,11 @@ class Page:
             order, direction, key, batch_id, index = orjson.loads(
                 base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             )
-            self.parameters |= {"after_batch": UUID(batch_id), "after_index": int(index), "after_key": str(key)}
+            self.parameters |= {
+                "after_batch": UUID(batch_id),
+                "after_index": int(index),
+                "after_key": str(key),
+            }
             if order == "time":
                 datetime.fromisoformat(key)
             elif order == "duration":
@@ -112,9 +116,7 @@ class Page:
         except (ValueError, TypeError, AttributeError):
             raise QueryError(f"cursor={cursor!r:.60} is not one that a page of events gave") from None
         if (order, direction) != (self.order, self.direction):
-            raise QueryError(
-                f"the cursor belongs to order {order} {direction}, not to {self.order} {self.direction}"
-            )
+            raise QueryError(f"the cursor belongs to order {order} {direction}, not to {self.order} {self.direction}")
         sign, kind = ("<" if self.direction == "desc" else ">"), ORDERS[self.order][1]
         condition = (
             f"({self.key}, batch_id, batch_index) {sign}"

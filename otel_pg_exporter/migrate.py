@@ -80,10 +80,8 @@ def ensure(database: Database) -> None:
 
 
 def _up(database: Database, to: int | None) -> list[Step]:
-    done = []
-    for step in migrations():
-        if (to is None or step.version <= to) and _apply(database, step):
-            done.append(step)
+    wanted = [step for step in migrations() if to is None or step.version <= to]
+    done = [step for step in wanted if _apply(database, step)]
     applied = {step.version: step for step in _status(database)}
     return [applied[step.version] for step in done]
 

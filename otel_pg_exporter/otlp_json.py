@@ -32,7 +32,9 @@ def encode(spans: Sequence[ReadableSpan], logs: Sequence[ReadableLogRecord]) -> 
     return document
 
 
-def _grouped(records: Iterable[Any], scopes_key: str, records_key: str, encode_one: Callable[[Any], Json]) -> list[Json]:
+def _grouped(
+    records: Iterable[Any], scopes_key: str, records_key: str, encode_one: Callable[[Any], Json]
+) -> list[Json]:
     groups: dict[Any, dict[Any, list[Any]]] = {}
     for record in records:
         groups.setdefault(record.resource, {}).setdefault(record.instrumentation_scope, []).append(record)

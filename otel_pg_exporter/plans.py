@@ -100,9 +100,7 @@ class Plans:
         return plan
 
 
-def _plan(
-    routed: Route, status: str, attributes: Mapping[str, Any], *, record: str, kind: int, code: int
-) -> Plan:
+def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: str, kind: int, code: int) -> Plan:
     keys = tuple(attributes)
     table = CATEGORIES[routed.category]
     row = _EMPTY[table].copy()
@@ -112,10 +110,8 @@ def _plan(
     row["event_type"] = as_text(routed.event_type)
     row["status"] = label(status)
     sources = column_sources(routed.category, keys)
-    if sources.get("attempt") == "celery.retries":
-        forms = {**FORMS, "attempt": as_next_int4}
-    else:
-        forms = {**FORMS}
+    counts_from_zero = sources.get("attempt") == "celery.retries"
+    forms = {**FORMS, "attempt": as_next_int4} if counts_from_zero else FORMS
     name_column = None
     if routed.category == "agent":
         row["action"] = as_text(routed.action)
@@ -138,7 +134,9 @@ def _plan(
         row,
         tuple(texts),
         # itemgetter gives a tuple for two keys and more
-        itemgetter(*texts.values()) if len(texts) > 1 else lambda attributes: tuple(attributes[k] for k in texts.values()),
+        itemgetter(*texts.values())
+        if len(texts) > 1
+        else lambda attributes: tuple(attributes[k] for k in texts.values()),
         tuple((column, key, forms[column]) for column, key in sources.items() if column in forms),
         name_column,
     )

@@ -122,8 +122,8 @@ class Telemetry:
         atexit.unregister(self.shutdown)
         for exporter in (self.span_exporter, self.log_exporter):
             exporter.end_within(timeout_millis / 1000)
-        self._log_processor.shutdown()
-        self._span_processor.shutdown()
+        for processor in (self._log_processor, self._span_processor):
+            processor.shutdown()  # type: ignore[no-untyped-call]
         if self._query is not None:
             self._query.close()
         self.database.close()
@@ -138,7 +138,7 @@ class Telemetry:
         self._span_processor.force_flush()
 
 
-def _batching(settings: Settings, family: str) -> dict[str, int]:
+def _batching(settings: Settings, family: str) -> dict[str, Any]:
     """Sizes and delay for a batch processor: ours, else the SDK's own variables, else our defaults."""
     values = {name: getattr(settings, name) or _from_sdk(name, family) for name in _DEFAULTS}
     return {

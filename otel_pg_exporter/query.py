@@ -1,11 +1,11 @@
 """Reads back what is stored.
 
-    from otel_pg_exporter import EventQuery
+from otel_pg_exporter import EventQuery
 
-    with EventQuery() as query:
-        for event in query.agent_events(status="error", limit=10):
-            print(event.time, event.event_name, event.error_message)
-        print(query.trace(event.trace_id))
+with EventQuery() as query:
+    for event in query.agent_events(status="error", limit=10):
+        print(event.time, event.event_name, event.error_message)
+    print(query.trace(event.trace_id))
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class EventQuery:
         DatabaseError: from any query, if the server cannot answer it.
     """
 
-    def __init__(
-        self, settings: Settings | None = None, *, database: Database | None = None, **overrides: Any
-    ) -> None:
+    def __init__(self, settings: Settings | None = None, *, database: Database | None = None, **overrides: Any) -> None:
         self._is_owned = database is None
         self._database = database or Database(settings or Settings.from_env(**overrides))
         self._is_ready = False
@@ -117,7 +115,7 @@ class EventQuery:
     def health(self) -> Health:
         """Whether events can be stored and read. Raises nothing, and changes nothing."""
         settings = self._database.settings
-        where = {"target": settings.target, "schema": settings.schema}
+        where: dict[str, Any] = {"target": settings.target, "schema": settings.schema}
         try:
             steps = migrate.status(self._database)
             applied = sum(1 for step in steps if step.applied_at)

@@ -44,7 +44,10 @@ def trace(names: Names, trace_id: str) -> Question[Trace]:
     stored_id = trace_uuid(trace_id)
     rows: Rows = []
     for table in EVENT_TABLES:
-        found = yield query("trace_rows", names).replace("{table}", names.table(table)), {"trace_id": stored_id}
+        found = yield (
+            query("trace_rows", names).replace("{table}", names.table(table)),
+            {"trace_id": stored_id},
+        )
         rows += [{**row, "table": table} for row in found]
     resources = yield query("trace_resources", names), {"ids": list({row["resource_id"] for row in rows})}
     scopes = yield query("trace_scopes", names), {"ids": list({row["scope_id"] for row in rows})}

@@ -50,9 +50,7 @@ def span(decoded: Mapping[str, Any], its_resource: Resource, its_scope: Instrume
     context = SpanContext(trace_id, _unsigned(decoded["span_id"]), False, flags, state)
     parent = None
     if decoded["parent_span_id"] is not None:
-        parent = SpanContext(
-            trace_id, _unsigned(decoded["parent_span_id"]), decoded["parent_is_remote"], flags, state
-        )
+        parent = SpanContext(trace_id, _unsigned(decoded["parent_span_id"]), decoded["parent_is_remote"], flags, state)
     code = StatusCode(decoded["status_code"])
     return ReadableSpan(
         name=decoded["event_name"],
@@ -101,9 +99,7 @@ def resource(row: Mapping[str, Any]) -> Resource:
 def scope(row: Mapping[str, Any]) -> InstrumentationScope:
     """The SDK's InstrumentationScope of a row of `scopes`."""
     restored = _restored(row)
-    return InstrumentationScope(
-        restored["name"], restored["version"], restored["schema_url"], restored["attributes"]
-    )
+    return InstrumentationScope(restored["name"], restored["version"], restored["schema_url"], restored["attributes"])
 
 
 def _restored(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,9 +122,7 @@ def _list(items: list[Any], dropped: int | None) -> Any:
 
 
 def _event(item: Mapping[str, Any]) -> Event:
-    return Event(
-        item["name"], _attributes(item["attributes"], item.get("dropped_attributes")), item["time_unix_nano"]
-    )
+    return Event(item["name"], _attributes(item["attributes"], item.get("dropped_attributes")), item["time_unix_nano"])
 
 
 def _link(item: Mapping[str, Any]) -> Link:

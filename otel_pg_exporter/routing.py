@@ -202,7 +202,13 @@ SOURCES: Mapping[str, Mapping[str, Sequence[str]]] = {
             "embedding.model_name",
             "mlflow.llm.model",
         ),
-        "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "mlflow.llm.provider"),
+        "provider": (
+            "gen_ai.provider.name",
+            "gen_ai.system",
+            "llm.provider",
+            "llm.system",
+            "mlflow.llm.provider",
+        ),
         "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
         "output_tokens": (
             "gen_ai.usage.output_tokens",

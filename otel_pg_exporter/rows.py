@@ -54,7 +54,7 @@ class RowEncoder:
         row = plan.row.copy()
 
         start, end = span.start_time, span.end_time
-        if type(start) is int and type(end) is int and _I64_MIN <= start and end <= _I64_MAX:
+        if type(start) is int and type(end) is int and start >= _I64_MIN and end <= _I64_MAX:
             row["start_unix_nano"] = _TIMES(8, start, 8, end, 8, _within_64_bits(end - start))
             row["end_unix_nano"] = row["duration_ns"] = b""
         else:
@@ -219,7 +219,7 @@ def _items(items: list[dict[str, Any]], column: str, fixups: values.Fixups) -> b
             attributes = item["attributes"]
             if len(attributes) > 1 and (order := values.key_order(tuple(attributes))):
                 item["order"] = order
-            if not values.is_plain(attributes.values()) or not type(item.get("name", "")) is str:
+            if not values.is_plain(attributes.values()) or type(item.get("name", "")) is not str:
                 break
         else:
             encoded = values.dump_plain(items)

@@ -79,7 +79,12 @@ class Statistics(Group):
         """A frame with a row for each group. Needs pandas."""
         import pandas
 
-        named = {"category": self.by_category, "type": self.by_type, "status": self.by_status, "agent": self.by_agent}
+        named = {
+            "category": self.by_category,
+            "type": self.by_type,
+            "status": self.by_status,
+            "agent": self.by_agent,
+        }
         return pandas.DataFrame(
             [
                 {"by": by, "name": name, **asdict(group), "error_rate": group.error_rate}

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Node", "Trace", "build_trace"]
 
-_CATEGORIES = {"events": "system", "task_events": "task", "agent_events": "agent", "deployment_events": "deployment"}
+_CATEGORIES = {
+    "events": "system",
+    "task_events": "task",
+    "agent_events": "agent",
+    "deployment_events": "deployment",
+}
 _MARKS = {"completed": "ok", "started": "…"}
 
 

@@ -50,5 +50,3 @@ def options(settings: Settings) -> dict[str, Any]:
         "keepalives_idle": 30,
         "tcp_user_timeout": _ANSWER_MILLIS,
     }
-
-

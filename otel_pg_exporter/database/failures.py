@@ -26,7 +26,8 @@ def translate(error: psycopg.Error, settings: Settings) -> DatabaseError:
     refused = any(phrase in text for phrase in _ACCESS_TEXTS) if state is None else state.startswith(_ACCESS)
     if refused:
         return AccessDenied(
-            f"{where} refused the connection: {text}. Check user, password, database and pg_hba.conf", sqlstate=state
+            f"{where} refused the connection: {text}. Check user, password, database and pg_hba.conf",
+            sqlstate=state,
         )
     if state == "42501":
         return AccessDenied(

@@ -174,5 +174,3 @@ def _configure(connection: psycopg.Connection[Record]) -> None:
 
 async def _configure_async(connection: psycopg.AsyncConnection[Record]) -> None:
     set_json_loads(orjson.loads, connection)
-
-

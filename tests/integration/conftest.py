@@ -55,7 +55,8 @@ def _span(data: dict[str, Any]) -> ReadableSpan:
         resource=Resource(_value(data["resource"]), data["resource_schema_url"]),
         attributes=_attributes(data),
         events=_list(
-            [Event(e["name"], _attributes(e), e["time_unix_nano"]) for e in data["events"]], data["dropped_events"]
+            [Event(e["name"], _attributes(e), e["time_unix_nano"]) for e in data["events"]],
+            data["dropped_events"],
         ),
         links=_list([Link(_context(k["context"]), _attributes(k)) for k in data["links"]], data["dropped_links"]),
         kind=SpanKind[data["kind"]],

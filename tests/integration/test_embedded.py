@@ -330,9 +330,7 @@ def test_a_server_killed_with_its_application_starts_again_at_once(
     assert processes_of(data_dir) == []
 
 
-def test_the_server_of_a_killed_application_is_adopted(
-    data_dir: Path, run: Callable[..., Application]
-) -> None:
+def test_the_server_of_a_killed_application_is_adopted(data_dir: Path, run: Callable[..., Application]) -> None:
     """kill -9 of the only user leaves the server running; the next user joins it and stops it."""
     application = run(data_dir)
     application.do("start")
@@ -399,9 +397,7 @@ def test_a_stale_pid_file_that_names_a_foreign_process(data_dir: Path, kind: str
     foreign.wait()
 
 
-def test_close_signals_no_process_that_is_not_its_own(
-    data_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_close_signals_no_process_that_is_not_its_own(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     """When postmaster.pid names another program, close() leaves that program alone and says so."""
     server = EmbeddedServer(data_dir)
     server.start()
@@ -512,9 +508,7 @@ def test_a_user_without_a_passwd_entry(public_dir: Path, run: Callable[..., Appl
     assert processes_of(public_dir / "data") == []
 
 
-def test_user_namespaces_may_be_refused(
-    tmp_path: Path, new_dir: Path, run: Callable[..., Application]
-) -> None:
+def test_user_namespaces_may_be_refused(tmp_path: Path, new_dir: Path, run: Callable[..., Application]) -> None:
     """Root works where namespaces are refused, on data that one made, in a folder closed to others."""
     tmp_path.chmod(0o700)
     with EmbeddedServer(new_dir) as server:
@@ -540,9 +534,7 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
     clean(data_dir)
 
 
-def test_a_forked_child_does_not_end_the_use_of_its_parent(
-    data_dir: Path, run: Callable[..., Application]
-) -> None:
+def test_a_forked_child_does_not_end_the_use_of_its_parent(data_dir: Path, run: Callable[..., Application]) -> None:
     """close() in a forked child neither stops the server nor lets another last user stop it."""
     parent = run(data_dir)
     parent.do("start")
@@ -555,9 +547,7 @@ def test_a_forked_child_does_not_end_the_use_of_its_parent(
     assert processes_of(data_dir) == []
 
 
-def test_a_forked_child_does_not_prolong_the_use_of_its_parent(
-    data_dir: Path, run: Callable[..., Application]
-) -> None:
+def test_a_forked_child_does_not_prolong_the_use_of_its_parent(data_dir: Path, run: Callable[..., Application]) -> None:
     """A child that outlives its killed parent does not keep the server from being stopped."""
     parent = run(data_dir)
     parent.do("start")

@@ -91,8 +91,8 @@ def test_a_batch_and_its_ledger_row_are_one_transaction(dsn):
             "SELECT stored, events, task_events, agent_events, deployment_events FROM otel.event_batches"
         ).fetchall()
     exporter.shutdown()
-    assert 1 == len(ids)
-    assert [(8, 2, 2, 2, 2)] == ledger
+    assert len(ids) == 1
+    assert ledger == [(8, 2, 2, 2, 2)]
 
 
 def test_a_batch_that_is_sent_again_is_stored_once(dsn):
@@ -100,11 +100,11 @@ def test_a_batch_that_is_sent_again_is_stored_once(dsn):
     sink = Sink(Database(Settings(dsn=dsn)))
     batch = batch_of(spans(8))
 
-    assert [True, False, False] == [sink.store(batch, 0, soon()) for _ in range(3)]
+    assert [sink.store(batch, 0, soon()) for _ in range(3)] == [True, False, False]
 
     sink.close()
-    assert 8 == total(dsn)
-    assert 1 == count(dsn, "event_batches")
+    assert total(dsn) == 8
+    assert count(dsn, "event_batches") == 1
 
 
 def test_two_senders_of_one_batch_store_it_once(dsn):
@@ -122,8 +122,8 @@ def test_two_senders_of_one_batch_store_it_once(dsn):
     for sink in sinks:
         sink.close()
         sink.database.close()
-    assert [False, False, False, True] == sorted(outcomes)
-    assert 400 == total(dsn)
+    assert sorted(outcomes) == [False, False, False, True]
+    assert total(dsn) == 400
 
 
 def test_a_batch_that_fails_midway_stores_nothing(dsn):
@@ -137,7 +137,7 @@ def test_a_batch_that_fails_midway_stores_nothing(dsn):
 
     sink.close()
     sink.database.close()
-    assert 0 == total(dsn) + count(dsn, "event_batches")
+    assert total(dsn) + count(dsn, "event_batches") == 0
 
 
 def test_the_connection_is_made_again_after_the_server_cut_it(dsn):
@@ -153,7 +153,7 @@ def test_the_connection_is_made_again_after_the_server_cut_it(dsn):
     assert exporter.export(spans(4)) is SpanExportResult.SUCCESS
 
     exporter.shutdown()
-    assert 8 == total(dsn)
+    assert total(dsn) == 8
 
 
 def test_tables_that_were_dropped_are_made_again(dsn):
@@ -166,8 +166,8 @@ def test_tables_that_were_dropped_are_made_again(dsn):
     assert exporter.export(spans(4)) is SpanExportResult.SUCCESS
 
     exporter.shutdown()
-    assert 4 == total(dsn)
-    assert 1 == count(dsn, "resources")
+    assert total(dsn) == 4
+    assert count(dsn, "resources") == 1
 
 
 @pytest.mark.parametrize("moment", [0, -(10**18), 4_102_444_800_000_000_000], ids=["1970", "1938", "2100"])
@@ -178,7 +178,7 @@ def test_any_time_finds_a_partition(dsn, moment):
     assert exporter.export(spans(4, start=moment) + spans(4)) is SpanExportResult.SUCCESS
 
     exporter.shutdown()
-    assert 8 == total(dsn)
+    assert total(dsn) == 8
 
 
 def test_a_server_that_is_away_is_reported_and_harms_nobody(heard):
@@ -189,7 +189,7 @@ def test_a_server_that_is_away_is_reported_and_harms_nobody(heard):
     results = {exporter.export(spans(3)) for _ in range(3)}
 
     assert {SpanExportResult.FAILURE} == results
-    assert {"dropped": 9} == exporter.counts
+    assert exporter.counts == {"dropped": 9}
     assert time.monotonic() - begun < 5
     (line,) = heard
     assert "cannot reach host=127.0.0.1" in line
@@ -213,7 +213,7 @@ def test_a_wrong_setting_is_one_line_in_the_log_and_no_exception(heard):
 
     assert exporter.export(spans(2)) is SpanExportResult.FAILURE
 
-    assert {"dropped": 2} == exporter.counts
+    assert exporter.counts == {"dropped": 2}
     assert "dsn='mysql://u:***@h/db' is not allowed" in heard[0]
     assert "secret" not in "".join(heard)
 
@@ -225,7 +225,7 @@ def test_a_record_that_cannot_be_encoded_does_not_keep_the_others_out(dsn, heard
     exporter.export([*spans(4), object()])
 
     exporter.shutdown()
-    assert {"stored": 4, "rejected": 1} == exporter.counts
+    assert exporter.counts == {"stored": 4, "rejected": 1}
     assert "cannot be encoded" in heard[0]
 
 
@@ -246,7 +246,7 @@ def test_own_log_lines_reach_no_opentelemetry_handler():
     finally:
         logging.getLogger().removeHandler(handler)
 
-    assert ["a line of the host's"] == [record.getMessage() for record in got]
+    assert [record.getMessage() for record in got] == ["a line of the host's"]
 
 
 def test_a_table_prefix_keeps_two_stores_apart(empty_dsn):

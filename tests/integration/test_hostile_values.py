@@ -32,7 +32,9 @@ scalars = st.one_of(
     st.sampled_from(["", "\0", "\ud800", "a\udfffb", "null", "NaN", '{"a": "\\u0000"}', "1e999", -0.0, 1e300, 5e-324]),
 )
 nested = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
 )
 attributes = st.dictionaries(keys, nested, max_size=6)
 nanoseconds = st.integers(-(2**62), 2**62)
@@ -87,8 +89,10 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list | tuple):
         return isinstance(right, list | tuple) and len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, float):
-        return type(right) is float and (left == right or left != left and right != right) and (
-            math.copysign(1, left) == math.copysign(1, right) or left != left
+        return (
+            type(right) is float
+            and (left == right or (left != left and right != right))
+            and (math.copysign(1, left) == math.copysign(1, right) or left != left)
         )
     return type(left) is type(right) and left == right
 
@@ -133,7 +137,19 @@ def test_events_links_and_status_come_back(store, attributes, name, description)
 
 @pytest.mark.parametrize(
     "value",
-    ["a\0b", "x\ud800", float("nan"), float("-inf"), -0.0, 2**70, -(2**64), 10**5000, b"\0\xff", 1e22, {"b": {"\0": 1}}],
+    [
+        "a\0b",
+        "x\ud800",
+        float("nan"),
+        float("-inf"),
+        -0.0,
+        2**70,
+        -(2**64),
+        10**5000,
+        b"\0\xff",
+        1e22,
+        {"b": {"\0": 1}},
+    ],
     ids=lambda value: repr(value)[:12] if not isinstance(value, int) else f"{value.bit_length()} bits",
 )
 def test_a_row_says_what_postgres_cannot_hold(store, value):
@@ -191,7 +207,7 @@ def test_a_name_that_is_no_text_comes_back(store, name):
 @pytest.mark.parametrize("times", [(None, None), (1.5, 2.5), (2**70, 2**70), (5, None), (None, 5)])
 def test_odd_times_do_not_keep_a_span_out(store, times):
     """Times that are missing, fractional or beyond 64 bits are stored and come back as they were."""
-    span, back = store.span_back(start_time=times[0], end_time=times[1])
+    _, back = store.span_back(start_time=times[0], end_time=times[1])
 
     assert times == (back.start_time, back.end_time)
 

@@ -28,11 +28,11 @@ def test_up_makes_every_table_and_down_leaves_none(empty_dsn):
     """Up, status and down agree; a second up has nothing to do."""
     settings = Settings(dsn=empty_dsn)
 
-    assert [1] == [step.version for step in migrate.up(settings)]
-    assert [] == migrate.up(settings)
+    assert [step.version for step in migrate.up(settings)] == [1]
+    assert migrate.up(settings) == []
     assert all(step.applied_at for step in migrate.status(settings))
     assert set(TABLES) == tables(empty_dsn)
-    assert [1] == [step.version for step in migrate.down(settings)]
+    assert [step.version for step in migrate.down(settings)] == [1]
     assert set() == tables(empty_dsn)
     assert not any(step.applied_at for step in migrate.status(settings))
 
@@ -58,7 +58,7 @@ def test_every_table_and_column_is_commented(dsn):
             " AND a.attnum > 0 AND c.relname <> 'schema_migrations'"
             " AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid) IS NULL)"
         ).fetchall()
-    assert [] == silent
+    assert silent == []
 
 
 def test_the_five_main_tables_are_partitioned_by_time_without_a_default(dsn):
@@ -84,8 +84,8 @@ def test_twenty_processes_migrate_at_once(empty_dsn):
     ]
     outcomes = [process.communicate(timeout=60) for process in running]
 
-    assert [b""] * 20 == [error for _, error in outcomes]
-    assert [0] * 19 + [1] == sorted(int(out) for out, _ in outcomes)
+    assert [error for _, error in outcomes] == [b""] * 20
+    assert sorted(int(out) for out, _ in outcomes) == [0] * 19 + [1]
 
 
 def test_sessions_that_looked_before_they_waited_see_what_was_done_meanwhile(empty_dsn):
@@ -103,7 +103,7 @@ def test_sessions_that_looked_before_they_waited_see_what_was_done_meanwhile(emp
 
     for database in databases:
         database.close()
-    assert 1 == sum(applied)
+    assert sum(applied) == 1
 
 
 def test_a_step_that_fails_leaves_no_trace(empty_dsn, monkeypatch):
@@ -154,4 +154,5 @@ def test_show_gives_the_sql_with_names_filled_in():
     shown = migrate.show("telemetry", "my_")
 
     assert 'CREATE TABLE "telemetry"."my_agent_events"' in shown
-    assert "{events}" not in shown and "{index:" not in shown
+    assert "{events}" not in shown
+    assert "{index:" not in shown

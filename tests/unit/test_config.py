@@ -19,7 +19,7 @@ def test_with_nothing_set_the_embedded_server_is_used():
     settings = Settings.from_env({})
 
     assert settings.is_embedded
-    assert ("otel", "") == (settings.schema, settings.table_prefix)
+    assert (settings.schema, settings.table_prefix) == ("otel", "")
 
 
 def test_an_argument_wins_over_the_dsn_variable_and_that_over_the_parts():
@@ -27,17 +27,17 @@ def test_an_argument_wins_over_the_dsn_variable_and_that_over_the_parts():
     parts = {"POSTGRES_HOST": "c", "POSTGRES_DATABASE": "d"}
     both = {**parts, "OTEL_EXPORTER_POSTGRES_DSN": "host=b"}
 
-    assert "host='c' dbname='d'" == Settings.from_env(parts).conninfo
-    assert "host=b" == Settings.from_env(both).conninfo
-    assert "host=a" == Settings.from_env(both, dsn="host=a").conninfo
-    assert "host='a' dbname='d'" == Settings.from_env(both, host="a").conninfo
+    assert Settings.from_env(parts).conninfo == "host='c' dbname='d'"
+    assert Settings.from_env(both).conninfo == "host=b"
+    assert Settings.from_env(both, dsn="host=a").conninfo == "host=a"
+    assert Settings.from_env(both, host="a").conninfo == "host='a' dbname='d'"
 
 
 def test_libpq_variables_are_left_to_libpq(monkeypatch):
     """With PGHOST set libpq gets an empty connection string, and no embedded server starts."""
     monkeypatch.setenv("PGHOST", "somewhere")
 
-    assert "" == Settings.from_env({}).conninfo
+    assert Settings.from_env({}).conninfo == ""
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_a_password_with_quotes_reaches_libpq_whole():
 
     settings = Settings.from_env({"POSTGRES_HOST": "h", "POSTGRES_PASSWORD": "it's \\ me"})
 
-    assert "it's \\ me" == conninfo_to_dict(settings.conninfo)["password"]
+    assert conninfo_to_dict(settings.conninfo)["password"] == "it's \\ me"

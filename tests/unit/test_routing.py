@@ -43,36 +43,36 @@ def test_only_the_outermost_chain_is_a_task():
     """A CHAIN without a parent is a task; one inside is a step."""
     chain = {"openinference.span.kind": "CHAIN"}
 
-    assert "task" == route(chain, kind=1, is_root=True).category
-    assert ("agent", "step") == (route(chain, kind=1).category, route(chain, kind=1).action)
+    assert route(chain, kind=1, is_root=True).category == "task"
+    assert (route(chain, kind=1).category, route(chain, kind=1).action) == ("agent", "step")
 
 
 def test_a_messaging_consumer_is_a_task():
     """A consumer span of a messaging system is a task; any other consumer is not."""
-    assert "task" == route({"messaging.system": "kafka"}, kind=CONSUMER).category
-    assert "system" == route({}, kind=CONSUMER).category
-    assert "system" == route({"messaging.system": "kafka"}, kind=4).category
+    assert route({"messaging.system": "kafka"}, kind=CONSUMER).category == "task"
+    assert route({}, kind=CONSUMER).category == "system"
+    assert route({"messaging.system": "kafka"}, kind=4).category == "system"
 
 
 def test_log_records_go_by_their_event_name():
     """A GenAI event is an agent's; other records are system events."""
-    assert "agent" == route({}, event_name="gen_ai.evaluation.result").category
-    assert "event" == route({}, event_name="session.start").event_type
-    assert "log" == route({}).event_type
+    assert route({}, event_name="gen_ai.evaluation.result").category == "agent"
+    assert route({}, event_name="session.start").event_type == "event"
+    assert route({}).event_type == "log"
 
 
 def test_a_users_own_rule_comes_first():
     """Rules are data: one more before them changes where records go."""
     own = Rule("my.kind", {"job": Route("task", "my_job")})
 
-    assert "my_job" == route({"my.kind": "job"}, kind=1, rules=(own, *RULES)).event_type
+    assert route({"my.kind": "job"}, kind=1, rules=(own, *RULES)).event_type == "my_job"
 
 
 def test_own_type_and_action_name_the_row():
     """Explicit event type and action are taken as they are."""
     routed = route({"otel_pg.category": "agent", "otel_pg.event_type": "t", "otel_pg.action": "a"}, kind=1)
 
-    assert ("t", "a") == (routed.event_type, routed.action)
+    assert (routed.event_type, routed.action) == ("t", "a")
 
 
 def test_the_current_name_wins_over_the_older_one():
@@ -81,8 +81,8 @@ def test_the_current_name_wins_over_the_older_one():
 
     chosen = column_sources("agent", keys)
 
-    assert "gen_ai.provider.name" == chosen["provider"]
-    assert "gen_ai.request.model" == chosen["model"]
+    assert chosen["provider"] == "gen_ai.provider.name"
+    assert chosen["model"] == "gen_ai.request.model"
 
 
 def test_sources_name_columns_that_exist():

@@ -43,7 +43,7 @@ def test_every_query_is_described():
 
 def test_identifiers_are_quoted():
     """Whatever a schema is called, it stays one identifier."""
-    assert '"o""; DROP"."p_events"' == Names('o"; DROP', "p_").table("events")
+    assert Names('o"; DROP', "p_").table("events") == '"o""; DROP"."p_events"'
 
 
 @pytest.mark.parametrize(
