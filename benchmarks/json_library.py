@@ -14,7 +14,9 @@ def main() -> None:
     """Print the figures."""
     encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
     cases = {
-        "orjson: write, check two inputs": lambda: (orjson.dumps(ATTRIBUTES), orjson.loads(CONTENT), orjson.loads(CONTENT)),
+        "orjson: write, check two inputs": lambda: (
+            orjson.dumps(ATTRIBUTES), orjson.loads(CONTENT), orjson.loads(CONTENT),
+        ),
         "json: write, check two inputs": lambda: (
             encoder.encode(ATTRIBUTES).encode(), json.loads(CONTENT), json.loads(CONTENT),
         ),

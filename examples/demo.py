@@ -40,9 +40,8 @@ def main() -> None:
     where = telemetry.database.server
     if where is not None:
         print(f"\nThe data lies in {where.data_dir}, in schema {telemetry.settings.schema}.")
-        print(
-            'Ask it anything in SQL:\n  .venv/bin/otel-pg db psql -c "SELECT event_name, status, duration_ns / 1e6 AS ms'
-        )
+        print("Ask it anything in SQL:")
+        print('  .venv/bin/otel-pg db psql -c "SELECT event_name, status, duration_ns / 1e6 AS ms')
         print("    FROM agent_events WHERE action = 'tool' ORDER BY time DESC LIMIT 5\"")
     else:
         print(f"\nThe data lies in {telemetry.settings.target}, in schema {telemetry.settings.schema}.")

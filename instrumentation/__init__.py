@@ -16,9 +16,9 @@
     with deployment("shop", environment="production", commit="4f2a91c") as deploy:
         deploy.tests("success")
 
-`task`, `agent`, `action` and `deployment` are decorators (bare or with arguments) and `with` and `async with`
-blocks, on sync, async, generator and async-generator functions and methods. It works with any OpenTelemetry SDK
-set-up and exporter, and does next to nothing without one. Nothing in here raises into the program.
+`task`, `agent`, `action` and `deployment` are decorators (bare or with arguments) on sync, async, generator and
+async-generator functions and methods, and `with` and `async with` blocks. They work with any OpenTelemetry
+set-up and exporter, and do next to nothing without one. Nothing in here raises into the program.
 
 Environment: `EVENT_CAPTURE_INPUTS` and `EVENT_CAPTURE_OUTPUTS` (true or false; default true),
 `EVENT_CAPTURE_MAX_LENGTH` (characters; default 16384), `EVENT_REDACT_KEYS` (names, separated by commas),

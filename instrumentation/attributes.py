@@ -8,7 +8,7 @@ CATEGORY: Final = "otel_pg.category"
 EVENT_TYPE: Final = "otel_pg.event_type"
 """Group of the event, such as `task_execution`, `agent_action`, `user_action`."""
 STATUS: Final = "otel_pg.status"
-"""Set only where the span's own status does not say it: `cancelled`, or what `event(status=...)` was given."""
+"""Only what the span's own status does not say: `cancelled`, or what `event(status=...)` was given."""
 ERROR_TYPE: Final = "error.type"
 """Fully qualified type of the exception that ended the work; built-in types without `builtins.`."""
 

@@ -33,8 +33,9 @@ _entering = threading.Lock()
 class Block:
     """A task, agent, action or deployment: a decorator, and a `with` or `async with` block.
 
-    `with task("import") as t:` gives the open block. All methods may be called at any time with any value: they
-    never raise, and do nothing before the start, after the end, or when nobody records (no SDK, not sampled).
+    `with task("import") as t:` gives the open block. All methods may be called at any time with any value:
+    they never raise, and do nothing before the start, after the end, or when nobody records (no SDK, not
+    sampled).
     """
 
     span: Span = INVALID_SPAN
@@ -114,7 +115,7 @@ class Block:
         reasoning_tokens: int | None = None,
         cost: float | None = None,
     ) -> None:
-        """Record what a model call used: tokens, and its cost in US dollars. A second call replaces the first."""
+        """Record what a model call used: tokens, and cost in US dollars. A second call replaces the first."""
         if not self.span.is_recording():
             return
         counts = {
@@ -157,7 +158,7 @@ class Block:
 
     @guarded(None)
     def fail(self, reason: BaseException | str) -> None:
-        """Mark the block as failed though no exception leaves it; an exception is recorded with its stack trace."""
+        """Mark the block as failed though nothing is raised; an exception is recorded with its stack trace."""
         if self.span.is_recording():
             self._state = "failed"
             if isinstance(reason, BaseException):
@@ -191,7 +192,7 @@ class Block:
     # As a decorator and as a block.
 
     def __call__(self, function: F) -> F:
-        """Record every call of the function as one block, named after the function unless a name was given."""
+        """Record each call of the function as a block, named after the function unless a name was given."""
         from .functions import record
 
         return record(self._recipe, function)

@@ -142,10 +142,13 @@ def _split(given: str | Iterable[str], separator: str) -> tuple[str, ...]:
 
 
 def _compile(patterns: Iterable[str], shown: str) -> tuple[re.Pattern[str], ...]:
-    compiled = []
-    for pattern in patterns:
-        try:
-            compiled.append(re.compile(pattern))
-        except (re.error, RecursionError, OverflowError) as error:
-            _logger.warning("%s: %r is left out, it is not a regular expression: %s", shown, pattern, error)
-    return tuple(compiled)
+    tried = [_compile_one(pattern, shown) for pattern in patterns]
+    return tuple(pattern for pattern in tried if pattern is not None)
+
+
+def _compile_one(pattern: str, shown: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        _logger.warning("%s: %r is left out, it is not a regular expression: %s", shown, pattern, error)
+        return None

@@ -1,4 +1,4 @@
-"""Any Python value as bounded, redacted JSON text or as an attribute value; hostile values cannot raise here."""
+"""Any Python value as bounded and redacted JSON text or attribute value; hostile values cannot raise here."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def name_text(value: object) -> str:
 
 
 def json_text(value: object, limit: int | None = None) -> str:
-    """The value as JSON text of at most `limit` characters (`max_length`), cut inside values. Never raises."""
+    """The value as JSON text of at most `limit` (`max_length`) characters, cut inside values. Never raises."""
     limits = settings()
     if limit is not None:
         limits = limits._replace(max_length=limit)
@@ -129,16 +129,16 @@ def _primitive_list(values: Sequence[object]) -> list[Primitive] | None:
     return cleaned if sum(len(str(value)) for value in cleaned) <= limits.max_length else None
 
 
-def _primitive(value: object) -> Primitive:
+def _primitive(value: Any) -> Primitive:
     kind = type(value)
     if kind is bool:
         return value is True
     if issubclass(kind, str):
         return clean_text(str.__str__(value), settings().max_length)
     if issubclass(kind, int):
-        number = int.__pos__(value)  # type: ignore[operator]
+        number = int.__pos__(value)
         return number if -_INT64 <= number < _INT64 else _int_text(number).strip('"')
-    return float.__pos__(value)  # type: ignore[operator]
+    return float.__pos__(value)
 
 
 def _int_text(number: int) -> str:
@@ -325,7 +325,7 @@ class _Writer:
 def _float_text(number: float) -> str:
     if math.isfinite(number):
         return float.__repr__(number)
-    return '"NaN"' if number != number else '"Infinity"' if number > 0 else '"-Infinity"'
+    return '"NaN"' if math.isnan(number) else '"Infinity"' if number > 0 else '"-Infinity"'
 
 
 def _short_name(value: object) -> str:

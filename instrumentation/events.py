@@ -33,9 +33,9 @@ def event(
     """Send one log record named `name`, in the trace of the current span. Never raises.
 
     `severity` is `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or OpenTelemetry's number (1 to 24).
-    `category` (`task`, `agent`, `deployment`, `system`) picks the table. What an open block says of task, agent,
-    session and user holds here too. `body` may be text or anything that makes JSON; secrets are taken out.
-    Events sent before a LoggerProvider is set are lost: that is how OpenTelemetry does it.
+    `category` (`task`, `agent`, `deployment`, `system`) picks the table. What an open block says of task,
+    agent, session and user holds here too. `body` may be text or anything that makes JSON; secrets are taken
+    out. Events sent before a LoggerProvider is set are lost: that is how OpenTelemetry does it.
     """
     given = {
         names.STATUS: status,

@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def record(recipe: Recipe, function: F) -> F:
     """The function, recorded. Keeps name, signature, kind, pickling and `__wrapped__`.
 
-    Raises TypeError for a class or for what cannot be called: that is a mistake in the program, found on import.
+    Raises TypeError for a class or what cannot be called: a mistake in the program, found on import.
     """
     if isinstance(function, (staticmethod, classmethod)):
         return cast("F", type(function)(record(recipe, function.__func__)))
@@ -40,7 +40,7 @@ def record(recipe: Recipe, function: F) -> F:
 
 
 def _code_of(function: Any) -> CodeType | None:
-    """The code that runs when the function is called, looking through partials, methods and callable objects."""
+    """The code that a call runs, looking through partials, methods and callable objects."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -100,7 +100,7 @@ class _Proxy:
     """What looks to `inspect`, frameworks and pickle like the callable that it wraps, attributes included."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type]
+        functools.update_wrapper(cast("Callable[..., Any]", self), function, updated=())
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(cast("Callable[..., Any]", self), instance)
@@ -148,7 +148,7 @@ class _Later(_Proxy):
 
 
 class _Object(_Proxy):
-    """A recorded callable that is not a function, such as what `functools.lru_cache` makes: keeps its methods."""
+    """A recorded callable that is no function, such as what `functools.lru_cache` makes: keeps its methods."""
 
     def __init__(self, function: Callable[..., Any], recipe: Recipe) -> None:
         super().__init__(function)

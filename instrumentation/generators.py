@@ -1,8 +1,8 @@
 """Generators and async generators, driven step by step so that their span is current only while they run.
 
-Between two steps the consumer sees its own context, whatever the body has opened meanwhile; at the next step the
-body sees what it saw when it stopped. Each step is attached and restored in one piece, so a generator may be
-resumed and closed by different threads and tasks.
+Between two steps the consumer sees its own context, whatever the body has opened meanwhile; at the next step
+the body sees what it saw when it stopped. Each step is attached and restored in one piece, so a generator may
+be resumed and closed by different threads and tasks.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def iterated(
             given = yield item
             step = work.send
         except BaseException as thrown:
-            # close() and garbage collection come as GeneratorExit; thrown inside, all of it means the same there.
+            # close() and garbage collection come as GeneratorExit, which means the same thrown inside.
             step, given = work.throw, thrown
 
 
@@ -97,8 +97,8 @@ async def iterated_async(
 
 
 def _first_step(work: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    # The event loop closes at its end every generator that it knows. It must know only ours, which closes `work`:
-    # closing both at once fails with "asynchronous generator is already running".
+    # At its end the event loop closes every generator that it knows, all at once. It must know only ours, which
+    # closes `work`: closing both fails with "asynchronous generator is already running".
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
     try:

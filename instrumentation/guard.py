@@ -1,4 +1,4 @@
-"""The promise that nothing of ours raises into the host program: what goes wrong here is logged and counted off."""
+"""The promise that nothing of ours raises into the host program: what goes wrong here is logged instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`task`, `agent`, `action` and `deployment`: four words for a block, each with what is worth knowing of it."""
+"""`task`, `agent`, `action` and `deployment`: four words for a block, each with what is worth knowing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def task(
     capture_input: bool | None = None,
     capture_output: bool | None = None,
 ) -> Any:
-    """Record work that a task runner, a script or a schedule does: `@task`, `@task("import")`, `with task("import"):`.
+    """Record what a task runner, script or schedule does: `@task`, `@task("import")`, `with task("import"):`.
 
     `attempt` counts as the task runner counts. `capture_input` and `capture_output` say whether arguments and
     result are recorded; left out, the settings of the process hold. Inner blocks inherit the task's id, the
@@ -163,10 +163,10 @@ def action(
     capture_input: bool | None = None,
     capture_output: bool | None = None,
 ) -> Any:
-    """Record one thing that an agent does: a call of a tool, of a model (`kind="llm"`), a search, an embedding.
+    """Record one thing that an agent does: a call of a tool, of a model (`kind="llm"`), a search.
 
-    `kind` is `tool`, `llm`, `retrieval`, `embedding`, or a word of your own. Calls of models and embeddings are
-    CLIENT spans, the others INTERNAL, unless `span_kind` says so.
+    `kind` is `tool`, `llm`, `retrieval`, `embedding`, or a word of your own. Calls of models and embeddings
+    are CLIENT spans and the others INTERNAL, unless `span_kind` says so.
     """
     word = kind if isinstance(kind, str) else ""
     return _made(

@@ -71,7 +71,7 @@ def record_error(span: Span, error: BaseException, *, escaped: bool) -> None:
 
 
 def record_cancellation(span: Span, reason: str, error_type: str | None) -> None:
-    """Status ERROR `cancelled: reason`, and `otel_pg.status`, because ERROR alone would say that it failed."""
+    """Status ERROR `cancelled: reason`, and `otel_pg.status`: ERROR alone would say that it failed."""
     span.set_attribute(names.STATUS, CANCELLED)
     if error_type is not None:
         span.set_attribute(names.ERROR_TYPE, error_type)

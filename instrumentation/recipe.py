@@ -21,13 +21,13 @@ class Prepared:
     def __init__(self, made_for: CaptureSettings, attributes: dict[str, Any]) -> None:
         self.made_for = made_for
         self.attributes = attributes
-        self.handed_down = {key: attributes[key] for key in names.HANDED_DOWN if key in attributes}
+        self.handed_down: dict[str, Any] = {key: attributes[key] for key in names.HANDED_DOWN if key in attributes}
         # An inner agent is somebody else: it must not keep the id of the outer one.
         self.own_agent = names.AGENT_NAME in attributes
 
 
 class Recipe:
-    """One `task(...)`, `agent(...)`, `action(...)` or `deployment(...)` as written; makes any number of blocks.
+    """One `task(...)`, `agent(...)`, `action(...)` or `deployment(...)` as written, for any number of blocks.
 
     `named` are the attributes that take the block's name; `known` the others, None for what was not given.
     """

@@ -11,25 +11,33 @@ REDACTED: Final = "[redacted]"
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 
-_SECRET_WORDS = frozenset(
-    "password passwords passwd pwd passphrase passcode secret secrets apikey apikeys authorization cookie cookies"
-    " credential credentials creds dsn bearer jwt".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SECRET_WORDS = _words(
+    "password passwords passwd pwd passphrase passcode secret secrets apikey apikeys authorization cookie"
+    " cookies credential credentials creds dsn bearer jwt"
 )
 # Words run together without a capital or a separator: mypassword, awssecretaccesskey.
-_SECRET_ENDINGS = (
-    "password passwd passphrase secret apikey accesskey privatekey secretkey credential credentials"
-    " authtoken accesstoken refreshtoken sessiontoken idtoken"
-).split()
-_SECRET_KEYS = frozenset("api access private secret signing encryption ssh account shared master auth".split())
+_SECRET_ENDINGS = tuple(
+    _words(
+        "password passwd passphrase secret apikey accesskey privatekey secretkey credential credentials"
+        " authtoken accesstoken refreshtoken sessiontoken idtoken"
+    )
+)
+_SECRET_KEYS = _words("api access private secret signing encryption ssh account shared master auth")
 # A token next to one of these is a unit of text or a setting, not a secret: max_token, token_count.
-_TOKEN_INNOCENT = frozenset(
+_TOKEN_INNOCENT = _words(
     "count counts type types usage limit limits budget max min total num number per price cost length len size"
-    " index position ids expires expiry expiration ttl first next prob probability logprob logprobs pad eos bos"
-    " unk mask special stop rate input output prompt completion cached reasoning".split()
+    " index position ids expires expiry expiration ttl first next prob probability logprob logprobs pad eos"
+    " bos unk mask special stop rate input output prompt completion cached reasoning"
 )
 
 _VALUE = (
-    r"""(?:\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
+    r"""(?:\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?"""
+    r"""|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
 )
 _NAMES = (
     r"password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
@@ -72,7 +80,11 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
         re.compile(r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{8,}"),
         REDACTED,
     ),
-    (("gh",), re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,})"), REDACTED),
+    (
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,})"),
+        REDACTED,
+    ),
     (("xox", "xapp-"), re.compile(r"(?<![A-Za-z0-9])(?:xox[a-z]|xapp)-[A-Za-z0-9-]{8,}"), REDACTED),
     (("akia", "asia"), re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{12,}"), REDACTED),
     (("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*"), REDACTED),
@@ -100,7 +112,7 @@ def words_of(key: str) -> tuple[str, ...]:
 
 
 class Redactor:
-    """Knows secrets by name and by look. `keys` and `patterns` are the user's own, on top of the built-in ones."""
+    """Knows secrets by name and by look: the built-in ones and the user's own `keys` and `patterns`."""
 
     def __init__(self, keys: Iterable[str] = (), patterns: Iterable[re.Pattern[str]] = ()) -> None:
         self._keys = tuple(words for words in map(words_of, keys) if words)
@@ -124,7 +136,7 @@ class Redactor:
             ):
                 return True
         for position, word in enumerate(words):
-            if word in _SECRET_WORDS or word.endswith(tuple(_SECRET_ENDINGS)):
+            if word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS):
                 return True
             if word in {"key", "keys"} and position and words[position - 1] in _SECRET_KEYS:
                 return True
@@ -134,6 +146,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text with whatever looks like a secret replaced by `[redacted]`."""
+        if len(text) < 16 and text.isalnum() and not self._patterns:
+            return text  # most names and ids; every built-in pattern needs a separator or more letters
         lower = text.lower()
         for needles, pattern, replacement in _PATTERNS:
             for needle in needles:

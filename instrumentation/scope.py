@@ -1,6 +1,6 @@
-"""Which block is open here: attaching and restoring OpenTelemetry's context so that nothing leaks or is logged.
+"""Which block is open here: attaching and restoring OpenTelemetry's context without leaks and log lines.
 
-The block lies in the OpenTelemetry context beside the span, so whatever carries that context carries the block.
+The block lies in the OpenTelemetry context beside the span: whatever carries that context carries the block.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def leave(block: Block, token: Token[Context], outer: Context) -> None:
 
 
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a function so that it runs elsewhere as if it were called here: `executor.map(propagate(work), items)`.
+    """Wrap a function so that it runs elsewhere as if called here: `executor.map(propagate(work), items)`.
 
     The blocks and the span that are open where `propagate` is called are those that the function sees, in any
-    thread, any number of times at once: each call runs in its own copy of the context (contextvars), so nothing
-    that it sets comes back. The wrapper goes to threads, not to other processes.
+    thread, any number of times at once: each call runs in its own copy of the context (contextvars), so
+    nothing that it sets comes back. The wrapper goes to threads, not to other processes.
 
     asyncio needs none of this: a task copies the context when it is created, and so does `asyncio.to_thread`.
     `loop.run_in_executor` does not. For a coroutine function this has no use: call it and make a task of it.

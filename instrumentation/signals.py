@@ -1,9 +1,9 @@
-"""Tracer and logger of the provider that is set now. The differences between API versions 1.39 to 1.45 live here."""
+"""Tracer and logger of the provider that is set now; the differences between API 1.39 and 1.45 live here."""
 
 from __future__ import annotations
 
 from time import time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, trace
 
@@ -38,7 +38,7 @@ def tracer() -> trace.Tracer:
 def emit(
     name: str,
     *,
-    body: object,
+    body: Any,
     severity: str | int,
     attributes: dict[str, Primitive | list[Primitive]],
     context: Context | None,
@@ -48,7 +48,7 @@ def emit(
     logger = _current_logger()
     now = time_ns()
     logger.emit(
-        _logs.LogRecord(  # type: ignore[call-overload]
+        _logs.LogRecord(
             timestamp=now,
             observed_timestamp=now,
             context=context,

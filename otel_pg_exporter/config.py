@@ -108,7 +108,7 @@ class Settings:
     batch_timeout_millis: int | None = _option("EVENT_BATCH_TIMEOUT", _integer(1, 3_600_000), None)
     """Longest wait before a part-filled batch is exported, ms; default `OTEL_BSP_SCHEDULE_DELAY`, else 200."""
     queue_size: int | None = _option("EVENT_QUEUE_SIZE", _integer(1, 10_000_000), None)
-    """Records held in memory while Postgres is busy; default `OTEL_BSP_MAX_QUEUE_SIZE`, else 32768."""
+    """Records held in memory while Postgres is busy; default `OTEL_BSP_MAX_QUEUE_SIZE`, else 65536."""
     export_timeout_millis: int = _option("EVENT_EXPORT_TIMEOUT", _integer(100, 25_000), 10_000)
     """Longest time that one export may take with all its retries, ms."""
     connect_timeout_seconds: int = _option("EVENT_CONNECT_TIMEOUT", _integer(2, 60), 5)

@@ -262,7 +262,7 @@ class EmbeddedServer:
                 self._share = _open_private(self.data_dir / "users.lock", os.O_RDWR)
                 fcntl.flock(self._share, fcntl.LOCK_SH)
             try:
-                return self._serving() or self._outlive_predecessor() or self._launch()
+                return self._outlive_predecessor() or self._launch()
             except BaseException:
                 self._leave()
                 raise

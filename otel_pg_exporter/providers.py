@@ -33,7 +33,7 @@ from .query import EventQuery
 
 __all__ = ["Telemetry", "configure"]
 
-_DEFAULTS = {"batch_size": 2048, "batch_timeout_millis": 200, "queue_size": 32_768}
+_DEFAULTS = {"batch_size": 2048, "batch_timeout_millis": 200, "queue_size": 65_536}
 _SDK_VARIABLES = {
     "batch_size": "MAX_EXPORT_BATCH_SIZE",
     "batch_timeout_millis": "SCHEDULE_DELAY",

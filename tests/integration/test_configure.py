@@ -1,0 +1,97 @@
+"""configure(): in programs of their own, because OpenTelemetry's providers are set once in a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+SET_UP = "from opentelemetry import trace; from otel_pg_exporter import configure\n"
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def stored(dsn, table="events"):
+    with psycopg.connect(dsn) as connection:
+        return {name for (name,) in connection.execute(f"SELECT event_name FROM otel.{table}")}
+
+
+def test_a_program_that_just_ends_has_stored_its_spans(dsn):
+    """Without a flush or a shutdown in it, a program loses nothing at its end."""
+    done = run(SET_UP + "configure(); trace.get_tracer('x').start_span('last words').end()", OTEL_EXPORTER_POSTGRES_DSN=dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert {"last words"} == stored(dsn)
+
+
+def test_a_provider_that_is_there_is_kept(dsn):
+    """Our processor joins the program's own provider; its other exporter goes on."""
+    done = run(
+        SET_UP + "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import SimpleSpanProcessor\n"
+        "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter\n"
+        "own, memory = TracerProvider(), InMemorySpanExporter()\n"
+        "own.add_span_processor(SimpleSpanProcessor(memory)); trace.set_tracer_provider(own)\n"
+        "assert configure().tracer_provider is own\n"
+        "trace.get_tracer('x').start_span('both').end()\n"
+        "print([span.name for span in memory.get_finished_spans()])",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    assert ("['both']\n", "") == (done.stdout, done.stderr)
+    assert {"both"} == stored(dsn)
+
+
+def test_configuring_twice_stores_once(dsn):
+    """A second call with the same settings gives the first one's set-up."""
+    done = run(
+        SET_UP + "assert configure() is configure(); trace.get_tracer('x').start_span('once').end()\n"
+        "print(configure().force_flush(), configure().query.counts()['events'])",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    assert ("True 1\n", "") == (done.stdout, done.stderr)
+
+
+def test_a_flush_that_could_not_store_says_so():
+    """With Postgres away force_flush is False, the program goes on and ends by itself."""
+    done = run(
+        SET_UP + "t = configure(export_timeout_millis=300); trace.get_tracer('x').start_span('lost').end()\n"
+        "print(t.force_flush(), t.span_exporter.counts)",
+        OTEL_EXPORTER_POSTGRES_DSN="host=127.0.0.1 port=9 user=x dbname=y",
+    )
+
+    assert (0, "False {'dropped': 1}\n") == (done.returncode, done.stdout)
+    assert 1 == done.stderr.count("cannot reach")
+
+
+def test_the_sdk_switched_off_stores_nothing(dsn):
+    """OTEL_SDK_DISABLED keeps its meaning."""
+    done = run(
+        SET_UP + "configure(); trace.get_tracer('x').start_span('no').end()",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn, OTEL_SDK_DISABLED="true",
+    )  # fmt: skip
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert set() == stored(dsn)
+
+
+@pytest.mark.parametrize("queue", ["100", "7"])
+def test_a_queue_smaller_than_a_batch_is_no_error(dsn, queue):
+    """The SDK's own variables hold, and a batch is never larger than the queue."""
+    done = run(
+        SET_UP + "configure(); trace.get_tracer('x').start_span('small').end()",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn, OTEL_BSP_MAX_QUEUE_SIZE=queue,
+    )  # fmt: skip
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert {"small"} == stored(dsn)
