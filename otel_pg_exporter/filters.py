@@ -6,17 +6,23 @@ Nothing that a caller gives becomes SQL text: names are looked up in the tables 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+import re
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
 import orjson
 
+from . import values
 from .errors import QueryError
 from .routing import CATEGORIES
 
 __all__ = ["FILTERS", "ORDERS", "Page", "build_page", "trace_uuid"]
+
+_TRACE_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
+_WHOLE = re.compile(r"-?\d{1,19}")
 
 COMMON = {
     "event_type": "event_type = ANY(%(event_type)s)",
@@ -60,11 +66,19 @@ FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for cate
 """Category → filter → condition."""
 
 # Rows without a value come last in either direction: they get the value that sorts there.
-ORDERS: Mapping[str, tuple[str, str, tuple[str, str]]] = {
-    "time": ('"time"', "timestamptz", ("", "")),
-    "duration": ("duration_ns", "bigint", ("-9223372036854775808", "9223372036854775807")),
+_BIGINT = ("-9223372036854775808", "9223372036854775807")
+_COMMON_ORDERS = {"time": ('"time"', "timestamptz", ("", "")), "duration": ("duration_ns", "bigint", _BIGINT)}
+_AGENT_ORDERS = {
+    "input_tokens": ("input_tokens", "bigint", _BIGINT),
+    "output_tokens": ("output_tokens", "bigint", _BIGINT),
+    "cost": ("cost", "float8", ("-Infinity", "Infinity")),
 }
-"""Order → column, its type, and what stands for NULL in descending and ascending order."""
+ORDERS: Mapping[str | None, Mapping[str, tuple[str, str, tuple[str, str]]]] = {
+    None: _COMMON_ORDERS,
+    **dict.fromkeys(CATEGORIES, _COMMON_ORDERS),
+    "agent": {**_COMMON_ORDERS, **_AGENT_ORDERS},
+}
+"""Category → order → column, its type, and what stands for NULL in descending and ascending order."""
 
 _MAX_LIMIT = 10_000
 
@@ -77,13 +91,13 @@ class Page:
         self.categories = [category] if category else list(CATEGORIES)
         self.conditions: dict[str, list[str]] = {name: [] for name in self.categories}
         self.parameters: dict[str, Any] = {"limit": limit + 1}
+        self._column, self._type, stand_ins = ORDERS[category][order]
+        self._stand_in = stand_ins[direction == "asc"]
 
     @property
     def key(self) -> str:
         """The expression that rows are ordered by, before their unique position."""
-        column, kind, stand_ins = ORDERS[self.order]
-        stand_in = stand_ins[self.direction == "asc"]
-        return f"coalesce({column}, '{stand_in}'::{kind})" if stand_in else column
+        return f"coalesce({self._column}, '{self._stand_in}'::{self._type})" if self._stand_in else self._column
 
     def where(self, category: str) -> str:
         """The WHERE clause for one table."""
@@ -95,7 +109,9 @@ class Page:
 
     def cursor(self, row: Mapping[str, Any]) -> str:
         """Where the page after this row begins."""
-        position = [self.order, self.direction, row["order_key"], str(row["batch_id"]), row["batch_index"]]
+        key = row["order_key"]
+        text = key.astimezone(timezone.utc).isoformat() if isinstance(key, datetime) else str(key)
+        position = [self.order, self.direction, text, str(row["batch_id"]), row["batch_index"]]
         return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
 
     def continue_from(self, cursor: str) -> None:
@@ -104,24 +120,23 @@ class Page:
             order, direction, key, batch_id, index = orjson.loads(
                 base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             )
-            self.parameters |= {
-                "after_batch": UUID(batch_id),
-                "after_index": int(index),
-                "after_key": str(key),
-            }
-            if order == "time":
-                datetime.fromisoformat(key)
-            elif order == "duration":
-                int(key)
+            _check_key(order, key)
+            if type(index) is not int or not 0 <= index < 1 << 31:
+                raise ValueError(index)
+            self.parameters |= {"after_key": key, "after_batch": UUID(batch_id), "after_index": index}
         except (ValueError, TypeError, AttributeError):
             raise QueryError(f"cursor={cursor!r:.60} is not one that a page of events gave") from None
         if (order, direction) != (self.order, self.direction):
-            raise QueryError(f"the cursor belongs to order {order} {direction}, not to {self.order} {self.direction}")
-        sign, kind = ("<" if self.direction == "desc" else ">"), ORDERS[self.order][1]
+            raise QueryError(
+                f"the cursor belongs to order {order!s:.20} {direction!s:.20}, not to {self.order} {self.direction}"
+            )
+        sign = "<" if self.direction == "desc" else ">"
         condition = (
             f"({self.key}, batch_id, batch_index) {sign}"
-            f" (%(after_key)s::{kind}, %(after_batch)s::uuid, %(after_index)s::integer)"
+            f" (%(after_key)s::{self._type}, %(after_batch)s::uuid, %(after_index)s::integer)"
         )
+        if order == "time":  # follows from the other, but only this one spares partitions
+            condition += f' AND "time" {sign}= %(after_key)s::timestamptz'
         for conditions in self.conditions.values():
             conditions.append(condition)
 
@@ -141,18 +156,18 @@ def build_page(
             names what is allowed.
     """
     _one_of("category", category, [None, *CATEGORIES])
-    _one_of("order_by", order_by, ORDERS)
+    _one_of("order_by", order_by, ORDERS[category])
     _one_of("order_direction", order_direction, ["asc", "desc"])
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _MAX_LIMIT:
         raise QueryError(f"limit={limit!r} is not allowed; allowed is a whole number from 1 to {_MAX_LIMIT}")
     page = Page(category, order_by, order_direction, limit)
+    known = FILTERS[category] if category else COMMON
     for name, value in filters.items():
+        if name not in known:
+            raise QueryError(f"unknown filter {name!r:.60}; known are: {', '.join(known)}")
         if value is None:
             continue
         for each in page.categories:
-            if name not in (FILTERS[each] if category else COMMON):
-                known = FILTERS[each] if category else COMMON
-                raise QueryError(f"unknown filter {name!r}; known are: {', '.join(known)}")
             page.conditions[each].append(FILTERS[each][name])
         page.parameters[name] = _parameter(name, value)
     if cursor is not None:
@@ -161,31 +176,44 @@ def build_page(
 
 
 def trace_uuid(trace_id: str) -> UUID:
-    """The stored form of a trace id of 32 hex digits."""
-    try:
-        if len(trace_id.replace("-", "")) != 32:
-            raise ValueError(trace_id)
-        return UUID(trace_id)
-    except (ValueError, AttributeError, TypeError):
-        raise QueryError(f"trace id {trace_id!r:.60} is not allowed; allowed are 32 hex digits") from None
+    """The stored form of a trace id of 32 hex digits; a UUID with its dashes will do.
+
+    Raises:
+        QueryError: it is something else.
+    """
+    if not isinstance(trace_id, str) or not _TRACE_ID.fullmatch(trace_id):
+        raise QueryError(f"trace id {trace_id!r:.60} is not allowed; allowed are 32 hex digits")
+    return UUID(trace_id)
+
+
+def _check_key(order: Any, key: Any) -> None:
+    if order == "time":
+        if datetime.fromisoformat(key).utcoffset() != timedelta(0) or not _ISO_TIME.fullmatch(key):
+            raise ValueError(key)
+    elif order == "cost":
+        float(key)
+    elif not _WHOLE.fullmatch(key) or not -(1 << 63) <= int(key) < 1 << 63:
+        raise ValueError(key)
+    if not key.isascii() or "_" in key:
+        raise ValueError(key)
 
 
 def _parameter(name: str, value: Any) -> Any:
     if name in {"start", "end"}:
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise QueryError(f"{name}={value!r} is not allowed; allowed is a datetime with a time zone")
+        if not isinstance(value, datetime) or value.utcoffset() is None:
+            raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a datetime with a time zone")
         return value
     if name == "attributes":
         if not isinstance(value, Mapping):
             raise QueryError(f"attributes={value!r:.60} is not allowed; allowed is a mapping of key to value")
-        try:
-            return orjson.dumps(dict(value)).decode().replace("\\u0000", "\ufffd")
-        except TypeError as error:
-            raise QueryError(f"attributes cannot be compared as JSON: {error}") from None
+        return values.dump(value, "attributes", []).decode()  # as a row's own attributes are written
     wanted = [value] if isinstance(value, str) else value
-    if not isinstance(wanted, Sequence) or not all(isinstance(one, str) and "\0" not in one for one in wanted):
-        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is text without NUL, or a list of texts")
-    return [trace_uuid(one) for one in wanted] if name == "trace" else list(wanted)
+    if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
+        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a text, or a list of texts")
+    if name == "trace":
+        return [trace_uuid(one) for one in wanted]
+    # what a column cannot hold is stored cleaned, and is found the same way
+    return [values.clean_text(one, name, []) for one in wanted]
 
 
 def _one_of(name: str, value: Any, allowed: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +26,9 @@ class Health:
     migrations_applied: int = 0
     migrations_pending: int = 0
     stored: int | None = None
-    """Records, by the ledger."""
+    """Records that were ever stored, by the ledger."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """The same for each table of events."""
     dropped: int | None = None
     """Records that exporters gave up, as far as they could tell the ledger."""
     last_batch_at: datetime | None = None

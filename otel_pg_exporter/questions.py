@@ -33,15 +33,18 @@ def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     for each in page.categories:
         rows = yield _page_of(names, page, each), page.parameters
         found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
-    found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
+    if len(page.categories) > 1:
+        found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
     shown = found[: page.limit]
     next_cursor = page.cursor(shown[-1][2]) if len(found) > page.limit else None
-    return EventPage([Event.from_row(each, row) for _, each, row in shown], next_cursor)
+    return EventPage([Event.from_row(each, row) for _, each, row in shown], next_cursor, page.categories)
 
 
 def trace(names: Names, trace_id: str) -> Question[Trace]:
     """All that is stored of one trace."""
     stored_id = trace_uuid(trace_id)
+    if not stored_id.int:
+        raise QueryError("trace id of zeros is not allowed: it stands for log records that belong to no trace")
     rows: Rows = []
     for table in EVENT_TABLES:
         found = yield (
@@ -63,8 +66,8 @@ def statistics(
     names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any]
 ) -> Question[Statistics]:
     """Counts, durations, errors and tokens of what the filters select."""
-    if bucket < timedelta(seconds=1):
-        raise QueryError(f"bucket={bucket!r} is not allowed; allowed is a second or more")
+    if not isinstance(bucket, timedelta) or bucket < timedelta(seconds=1):
+        raise QueryError(f"bucket={bucket!r:.60} is not allowed; allowed is a timedelta of a second or more")
     page = build_page(category, filters)
     parts = []
     for each in page.categories:
@@ -73,21 +76,22 @@ def statistics(
         parts.append(sql.replace("{category}", each).replace("{where}", page.where(each)))
     selected = "\nUNION ALL\n".join(parts)
     groups = yield query("statistics", names).replace("{selected}", selected), page.parameters
-    parameters = {**page.parameters, "bucket": bucket.total_seconds()}
+    parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
     over_time = yield query("statistics_over_time", names).replace("{selected}", selected), parameters
     return build_statistics(groups, over_time)
 
 
 def counts(names: Names) -> Question[dict[str, int]]:
     """Rows of each main table."""
-    ((row),) = yield query("count_rows", names), {}
+    (row,) = yield query("count_rows", names), {}
     return {table: int(count) for table, count in row.items()}
 
 
 def health(names: Names) -> Question[dict[str, Any]]:
     """Facts about a server that answers."""
-    ((row),) = yield query("health", names), {}
-    return row
+    (row,) = yield query("health", names), {}
+    facts = {name: value for name, value in row.items() if name not in EVENT_TABLES}
+    return {**facts, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
 
 
 def _page_of(names: Names, page: Page, category: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+
+from .optional import optional
 
 if TYPE_CHECKING:
     import pandas
@@ -69,29 +71,31 @@ class Statistics(Group):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and lists; times as ISO 8601."""
-        plain = asdict(self)
-        plain["error_rate"] = self.error_rate
+        plain = {"total": self.total, "error_rate": self.error_rate, **asdict(self)}
+        for by in ("by_category", "by_type", "by_status", "by_agent"):
+            for name, group in getattr(self, by).items():
+                plain[by][name]["error_rate"] = group.error_rate
         for bucket in plain["over_time"]:
             bucket["start"] = bucket["start"].isoformat()
         return plain
 
     def to_pandas(self) -> pandas.DataFrame:
         """A frame with a row for each group. Needs pandas."""
-        import pandas
-
+        pandas = optional("pandas")
         named = {
             "category": self.by_category,
             "type": self.by_type,
             "status": self.by_status,
             "agent": self.by_agent,
         }
-        return pandas.DataFrame(
-            [
-                {"by": by, "name": name, **asdict(group), "error_rate": group.error_rate}
-                for by, groups in named.items()
-                for name, group in groups.items()
-            ]
-        )
+        rows = [
+            {"by": by, "name": name, **asdict(group), "error_rate": group.error_rate}
+            for by, groups in named.items()
+            for name, group in groups.items()
+        ]
+        columns = ["by", "name", *(field.name for field in fields(Group)), "error_rate"]
+        frame: pandas.DataFrame = pandas.DataFrame(rows, columns=columns)
+        return frame
 
 
 def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Mapping[str, Any]]) -> Statistics:
@@ -118,5 +122,6 @@ def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Ma
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
     p50, p95, p99 = row["percentiles"] or (None, None, None)
-    plain = ("count", "errors", "average_duration_ns", "input_tokens", "output_tokens", "cost")
-    return {**{name: row[name] for name in plain}, "p50": p50, "p95": p95, "p99": p99}
+    plain = ("count", "errors", "average_duration_ns", "cost")
+    tokens = {name: int(row[name]) for name in ("input_tokens", "output_tokens")}
+    return {**{name: row[name] for name in plain}, **tokens, "p50": p50, "p95": p95, "p99": p99}

@@ -28,19 +28,22 @@ SELECT grouping(category, event_type, status, agent_id) AS missing,
        count(*) FILTER (WHERE status = 'error') AS errors,
        avg(duration_ns)::float8 AS average_duration_ns,
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ns) AS percentiles,
-       coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-       coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+       coalesce(sum(input_tokens), 0) AS input_tokens,
+       coalesce(sum(output_tokens), 0) AS output_tokens,
        sum(cost) AS cost
   FROM selected
  GROUP BY GROUPING SETS ((), (category), (event_type), (status), (agent_id))
 
 -- name: statistics_over_time
--- Counts for each stretch of time.
-WITH selected AS ({selected})
-SELECT to_timestamp(floor(extract(epoch FROM "time") / %(bucket)s) * %(bucket)s) AS start,
-       count(*) AS count,
-       count(*) FILTER (WHERE status = 'error') AS errors
-  FROM selected GROUP BY 1 ORDER BY 1
+-- Counts for each stretch of time, counted from 1970-01-01; in whole microseconds, also before 1970.
+WITH selected AS ({selected}),
+     moments AS (SELECT round(extract(epoch FROM "time") * 1000000)::bigint AS us, status FROM selected)
+SELECT timestamptz 'epoch' + start_us * interval '1 microsecond' AS start, count, errors
+  FROM (SELECT us - mod(mod(us, %(bucket)s::bigint) + %(bucket)s::bigint, %(bucket)s::bigint) AS start_us,
+               count(*) AS count,
+               count(*) FILTER (WHERE status = 'error') AS errors
+          FROM moments GROUP BY 1) AS stretches
+ ORDER BY 1
 
 -- name: select_for_statistics
 -- What the statistics need of a table without tokens.
@@ -67,6 +70,11 @@ SELECT (SELECT count(*) FROM {events}) AS events,
 -- name: health
 -- The server's version and what the ledger says.
 SELECT current_setting('server_version') AS server_version,
-       (SELECT coalesce(sum(stored), 0)::bigint FROM {event_batches}) AS stored,
-       (SELECT coalesce(sum(dropped_before), 0)::bigint FROM {event_batches}) AS dropped,
-       (SELECT max(committed_at) FROM {event_batches}) AS last_batch_at
+       coalesce(sum(stored), 0)::bigint AS stored,
+       coalesce(sum(events), 0)::bigint AS events,
+       coalesce(sum(task_events), 0)::bigint AS task_events,
+       coalesce(sum(agent_events), 0)::bigint AS agent_events,
+       coalesce(sum(deployment_events), 0)::bigint AS deployment_events,
+       coalesce(sum(dropped_before), 0)::bigint AS dropped,
+       max(committed_at) AS last_batch_at
+  FROM {event_batches}

@@ -27,7 +27,9 @@ def stored(dsn, table="events"):
 
 def test_a_program_that_just_ends_has_stored_its_spans(dsn):
     """Without a flush or a shutdown in it, a program loses nothing at its end."""
-    done = run(SET_UP + "configure(); trace.get_tracer('x').start_span('last words').end()", OTEL_EXPORTER_POSTGRES_DSN=dsn)
+    done = run(
+        SET_UP + "configure(); trace.get_tracer('x').start_span('last words').end()", OTEL_EXPORTER_POSTGRES_DSN=dsn
+    )
 
     assert ("", 0) == (done.stderr, done.returncode)
     assert {"last words"} == stored(dsn)

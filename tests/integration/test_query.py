@@ -174,7 +174,9 @@ def test_a_cursor_belongs_to_its_order(query):
         query.events(limit=1, order_by="duration", cursor=cursor)
 
 
-@pytest.mark.parametrize("payload", ["'; DROP TABLE canary; --", '"', "%s", "%(name)s", "{table}", "\\", "$$", "a'||pg_sleep(9)||'"])
+@pytest.mark.parametrize(
+    "payload", ["'; DROP TABLE canary; --", '"', "%s", "%(name)s", "{table}", "\\", "$$", "a'||pg_sleep(9)||'"]
+)
 def test_values_are_never_sql(query, dsn, payload):
     """Whatever a filter is given, it selects nothing and changes nothing."""
     with psycopg.connect(dsn) as connection:

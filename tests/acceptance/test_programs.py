@@ -1,0 +1,130 @@
+"""Programs as a user would run them: the demo, the command line, and the README's example."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
+    )
+
+
+def otel_pg(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "otel_pg_exporter.cli", *arguments, **environment)
+
+
+def test_the_demo_shows_what_it_stored(empty_dsn):
+    """The demo prints the tree, the rows, the statistics and where the data lies."""
+    done = run(sys.executable, str(ROOT / "examples" / "demo.py"), OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    for part in (
+        "CANCELLED",
+        "ERROR  TimeoutError",
+        "agent_events              8",
+        "412 in, 58 out",
+        "The data lies in",
+    ):
+        assert part in done.stdout
+    with psycopg.connect(empty_dsn) as connection:
+        secrets = connection.execute("SELECT count(*) FROM otel.agent_events t WHERE t::text LIKE '%sk-not-for%'")
+        assert (0,) == secrets.fetchone()
+
+
+def test_the_demo_runs_on_the_embedded_server(tmp_path):
+    """With nothing configured the demo starts a server of its own, and stops it at its end."""
+    done = run(sys.executable, str(ROOT / "examples" / "demo.py"), EVENT_DATA_DIR=str(tmp_path / "data"))
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert str(tmp_path / "data") in done.stdout
+    assert not (tmp_path / "data" / "postmaster.pid").exists()
+
+
+def test_the_example_of_the_readme_runs(empty_dsn):
+    """The first Python block of the README does what the README shows."""
+    (program, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+
+    done = run(sys.executable, "-c", program, OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert ["answer", "researcher", "search"] == re.findall(r"(?:─ )?(\w+) +(?:task|invoke|tool)", done.stdout)
+
+
+def test_every_setting_is_in_the_readme():
+    """The README's table of variables and the settings are the same."""
+    from dataclasses import fields
+
+    from otel_pg_exporter.config import Settings
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for field in fields(Settings):
+        variable = field.metadata["env"]
+        assert variable in readme or variable.startswith("POSTGRES_")
+
+
+def test_every_command_explains_itself():
+    """Each command of the command line has a help text."""
+    for command in ((), ("health",), ("migrate", "up"), ("show",), ("stats",), ("db", "psql")):
+        done = otel_pg(*command, "--help")
+        assert 0 == done.returncode
+        assert len(done.stdout.splitlines()) > 3
+
+
+def test_health_migrate_and_stats_work_together(empty_dsn):
+    """A database goes from nothing to tables and back by commands."""
+    environment = {"OTEL_EXPORTER_POSTGRES_DSN": empty_dsn}
+
+    assert "0001 initial" in otel_pg("migrate", "status", **environment).stdout
+    assert "applied 0001 initial" in otel_pg("migrate", "up", **environment).stdout
+    assert json.loads(otel_pg("health", "--json", **environment).stdout)["is_healthy"]
+    assert 0 == json.loads(otel_pg("stats", "--json", "--since", "24h", **environment).stdout)["count"]
+    assert 1 == otel_pg("show", "ab" * 16, **environment).returncode
+    assert "took back 0001" in otel_pg("migrate", "down", "--yes", **environment).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dsn", "mysql://u:secret@h/d", "health"], "dsn='mysql://u:***@h/d' is not allowed"),
+        (["--table-prefix", "x;y", "health"], "table_prefix='x;y' is not allowed"),
+        (["--dsn", "host=127.0.0.1 port=9", "migrate", "up"], "cannot reach host=127.0.0.1 port=9"),
+        (["--dsn", "host=127.0.0.1 port=9", "stats"], "cannot reach host=127.0.0.1 port=9"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_one(arguments, said):
+    """What is wrong is said in one line that names it, without a traceback."""
+    done = otel_pg(*arguments)
+
+    assert 1 == done.returncode
+    assert 1 == len(done.stderr.splitlines())
+    assert said in done.stderr
+    assert "secret" not in done.stderr + done.stdout
+
+
+def test_missing_rights_name_the_command(empty_dsn):
+    """A role that may not create a schema is told what to grant."""
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS beggar")
+        connection.execute("CREATE ROLE beggar LOGIN")
+    try:
+        done = otel_pg("--dsn", make_conninfo(empty_dsn, user="beggar"), "migrate", "up")
+    finally:
+        with psycopg.connect(empty_dsn, autocommit=True) as connection:
+            connection.execute("DROP ROLE beggar")
+
+    assert 1 == done.returncode
+    assert "Grant it USAGE and CREATE on schema 'otel'" in done.stderr
