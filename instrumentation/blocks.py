@@ -201,7 +201,7 @@ class Block:
         with _entering:
             taken, self._taken = self._taken, True
         if taken or self.outer is not None:
-            # Entered again, here or in another thread: each time is a block of its own.
+            # Entered again, here or in another thread, or still current where it was entered before.
             block = Block(self._recipe)
             self._again = [*(self._again or ()), block]
             block._taken = True
@@ -279,15 +279,15 @@ class Block:
         self._token = None
         if token is not None and outer is not None:
             try:
-                scope.leave(self, token, outer)
+                if scope.leave(self, token, outer):
+                    # A task started in here keeps this block as long as it lives, but not our ancestors as well.
+                    self.outer = None
             except Exception as failure:
                 report("end of a block", failure)
         self.end(error)
 
     def end(self, error: BaseException | None) -> None:
         """Write how it ended, and end the span. A second end does nothing."""
-        # A task started in here keeps this block as long as it lives; it must not keep our ancestors as well.
-        self.outer = None
         span = self.span
         if not span.is_recording():
             return

@@ -135,6 +135,7 @@ class _Items:
     def end(self, error: BaseException | None, returned: object = None) -> None:
         """Write the items and end the block."""
         self._write(returned)
+        self._block.outer = None
         self._block.end(error)
 
     @guarded(None)

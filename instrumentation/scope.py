@@ -50,14 +50,21 @@ def restore(token: Token[Context]) -> bool:
     return True
 
 
-def leave(block: Block, token: Token[Context], outer: Context) -> None:
-    """Make `outer` current again, if `block` is open here; a block left out of order changes nothing."""
+def leave(block: Block, token: Token[Context], outer: Context) -> bool:
+    """Make `outer` current again, if `block` is open here; a block left out of order changes nothing.
+
+    Returns whether the block is now out of the way, or else still lies in the context that it was entered in.
+    """
     current = get_current()
     innermost = block_of(current)
     while innermost is not None and innermost is not block:
         innermost = block_of(innermost.outer) if innermost.outer is not None else None
-    if innermost is block and not restore(token):
-        attach(outer)
+    if innermost is not block:
+        return False
+    if restore(token):
+        return True
+    attach(outer)
+    return False
 
 
 def propagate(function: Callable[P, R]) -> Callable[P, R]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from . import migrate, questions
 from .config import Settings
 from .database import AsyncDatabase
+from .errors import ConfigurationError
 from .events import EventPage
 from .health import Health
 from .query import EventQuery
@@ -26,6 +27,8 @@ class AsyncEventQuery:
     """`EventQuery` for one event loop; arguments, answers and errors are the same."""
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
+        if settings and overrides:
+            raise ConfigurationError("AsyncEventQuery takes settings, or fields of Settings: one of them")
         self._settings = settings or Settings.from_env(**overrides)
         self._names = Names(self._settings.schema, self._settings.table_prefix)
         self._database = AsyncDatabase(self._settings)

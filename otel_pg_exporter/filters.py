@@ -71,7 +71,7 @@ _COMMON_ORDERS = {"time": ('"time"', "timestamptz", ("", "")), "duration": ("dur
 _AGENT_ORDERS = {
     "input_tokens": ("input_tokens", "bigint", _BIGINT),
     "output_tokens": ("output_tokens", "bigint", _BIGINT),
-    "cost": ("cost", "float8", ("-Infinity", "Infinity")),
+    "cost": ("cost", "float8", ("-Infinity", "NaN")),  # PostgreSQL sorts NaN above all numbers
 }
 ORDERS: Mapping[str | None, Mapping[str, tuple[str, str, tuple[str, str]]]] = {
     None: _COMMON_ORDERS,

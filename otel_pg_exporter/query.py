@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from . import migrate, questions
 from .config import Settings
 from .database import Database
-from .errors import EventStoreError
+from .errors import ConfigurationError, EventStoreError
 from .events import EventPage
 from .health import Health
 from .statistics import Statistics
@@ -41,11 +41,14 @@ class EventQuery:
         overrides: fields of `Settings`.
 
     Raises:
+        ConfigurationError: more than one of these was given, or a field has a value that is not allowed.
         QueryError: from any query, for what it does not understand.
         DatabaseError: from any query, if the server cannot answer it.
     """
 
     def __init__(self, settings: Settings | None = None, *, database: Database | None = None, **overrides: Any) -> None:
+        if sum(map(bool, (settings, database, overrides))) > 1:
+            raise ConfigurationError("EventQuery takes settings, a database, or fields of Settings: one of them")
         self._is_owned = database is None
         self._database = database or Database(settings or Settings.from_env(**overrides))
         self._is_ready = False

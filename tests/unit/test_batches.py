@@ -52,10 +52,18 @@ def test_days_near_now_get_a_partition_each_and_others_share_a_year():
     assert covering(47_500, NOW)[0] == "y2100"
 
 
+def as_jsonb(value):
+    """The value with the keys of its maps sorted, as jsonb gives them back."""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (len(key.encode()), key.encode()))
+        return {key: as_jsonb(value[key]) for key in keys}
+    return [*map(as_jsonb, value)] if isinstance(value, list) else value
+
+
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(), max_size=80))
 def test_the_order_of_keys_survives_the_sorting_of_jsonb(attributes):
     """Keys sorted as jsonb sorts them come back in the order they had."""
-    stored = dict(sorted(attributes.items(), key=lambda item: (len(item[0].encode()), item[0].encode())))
+    stored = as_jsonb(attributes)
 
     assert [*attributes.items()] == [*in_order(stored, key_order(tuple(attributes))).items()]
 
@@ -65,7 +73,7 @@ def test_fixups_restore_what_was_cleaned():
     value = {"a\0": 1, "a\ud800": [float("inf"), b"\0", {"deep": {"b": 1, "a": "\0"}}], "b": 2**90}
     fixups: list = []
 
-    columns = {"attributes": clean(value, ("attributes",), fixups)}
+    columns = {"attributes": as_jsonb(clean(value, ("attributes",), fixups))}
     restore(columns, fixups)
 
     assert value == columns["attributes"]

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from instrumentation import capture, guard, signals
 from opentelemetry import _logs, trace
 from opentelemetry.sdk import _logs as sdk_logs
 from opentelemetry.sdk._logs import export as log_export
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from instrumentation import capture, guard, signals
 
 
 class Recorded:

@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from instrumentation import action, agent, current, deployment, task
-from instrumentation import attributes as names
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
+
+from instrumentation import action, agent, current, deployment, task
+from instrumentation import attributes as names
 
 
 class Boom(Exception):
@@ -42,7 +43,7 @@ async def coroutine(end: Callable[[], object]) -> object:
 
 def generator(end: Callable[[], object]) -> Iterator[object]:
     yield 1
-    return end()  # noqa: B901
+    return end()
 
 
 async def async_generator(end: Callable[[], object]) -> AsyncIterator[object]:
@@ -490,9 +491,10 @@ def test_a_span_of_others_in_between(recorded: Any) -> None:
             pass
 
     outer()
-    assert recorded.named("theirs").parent.span_id == recorded.named(
-        "test_a_span_of_others_in_between.outer".rpartition(".")[2]
-    ).context.span_id
+    assert (
+        recorded.named("theirs").parent.span_id
+        == recorded.named("test_a_span_of_others_in_between.outer".rpartition(".")[2]).context.span_id
+    )
     assert recorded.named("mine").parent.span_id == recorded.named("theirs").context.span_id
 
 

@@ -1,0 +1,135 @@
+"""Events: one log record each, with name, time, severity, and the trace they belong to."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider
+
+from instrumentation import action, agent, event, task
+
+
+def test_a_plain_event(recorded: Any) -> None:
+    """An event is a log record with its name, both times in nanoseconds, severity info, and category system."""
+    before = time.time_ns()
+    event("orders.found")
+    after = time.time_ns()
+    record = recorded.log
+    assert record.event_name == "orders.found"
+    assert before <= record.timestamp <= after
+    assert before <= record.observed_timestamp <= after
+    assert record.severity_number is SeverityNumber.INFO
+    assert record.severity_text is None
+    assert record.body is None
+    assert (record.trace_id, record.span_id) == (0, 0)
+    assert dict(record.attributes) == {"otel_pg.category": "system"}
+
+
+def test_everything_that_can_be_said(recorded: Any) -> None:
+    """All arguments arrive where the storage side looks for them."""
+    event(
+        "user.clicked",
+        body={"button": 1, "password": "pw"},
+        severity="warn",
+        category="agent",
+        event_type="user_action",
+        status="completed",
+        attributes={"a": [1, 2], "b": {"c": 1}},
+        user_id="u",
+        session_id="s",
+        task_id="t",
+        agent_id="a",
+    )
+    record = recorded.log
+    assert record.body == {"button": 1, "password": "[redacted]"}
+    assert record.severity_number is SeverityNumber.WARN
+    assert {key: value for key, value in record.attributes.items() if key != "a"} == {
+        "b": '{"c":1}',
+        "otel_pg.category": "agent",
+        "otel_pg.event_type": "user_action",
+        "otel_pg.status": "completed",
+        "user.id": "u",
+        "session.id": "s",
+        "otel_pg.task.id": "t",
+        "gen_ai.agent.id": "a",
+    }
+    assert list(record.attributes["a"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("severity", "number"),
+    [
+        ("trace", 1),
+        ("debug", 5),
+        ("INFO", 9),
+        ("warning", 13),
+        ("error", 17),
+        ("fatal", 21),
+        (10, 10),
+        (99, 9),
+        ("?", 9),
+    ],
+)
+def test_severities(recorded: Any, severity: Any, number: int) -> None:
+    """Severity is a word or OpenTelemetry's number; what is neither is info."""
+    event("e", severity=severity)
+    assert recorded.log.severity_number is SeverityNumber(number)
+
+
+def test_inside_a_block(recorded: Any) -> None:
+    """An event in a block is in its trace and inherits task, agent, session and user, unless it says them itself."""
+    with task("t", task_id="t-1", user_id="u"), agent("a", agent_id="a-1", session_id="s") as block:
+        event("e", user_id="other")
+        ids = int(block.trace_id, 16), int(block.span_id, 16)
+    record = recorded.log
+    assert (record.trace_id, record.span_id) == ids
+    assert dict(record.attributes) == {
+        "otel_pg.task.id": "t-1",
+        "gen_ai.agent.name": "a",
+        "gen_ai.agent.id": "a-1",
+        "session.id": "s",
+        "user.id": "other",
+        "otel_pg.category": "system",
+    }
+
+
+def test_inside_a_span_of_others(recorded: Any) -> None:
+    """An event is in the trace of whatever span is current."""
+    with recorded.tracer.start_as_current_span("theirs") as span:
+        event("e")
+    assert recorded.log.span_id == span.get_span_context().span_id
+
+
+def test_an_event_of_a_block(recorded: Any) -> None:
+    """block.event() belongs to that block, also when an inner one is open or the block has ended, and to its category."""
+    with agent("outer") as outer:
+        with action("inner"):
+            outer.event("found", rows=3)
+        outer.event("done")
+    outer.event("late")
+    for record in recorded.logs:
+        assert (record.trace_id, record.span_id) == (int(outer.trace_id, 16), int(outer.span_id, 16))
+        assert record.attributes["otel_pg.category"] == "agent"
+        assert record.attributes["otel_pg.event_type"] == "agent_action"
+        assert record.attributes["gen_ai.agent.name"] == "outer"
+    assert recorded.logs[0].attributes["rows"] == 3
+
+
+def test_a_broken_log_sdk_does_not_hurt(
+    recorded: Any, monkeypatch: pytest.MonkeyPatch, complaints_expected: pytest.LogCaptureFixture
+) -> None:
+    """A logger that raises costs the event, not the program, and one line says so."""
+
+    def broken(*args: object, **kwargs: object) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(LoggerProvider, "get_logger", broken)
+    from instrumentation import signals
+
+    monkeypatch.setattr(signals, "_logger", (None, None))
+    for _ in range(3):
+        event("e")
+    assert len(complaints_expected.records) == 1
