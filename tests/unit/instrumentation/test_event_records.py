@@ -104,7 +104,7 @@ def test_inside_a_span_of_others(recorded: Any) -> None:
 
 
 def test_an_event_of_a_block(recorded: Any) -> None:
-    """block.event() belongs to that block, also when an inner one is open or the block has ended, and to its category."""
+    """block.event() belongs to that block, also when an inner one is open or the block has ended."""
     with agent("outer") as outer:
         with action("inner"):
             outer.event("found", rows=3)
