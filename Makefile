@@ -1,6 +1,10 @@
 # `make demo` and `make test` need Python 3.10+ and make, and do all the rest.
 PYTHON ?= python3
+# The oldest that `make test-oldest` installs; other lower bounds of pyproject.toml are beside it below.
+OLDEST_OTEL ?= 1.39.1
 BIN := .venv/bin
+PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
+PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test lint check bench test-oldest clean
 
@@ -8,7 +12,7 @@ demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/$(PYTEST)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -21,30 +25,42 @@ check: lint test
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
-# the oldest OpenTelemetry that is supported
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadfile tests/unit tests/integration/test_round_trip.py tests/integration/test_exporter.py tests/integration/test_configure.py
+	.venv-oldest/bin/$(PYTEST) tests/unit tests/integration
 
-.venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) has no venv: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -U 'pip>=25.1'
+# A venv that was only half made is taken away, else the next run would take it for a whole one.
+define make_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "'$(PYTHON)' is not Python 3.10 or newer. Name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make a venv. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(1) ..."
+	@$(PYTHON) -m venv $(1) && $(1)/bin/$(PIP) -U 'pip>=25.1' || { rm -rf $(1); exit 1; }
+	@touch $@
+endef
 
-.venv/.demo: pyproject.toml | .venv/bin/python
+.venv/.pip:
+	$(call make_venv,.venv)
+
+.venv-oldest/.pip:
+	$(call make_venv,.venv-oldest)
+
+.venv/.demo: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[embedded,cli]'
+	@$(BIN)/$(PIP) -e '.[embedded,cli]'
 	@touch $@
 
-.venv/.dev: pyproject.toml | .venv/bin/python
+.venv/.dev: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[embedded,cli]' --group dev
+	@$(BIN)/$(PIP) -e '.[embedded,cli]' --group dev
 	@touch $@ .venv/.demo
 
-.venv-oldest/.dev: pyproject.toml
-	@echo "Installing the oldest supported OpenTelemetry into .venv-oldest ..."
-	@$(PYTHON) -m venv .venv-oldest
-	@.venv-oldest/bin/python -m pip install -q --disable-pip-version-check -U 'pip>=25.1'
-	@.venv-oldest/bin/python -m pip install -q --disable-pip-version-check -e '.[embedded,cli]' --group dev 'opentelemetry-sdk==1.39.0' 'opentelemetry-api==1.39.0' 'opentelemetry-exporter-otlp-proto-common==1.39.0'
+.venv-oldest/.dev: pyproject.toml Makefile .venv-oldest/.pip
+	@echo "Installing the oldest supported libraries into .venv-oldest ..."
+	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli]' --group dev \
+	  opentelemetry-api==$(OLDEST_OTEL) opentelemetry-sdk==$(OLDEST_OTEL) \
+	  opentelemetry-exporter-otlp-proto-common==$(OLDEST_OTEL) \
+	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0
 	@touch $@
 
 clean:

@@ -176,7 +176,7 @@ class Block:
             outcome.record_cancellation(self.span, "" if reason is None else name_text(reason), None)
 
     @guarded(None)
-    def event(self, name: str, **attributes: object) -> None:
+    def event(self, name: str, /, **attributes: object) -> None:
         """Send a log record that belongs to this block; it is visible at once, before the block ends."""
         if self.context is not None:
             from .events import send

@@ -14,6 +14,7 @@ from .capture import CaptureSettings, settings
 from .redaction import REDACTED
 
 Primitive: TypeAlias = "str | bool | int | float"
+AttributeValue: TypeAlias = "Primitive | list[str] | list[bool] | list[int] | list[float]"
 
 _PRIMITIVES = (str, bool, int, float)
 _INT64: Final = 1 << 63
@@ -71,7 +72,7 @@ def json_text(value: object, limit: int | None = None) -> str:
     return text
 
 
-def attribute_value(value: object) -> Primitive | list[Primitive] | None:
+def attribute_value(value: object) -> AttributeValue | None:
     """The value as every SDK version takes it: a primitive, a list of one primitive type, else JSON text.
 
     None for None: a span has no attribute then. Ints beyond 64 bits become text.
@@ -94,16 +95,16 @@ def attribute_value(value: object) -> Primitive | list[Primitive] | None:
     return json_text(value)
 
 
-def named_value(key: str, value: object) -> Primitive | list[Primitive] | None:
+def named_value(key: str, value: object) -> AttributeValue | None:
     """`attribute_value`, or `[redacted]` when the key is the name of a secret."""
     if value is None or value is True or value is False or not settings().redactor.is_secret(key):
         return attribute_value(value)
     return REDACTED
 
 
-def clean_attributes(attributes: object) -> dict[str, Primitive | list[Primitive]]:
+def clean_attributes(attributes: object) -> dict[str, AttributeValue]:
     """A user's mapping as attributes; entries that cannot be read are left out."""
-    cleaned: dict[str, Primitive | list[Primitive]] = {}
+    cleaned: dict[str, AttributeValue] = {}
     if isinstance(attributes, Mapping):
         for key, given in islice(attributes.items(), 1_024):
             name = name_text(key)
@@ -113,7 +114,7 @@ def clean_attributes(attributes: object) -> dict[str, Primitive | list[Primitive
     return cleaned
 
 
-def _primitive_list(values: Sequence[object]) -> list[Primitive] | None:
+def _primitive_list(values: Sequence[object]) -> list[str] | list[bool] | list[int] | list[float] | None:
     """The values as a list attribute, or None when they do not make one and belong into JSON text."""
     limits = settings()
     if not 0 < len(values) <= limits.max_items:
@@ -123,7 +124,7 @@ def _primitive_list(values: Sequence[object]) -> list[Primitive] | None:
         return None
     if kind is str and any(limits.redactor.is_secret(text) for text in values if isinstance(text, str)):
         return None  # ["--password", "..."]: the JSON writer knows what to hide
-    cleaned = [_primitive(value) for value in values]
+    cleaned: list[Any] = [_primitive(value) for value in values]
     if any(type(value) is not kind for value in cleaned):
         return None
     return cleaned if sum(len(str(value)) for value in cleaned) <= limits.max_length else None

@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from . import attributes as names
 from .capture import CaptureSettings, settings
-from .encoding import Primitive, clean_attributes, name_text, named_value
+from .encoding import AttributeValue, clean_attributes, name_text, named_value
 from .guard import guarded
 
 _AGENT_KEYS = (names.AGENT_NAME, names.AGENT_ID)
@@ -85,7 +85,7 @@ class Recipe:
         """Whether results are recorded: as the block says, else as the settings say."""
         return settings().outputs if self.capture_output is None else bool(self.capture_output)
 
-    def _attributes(self) -> dict[str, Primitive | list[Primitive]]:
+    def _attributes(self) -> dict[str, AttributeValue]:
         # The user's own first: the SDK drops the oldest ones when there are too many.
         attributes = clean_attributes(self._given)
         attributes[names.CATEGORY] = self.category

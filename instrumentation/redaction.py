@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -45,20 +46,21 @@ _NAMES = (
 )
 _LOOKS_RANDOM = r"(?=\S*[0-9=]|\S*[a-z]\S*[A-Z])"
 
-# (words of which one must occur for the pattern to be worth trying, pattern, replacement)
-_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
+# (words of which one must occur for the pattern to be worth trying, pattern, replacement).
+# Compiled at the first use: compiling all takes longer than importing the rest of the package.
+_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("private key",),
-        re.compile(
+        (
             r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
             r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
         ),
         REDACTED,
     ),
-    (("://",), re.compile(r"(://[^\s/?#:@\"']*):[^\s/?#]+@"), rf"\1:{REDACTED}@"),
+    (("://",), r"(://[^\s/?#:@\"']*):[^\s/?#]+@", rf"\1:{REDACTED}@"),
     (
         ("authorization", "cookie", "api-key"),
-        re.compile(
+        (
             r"(?i)((?:authorization|cookie|api-key)[\"'\\]*\s*[:=]\s*(?:b(?=[\"']))?)"
             r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\r\n"'}]+)"""
         ),
@@ -66,44 +68,46 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     ),
     (
         ("bearer",),
-        re.compile(r"(?i)\b(bearer\s+)(?!(?:tokens?|auth\w*|credentials?)\b)[A-Za-z0-9._~+/=-]{6,}"),
+        r"(?i)\b(bearer\s+)(?!(?:tokens?|auth\w*|credentials?)\b)[A-Za-z0-9._~+/=-]{6,}",
         rf"\1{REDACTED}",
     ),
     (
         ("basic",),
-        re.compile(rf"\b((?i:basic)\s+){_LOOKS_RANDOM}[A-Za-z0-9+/_-]{{6,}}={{0,2}}"),
+        rf"\b((?i:basic)\s+){_LOOKS_RANDOM}[A-Za-z0-9+/_-]{{6,}}={{0,2}}",
         rf"\1{REDACTED}",
     ),
-    (("sk-",), re.compile(r"(?<![A-Za-z0-9])sk-(?!learn)[A-Za-z0-9_-]{8,}"), REDACTED),
+    (("sk-",), r"(?<![A-Za-z0-9])sk-(?!learn)[A-Za-z0-9_-]{8,}", REDACTED),
     (
         ("sk_", "rk_", "whsec_"),
-        re.compile(r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{8,}"),
+        r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{8,}",
         REDACTED,
     ),
     (
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,})"),
+        r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,})",
         REDACTED,
     ),
-    (("xox", "xapp-"), re.compile(r"(?<![A-Za-z0-9])(?:xox[a-z]|xapp)-[A-Za-z0-9-]{8,}"), REDACTED),
-    (("akia", "asia"), re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{12,}"), REDACTED),
-    (("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*"), REDACTED),
+    (("xox", "xapp-"), r"(?<![A-Za-z0-9])(?:xox[a-z]|xapp)-[A-Za-z0-9-]{8,}", REDACTED),
+    (("akia", "asia"), r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{12,}", REDACTED),
+    (("eyj",), r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*", REDACTED),
     (
         ("aiza", "hf_", "glpat-", "npm_", "pypi-"),
-        re.compile(r"(?<![A-Za-z0-9])(?:AIza|hf_|glpat-|npm_|pypi-)[A-Za-z0-9_-]{16,}"),
+        r"(?<![A-Za-z0-9])(?:AIza|hf_|glpat-|npm_|pypi-)[A-Za-z0-9_-]{16,}",
         REDACTED,
     ),
     (
         ("password", "passwd", "pwd", "passphrase", "secret", "token", "key", "credential"),
-        re.compile(rf"(?i)(?<!unexpected )((?:{_NAMES})(?:[\"'\\]{{0,4}}\s*(?:=>|:=|[=:])\s*)){_VALUE}"),
+        rf"(?i)(?<!unexpected )((?:{_NAMES})(?:[\"'\\]{{0,4}}\s*(?:=>|:=|[=:])\s*)){_VALUE}",
         rf"\1{REDACTED}",
     ),
     (
         ("--",),
-        re.compile(rf"(?i)((?<![\w-])--[\w-]*(?:password|passwd|passphrase|secret|token|api-?key)\s+){_VALUE}"),
+        rf"(?i)((?<![\w-])--[\w-]*(?:password|passwd|passphrase|secret|token|api-?key)\s+){_VALUE}",
         rf"\1{REDACTED}",
     ),
 )
+
+_compiled = functools.cache(re.compile)
 
 
 def words_of(key: str) -> tuple[str, ...]:
@@ -152,8 +156,8 @@ class Redactor:
         for needles, pattern, replacement in _PATTERNS:
             for needle in needles:
                 if needle in lower:
-                    text = pattern.sub(replacement, text)
+                    text = _compiled(pattern).sub(replacement, text)
                     break
-        for pattern in self._patterns:
-            text = pattern.sub(REDACTED, text)
+        for own in self._patterns:
+            text = own.sub(REDACTED, text)
         return text

@@ -10,7 +10,7 @@ from opentelemetry import _logs, trace
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from .encoding import Primitive
+    from .encoding import AttributeValue
 
 SCOPE = "instrumentation"
 """Name of the instrumentation scope of everything that this package records."""
@@ -40,7 +40,7 @@ def emit(
     *,
     body: Any,
     severity: str | int,
-    attributes: dict[str, Primitive | list[Primitive]],
+    attributes: dict[str, AttributeValue],
     context: Context | None,
 ) -> None:
     """Send one log record to the logger of the global provider."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .query import EventQuery
     from .trace import Trace
 
+    __version__: str
+
 __all__ = [
     "configure",
     "Telemetry",
@@ -34,6 +36,7 @@ __all__ = [
     "Trace",
     "migrate",
     "errors",
+    "__version__",
 ]
 
 _HOMES = {
@@ -55,6 +58,10 @@ def __getattr__(name: str) -> object:
         found: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         globals()[name] = found
         return found
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("otel-pg-exporter")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

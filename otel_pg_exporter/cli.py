@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ try:
     import click
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
@@ -37,7 +39,8 @@ def _plainly(command: F) -> F:
         try:
             return command(*arguments, **options)
         except EventStoreError as error:
-            raise click.ClickException(str(error)) from None
+            # one line, also where the message ends with a piece of the server's log
+            raise click.ClickException(" ".join(str(error).split())) from None
 
     return run  # type: ignore[return-value]
 
@@ -45,15 +48,25 @@ def _plainly(command: F) -> F:
 def _since(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     if value is None:
         return None
-    if not (match := _SPAN.fullmatch(value)):
-        raise click.BadParameter("a number and s, m, h or d, such as 90m, 24h or 7d")
-    return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    match = _SPAN.fullmatch(value)
+    try:
+        if match:
+            return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    except (OverflowError, ValueError):  # before the year 1, or more digits than Python reads
+        pass
+    raise click.BadParameter(f"{value!r:.40} is not allowed; allowed is a number and s, m, h or d: 90m, 24h, 7d")
+
+
+def _cell(value: object) -> Text:
+    """A stored name as it is: not as rich's markup, and without what would steer the terminal."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--dsn", help="Where the database is; default as the environment says, else the embedded server.")
 @click.option("--schema", help="Schema of the tables; default EVENT_SCHEMA, else otel.")
 @click.option("--table-prefix", help="Prefix of the tables; default EVENT_TABLE_PREFIX, else none.")
+@click.version_option(package_name="otel-pg-exporter", message="%(prog)s %(version)s")
 @click.pass_context
 @_plainly
 def main(context: click.Context, dsn: str | None, schema: str | None, table_prefix: str | None) -> None:
@@ -75,8 +88,12 @@ def health(settings: Settings, as_json: bool) -> None:
         click.echo(json.dumps(found.to_dict()))
     else:
         for name, value in found.to_dict().items():
-            if value is not None:
+            if isinstance(value, dict):
+                value = ", ".join(f"{key} {count}" for key, count in value.items())  # noqa: PLW2901
+            if name != "error" and value not in (None, ""):
                 click.echo(f"{name:<20} {value}")
+    if not found.is_healthy and not as_json:
+        raise click.ClickException(" ".join(str(found.error).split()))
     sys.exit(0 if found.is_healthy else 1)
 
 
@@ -86,7 +103,7 @@ def migrate() -> None:
 
 
 @migrate.command()
-@click.option("--to", type=int, help="Last version to apply; default the newest.")
+@click.option("--to", type=click.IntRange(min=0), help="Last version to apply; default the newest.")
 @click.pass_obj
 @_plainly
 def up(settings: Settings, to: int | None) -> None:
@@ -101,7 +118,7 @@ def up(settings: Settings, to: int | None) -> None:
 
 
 @migrate.command()
-@click.option("--to", type=int, default=0, show_default=True, help="Last version to keep.")
+@click.option("--to", type=click.IntRange(min=0), default=0, show_default=True, help="Last version to keep.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 @_plainly
@@ -110,9 +127,13 @@ def down(settings: Settings, to: int, yes: bool) -> None:
     from . import migrate as steps
 
     if not yes:
-        click.confirm(f"Drop tables and events of schema {settings.schema} in {settings.target}?", abort=True)
-    for step in steps.down(settings, to=to):
+        tables = f"{settings.schema}.{settings.table_prefix}*"
+        click.confirm(f"Drop tables {tables} with their events in {settings.target}?", abort=True, err=True)
+    reverted = steps.down(settings, to=to)
+    for step in reverted:
         click.echo(f"took back {step.version:04d} {step.name}")
+    if not reverted:
+        click.echo("nothing to do")
 
 
 @migrate.command()
@@ -128,6 +149,7 @@ def status(settings: Settings) -> None:
 
 @migrate.command()
 @click.pass_obj
+@_plainly
 def show(settings: Settings) -> None:
     """Print the SQL of all steps."""
     from . import migrate as steps
@@ -146,8 +168,9 @@ def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
 
     with EventQuery(settings) as query:
         trace = query.trace(trace_id)
+    if not trace.roots:
+        raise click.ClickException(str(trace))
     click.echo(json.dumps(trace.to_otlp_json()) if as_json else str(trace))
-    sys.exit(0 if trace.roots else 1)
 
 
 @main.command()
@@ -170,8 +193,9 @@ def stats(settings: Settings, since: datetime | None, as_json: bool) -> None:
         for name, group in named.items():
             durations = [f"{value / 1e6:.1f}" if value is not None else "" for value in (group.p50, group.p95)]
             numbers = (group.count, group.errors, *durations, group.input_tokens, group.output_tokens)
-            table.add_row(by, name, *map(str, numbers))
-    Console().print(table)
+            table.add_row(*map(_cell, (by, name, *numbers)))
+    # a pipe has no edge: rich would fold the names at column 80
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 @main.group()
@@ -183,7 +207,7 @@ def _embedded(settings: Settings) -> Any:
     from .embedded import EmbeddedServer
 
     if not settings.is_embedded:
-        raise click.ClickException(f"the settings name a server of your own: {settings.target}")
+        raise click.ClickException(f"db is for the embedded server; the settings name your own: {settings.target}")
     return EmbeddedServer(settings.data_dir)
 
 
@@ -201,21 +225,28 @@ def start(settings: Settings) -> None:
 @click.pass_obj
 @_plainly
 def stop(settings: Settings) -> None:
-    """Let it stop when the last program leaves."""
+    """Stop it, or let it stop when the last program that uses it leaves."""
     server = _embedded(settings)
+    was_running = server.is_running()
+    server.keep(False)  # also when it is down: the next program to use it must not leave it running
+    if was_running:
+        with server:  # whoever leaves last stops it
+            pass
     if server.is_running():
-        with server:
-            server.keep(False)
-    click.echo("still in use by another program" if server.is_running() else "stopped")
+        click.echo("still used by another program; it stops when that ends")
+    else:
+        click.echo("stopped" if was_running else "it was not running")
 
 
 @db.command()
 @click.pass_obj
 @_plainly
 def url(settings: Settings) -> None:
-    """Print how to connect to it."""
-    with _embedded(settings) as server:
-        click.echo(server.conninfo)
+    """Print how to connect to it while it runs."""
+    server = _embedded(settings)
+    if not server.is_running():
+        raise click.ClickException(f"{server.data_dir} has no running server. Run: otel-pg db start")
+    click.echo(server.conninfo)
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
@@ -223,11 +254,19 @@ def url(settings: Settings) -> None:
 @click.pass_obj
 @_plainly
 def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
-    """Run psql on it; ARGUMENTS are psql's own."""
-    with _embedded(settings) as server:
-        environment = {**os.environ, "PGOPTIONS": f"-c search_path={settings.schema},public"}
-        command = [str(server.bin_dir / "psql"), "-d", server.conninfo, *arguments]
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+    """Run psql on it; ARGUMENTS are psql's own, those with a dash best after --."""
+    server = _embedded(settings)
+    program = server.bin_dir / "psql"
+    if not os.access(program, os.X_OK):
+        raise click.ClickException(f"there is no psql in {server.bin_dir}: pip install 'otel-pg-exporter[embedded]'")
+    given = os.environ.get("PGOPTIONS", "")
+    environment = {**os.environ, "PGOPTIONS": f"{given} -c search_path={settings.schema},public".strip()}
+    with server:
+        # Ctrl-C is for psql, where it cancels a query; a handler, unlike SIG_IGN, is not inherited
+        signal.signal(signal.SIGINT, lambda *_: None)
+        command = [str(program), "-d", server.conninfo, *arguments]
+        code = subprocess.run(command, env=environment, check=False).returncode
+    sys.exit(code if code >= 0 else 128 - code)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import time
 import types
 import uuid
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -64,7 +64,10 @@ class Order:
 class Model:
     """As pydantic makes them: the names in `model_fields` of the class."""
 
-    model_fields = {"a": types.SimpleNamespace(repr=True), "b": types.SimpleNamespace(repr=False)}
+    model_fields: ClassVar[dict[str, Any]] = {
+        "a": types.SimpleNamespace(repr=True),
+        "b": types.SimpleNamespace(repr=False),
+    }
 
     def __init__(self) -> None:
         self.a, self.b = 1, 2
@@ -169,7 +172,7 @@ class HalfBroken:
     def b(self) -> int:
         raise RuntimeError("b")
 
-    model_fields = {"a": None, "b": None}
+    model_fields: ClassVar[dict[str, Any]] = {"a": None, "b": None}
     a = 1
 
 

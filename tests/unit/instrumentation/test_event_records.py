@@ -107,7 +107,7 @@ def test_an_event_of_a_block(recorded: Any) -> None:
     """block.event() belongs to that block, also when an inner one is open or the block has ended."""
     with agent("outer") as outer:
         with action("inner"):
-            outer.event("found", rows=3)
+            outer.event("found", rows=3, name="x", self="y")
         outer.event("done")
     outer.event("late")
     for record in recorded.logs:
@@ -115,7 +115,7 @@ def test_an_event_of_a_block(recorded: Any) -> None:
         assert record.attributes["otel_pg.category"] == "agent"
         assert record.attributes["otel_pg.event_type"] == "agent_action"
         assert record.attributes["gen_ai.agent.name"] == "outer"
-    assert recorded.logs[0].attributes["rows"] == 3
+    assert [recorded.logs[0].attributes[key] for key in ("rows", "name", "self")] == [3, "x", "y"]
 
 
 def test_a_broken_log_sdk_does_not_hurt(

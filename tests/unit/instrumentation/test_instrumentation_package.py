@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import textwrap
@@ -116,14 +115,19 @@ def test_not_sampled() -> None:
     )
 
 
-@pytest.mark.parametrize("statement", ["import instrumentation", "from instrumentation import task, event"])
-def test_import_time(statement: str) -> None:
-    """The import takes at most 60 ms, the median of several."""
-    times = [
+def seconds(statement: str) -> float:
+    """CPU time of a statement in a fresh interpreter, the least of several."""
+    return min(
         float(python(f"import time; t = time.process_time()\n{statement}\nprint(time.process_time() - t)"))
         for _ in range(7)
-    ]
-    assert statistics.median(times) < 0.060 * (2 if sys.gettrace() else 1)
+    )
+
+
+def test_import_time() -> None:
+    """`import instrumentation` takes at most 60 ms, and its names 45 ms more than OpenTelemetry's API."""
+    assert seconds("import instrumentation") < 0.060
+    api = seconds("import opentelemetry.trace, opentelemetry._logs")
+    assert seconds("from instrumentation import task, event") < api + 0.045
 
 
 def test_import_loads_little() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Iterator
@@ -181,13 +182,10 @@ def test_deployment_attributes(recorded: Any) -> None:
 )
 def test_deployment_results(recorded: Any, say: Any, raised: Any, result: str, failed: bool) -> None:
     """The result follows from how the block is left, unless it was said."""
-    try:
-        with deployment("shop") as block:
-            say(block)
-            if raised is not None:
-                raise raised
-    except BaseException as error:
-        assert type(error) is raised
+    with contextlib.nullcontext() if raised is None else pytest.raises(raised), deployment("shop") as block:
+        say(block)
+        if raised is not None:
+            raise raised
     assert recorded.span.attributes["cicd.pipeline.result"] == result
     assert (recorded.span.status.status_code is StatusCode.ERROR) is failed
     assert (recorded.span.attributes.get(names.STATUS) == "cancelled") is (result == "cancellation")

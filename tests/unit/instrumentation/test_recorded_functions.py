@@ -458,12 +458,17 @@ def test_recursion_and_parallel_calls(recorded: Any) -> None:
     assert outermost.parent is None
     assert inner.parent is not None
 
+
+def test_endless_recursion(recorded: Any, complaints_expected: Any) -> None:
+    """A function that recurses without end raises what it raises undecorated, and the context comes back."""
+
     @task
     def forever() -> None:
         forever()
 
     with pytest.raises(RecursionError):
         forever()
+    assert not trace.get_current_span().get_span_context().is_valid
 
 
 @kinds
