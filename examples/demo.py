@@ -18,7 +18,7 @@ def main() -> None:
     print("Running examples/research_agent.py ...")
     print(f"  answer: {research_agent.main()}\n")
     if not telemetry.force_flush():
-        sys.exit(f"Not stored: {telemetry.span_exporter.last_error or telemetry.log_exporter.last_error}")
+        sys.exit(f"Not stored: {telemetry.last_error}")
 
     query = telemetry.query
     (last,) = query.task_events(name="plan a trip", limit=1)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .row_identity import time_us, with_batch_id
 from .rows import Row
 from .sources import Source
 from .sql_files import EVENT_TABLES
+from .tables import COLUMNS
 
 __all__ = ["DAY_US", "Batch", "Rejected", "encode_batch", "new_batch_id"]
 
@@ -46,6 +49,10 @@ class Batch:
     rejected: list[Rejected] = field(default_factory=list)
     first_us: int = 0
     last_us: int = 0
+    columns: Mapping[str, Sequence[str]] = field(default_factory=lambda: COLUMNS)
+    """Table → what its rows hold, in order: a batch from the spool may be of an older version."""
+    was_spooled: bool = False
+    """It came from the spool, not straight from the program."""
 
     @property
     def time_us(self) -> int:
@@ -56,6 +63,32 @@ class Batch:
         """Number of rows."""
         return sum(map(len, self.rows.values()))
 
+    def add(self, table: str, row: bytes, sources: Sequence[Source] = ()) -> None:
+        """Append one encoded row."""
+        moment = time_us(row)
+        if not len(self):
+            self.first_us = self.last_us = moment
+            self.days.add(self.time_us // DAY_US)
+        self.first_us, self.last_us = min(self.first_us, moment), max(self.last_us, moment)
+        self.days.add(moment // DAY_US)
+        self.rows[table].append(row)
+        for source in sources:
+            self.sources[source.id] = source
+
+    def part(self, first: int, end: int) -> Batch:
+        """Rows number `first` to `end`, counted over all tables, as a batch of their own.
+
+        Its id follows from the batch and the rows, so that a part which is sent again is known again.
+        """
+        name = b"%b:%d:%d" % (self.id.bytes, first, end)
+        digest = int.from_bytes(hashlib.sha256(name).digest()[:10], "big")
+        part = Batch(_uuid7(self.id.int >> 80, digest), self.producer_id, self.sequence, self.signal)
+        part.sources, part.columns, part.was_spooled = self.sources, self.columns, self.was_spooled
+        every = [(table, row) for table, rows in self.rows.items() for row in rows]
+        for table, row in every[first:end]:
+            part.add(table, with_batch_id(row, part.id.bytes))
+        return part
+
     @property
     def size(self) -> int:
         """Encoded rows in bytes."""
@@ -64,8 +97,10 @@ class Batch:
 
 def new_batch_id() -> uuid.UUID:
     """A UUIDv7: 48 bits of milliseconds since 1970, then random bits."""
-    millis = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
+    return _uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
+
+
+def _uuid7(millis: int, random: int) -> uuid.UUID:
     value = (
         (millis & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 4 & 0xFFF) << 64 | 2 << 62 | random >> 16 & (1 << 62) - 1
     )
@@ -87,15 +122,15 @@ def encode_batch(
     times = []
     for index, record in enumerate(records):
         try:
-            table, data, time_us, origin = encode(record, batch_id, index)
+            table, data, moment, origin = encode(record, batch_id, index)
         except Exception as error:
             batch.rejected.append(Rejected(record, f"{type(error).__name__}: {error}"))
             continue
         rows[table].append(data)
-        times.append(time_us)
+        times.append(moment)
         for source in origin:
             sources[source.id] = source
     times = times or [batch.time_us]
     batch.first_us, batch.last_us = min(times), max(times)
-    batch.days = {time_us // DAY_US for time_us in (batch.time_us, *times)}
+    batch.days = {moment // DAY_US for moment in (batch.time_us, *times)}
     return batch

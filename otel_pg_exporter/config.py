@@ -57,10 +57,13 @@ def _prefix(text: str) -> str:
     return text and _identifier(text)
 
 
-def _ssl_mode(text: str) -> str:
-    if text not in _SSL_MODES:
-        raise ValueError("one of " + ", ".join(_SSL_MODES))
-    return text
+def _one_of(*words: str) -> _Parser:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
 
 
 def _conninfo(text: str) -> str:
@@ -95,7 +98,7 @@ class Settings:
     """Role that connects."""
     password: str | None = _option("POSTGRES_PASSWORD", str, None, secret=True)
     """Password of that role; never shown."""
-    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", _ssl_mode, None)
+    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", _one_of(*_SSL_MODES), None)
     """libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full."""
     schema: str = _option("EVENT_SCHEMA", _identifier, "otel")
     """Schema of the tables; created on first use."""
@@ -117,6 +120,15 @@ class Settings:
     """Connections that queries keep open."""
     pool_max_size: int = _option("EVENT_POOL_MAX", _integer(2, 50), 4)
     """Connections that queries may open at once."""
+    durability: str = _option("EVENT_DURABILITY", _one_of("memory", "process", "power"), "memory")
+    """What survives the death of the program: memory (what is stored or spooled), process (all that ended
+    survives kill -9), power (also a power cut)."""
+    spool_dir: str | None = _option("EVENT_SPOOL_DIR", str, None)
+    """Folder for batches that PostgreSQL could not take; default the platform's folder for a user's state."""
+    spool_max_bytes: int = _option("EVENT_SPOOL_MAX_BYTES", _integer(0, 1 << 50), 1 << 30)
+    """Most that the spool may hold, bytes; 0 switches it off."""
+    spool_policy: str = _option("EVENT_SPOOL_POLICY", _one_of("drop-oldest", "drop-newest"), "drop-oldest")
+    """What is given up when the spool is full."""
     data_dir: str | None = _option("EVENT_DATA_DIR", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 

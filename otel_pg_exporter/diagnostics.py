@@ -6,7 +6,7 @@ import logging
 import threading
 from time import monotonic
 
-__all__ = ["logger", "say"]
+__all__ = ["logger", "say", "warn"]
 
 _INTERVAL_SECONDS = 60.0
 _lock = threading.Lock()
@@ -34,17 +34,25 @@ logger.propagate = False
 logger.addHandler(_Relay())
 
 
-def say(level: int, message: str) -> None:
-    """Log a message; the same one again only after a minute, with the number of times it was held back."""
-    now = monotonic()
+def say(level: int, message: str, topic: str | None = None) -> None:
+    """Log a message; one of the same topic again only after a minute, with the number of those held back.
+
+    The topic of a message is the message itself if none is given.
+    """
+    now, topic = monotonic(), topic or message
     with _lock:
-        last, held_back = _said.get(message, (-_INTERVAL_SECONDS, 0))
+        last, held_back = _said.get(topic, (-_INTERVAL_SECONDS, 0))
         if now - last < _INTERVAL_SECONDS:
-            _said[message] = (last, held_back + 1)
+            _said[topic] = (last, held_back + 1)
             return
         if len(_said) > 256:
             _said.clear()
-        _said[message] = (now, 0)
+        _said[topic] = (now, 0)
     if held_back:
         message = f"{message} (and {held_back} times more in the last minute)"
     logger.log(level, "%s", message)
+
+
+def warn(message: str, topic: str | None = None) -> None:
+    """`say` a warning."""
+    say(logging.WARNING, message, topic)

@@ -3,10 +3,12 @@
     EventStoreError
      ├── ConfigurationError       a setting is wrong; also a ValueError
      ├── QueryError               a filter, an order or a cursor is wrong; also a ValueError
+     ├── SpoolError               a file of the spool, or its folder, cannot be used
      ├── EmbeddedServerError      the embedded PostgreSQL cannot be found or started
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
           ├── AccessDenied            wrong password, missing right: needs a person
+          ├── DataRefused             a row cannot be stored for what it holds: needs to be set aside
           ├── SchemaMismatch          tables are missing, older or newer than this library
           └── UnsupportedServer       older than PostgreSQL 12, or not UTF-8
 
@@ -20,10 +22,12 @@ __all__ = [
     "EventStoreError",
     "ConfigurationError",
     "QueryError",
+    "SpoolError",
     "EmbeddedServerError",
     "DatabaseError",
     "DatabaseUnavailable",
     "AccessDenied",
+    "DataRefused",
     "SchemaMismatch",
     "UnsupportedServer",
 ]
@@ -39,6 +43,10 @@ class ConfigurationError(EventStoreError, ValueError):
 
 class QueryError(EventStoreError, ValueError):
     """A filter, an order or a cursor is not one that a query understands."""
+
+
+class SpoolError(EventStoreError):
+    """The spool's folder cannot be used, or a file in it is damaged, too new or full."""
 
 
 class EmbeddedServerError(EventStoreError):
@@ -60,6 +68,10 @@ class DatabaseUnavailable(DatabaseError):
 
 class AccessDenied(DatabaseError):
     """The server refused the user, the password, the database or a right."""
+
+
+class DataRefused(DatabaseError):
+    """The server refuses a row for what it holds; the rows beside it can be stored."""
 
 
 class SchemaMismatch(DatabaseError):

@@ -1,8 +1,8 @@
 """The exporters: what the SDK's batch processors call with spans and log records.
 
-The SDK ignores what `export` returns, never tries again and never times out, so the exporters do: they
-try within a time limit, count what they had to give up, and say so once a minute in a log that reaches
-no OpenTelemetry handler. Nothing is raised into the program.
+The SDK ignores what `export` returns, never tries again and never times out, so `Delivery` does. The
+exporters count what was lost, and say so once a minute in a log that reaches no OpenTelemetry handler.
+Nothing is raised into the program.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -20,80 +19,76 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from .batches import Batch, encode_batch
+from . import forks
+from .batches import encode_batch
 from .config import Settings
 from .database import Database
+from .delivery import Delivery
 from .diagnostics import say
 from .errors import ConfigurationError, EventStoreError
 from .routing import RULES, Rule
 from .rows import Row, RowEncoder
-from .sink import Sink
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
 
 
 class _Pipeline:
-    """Encodes and stores what either exporter is given."""
+    """Encodes and delivers what either exporter is given."""
 
     def __init__(
         self,
         signal: str,
         encode: Callable[[Any, bytes, int], Row],
-        database: Database | None,
+        delivery: Delivery | None,
         dsn: str | None,
         options: dict[str, Any],
     ) -> None:
-        self.counts: Counter[str] = Counter()
-        self.last_error: str | None = None
         self._signal, self._encode = signal, encode
-        self._is_owned = database is None
+        self._is_owned = delivery is None
         self._misconfigured = None
         try:
-            self._database = database or Database(Settings.from_env(dsn=dsn, **options))
+            self._delivery = delivery or Delivery(Database(Settings.from_env(dsn=dsn, **options)))
         except ConfigurationError as error:
             # an exception here would end the whole set-up of a program that is instrumented from outside
             self._misconfigured = str(error)
-            self._database = Database(Settings())
+            self._delivery = Delivery(Database(Settings(spool_max_bytes=0)))
             say(logging.ERROR, f"no {signal} records will be stored: {error}")
-        self._sink = Sink(self._database)
+        self._is_closed = False
+        self._start_anew()
+        forks.in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.last_error: str | None = None
         self._lock = threading.Lock()  # a flush exports from its caller's thread, beside the worker's
         self._producer_id = uuid.uuid4()
         self._sequence = 0
-        self._dropped = 0
-        self._ends_at = float("inf")
-        self._is_closed = False
 
     def export(self, records: Sequence[Any]) -> bool:
-        """Store records; False if they had to be given up."""
+        """Store or spool records; False if they had to be given up."""
         if not records:
             return True
         with self._lock:
             try:
-                return self._store(records)
+                return self._export(records)
             except Exception as error:  # the host program must not learn of it
                 self._give_up(len(records), f"{type(error).__name__}: {error}")
                 return False
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything that is still to be exported is limited."""
-        self._ends_at = min(self._ends_at, monotonic() + seconds)
-        self._sink.hurry()
+        self._delivery.end_within(seconds)
 
     def close(self, seconds: float) -> None:
         """Close the connection; an export that still hangs after the time is left to itself."""
         if self._is_closed:
             return
         self._is_closed = True
-        self.end_within(seconds)
-        if self._lock.acquire(timeout=max(0.0, seconds)):
-            try:
-                self._sink.close()
-            finally:
-                self._lock.release()
         if self._is_owned:
-            self._database.close()
+            self._delivery.close(seconds)
+            self._delivery.database.close()
 
-    def _store(self, records: Sequence[Any]) -> bool:
+    def _export(self, records: Sequence[Any]) -> bool:
         if reason := "the exporter was shut down" if self._is_closed else self._misconfigured:
             self._give_up(len(records), reason)
             return False
@@ -101,29 +96,27 @@ class _Pipeline:
         batch = encode_batch(
             records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
         )
-        self._report_rejected(batch)
-        if not len(batch):
-            return False
-        deadline = min(monotonic() + self._database.settings.export_timeout_millis / 1000, self._ends_at)
-        try:
-            is_new = self._sink.store(batch, self._dropped, deadline)
-        except EventStoreError as error:
-            self._give_up(len(batch), str(error))
-            return False
-        self.counts["stored" if is_new else "duplicate"] += len(batch)
-        self._dropped = 0
-        self.last_error = None
-        return True
-
-    def _report_rejected(self, batch: Batch) -> None:
         for rejected in batch.rejected:
             self._give_up(1, f"it cannot be encoded: {rejected.reason}", fate="rejected")
+        if not len(batch):
+            return False
+        try:
+            fate = self._delivery.deliver(batch, self._delivery.database.settings.export_timeout_millis / 1000)
+        except EventStoreError as error:
+            self._lose(len(batch), str(error))
+            return False
+        self.counts[fate] += len(batch)
+        self.last_error = self._delivery.last_error
+        return True
 
     def _give_up(self, count: int, reason: str, fate: str = "dropped") -> None:
+        self._delivery.drop(self._producer_id, count, reason)
+        self._lose(count, reason, fate)
+
+    def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:
         self.counts[fate] += count
-        self._dropped += count
         self.last_error = reason
-        say(logging.WARNING, f"{self._signal} records were lost: {reason}")
+        say(logging.WARNING, f"{self._signal} records were lost: {reason}", topic=f"{self._signal} {fate}")
 
 
 class PostgresSpanExporter(SpanExporter):
@@ -133,7 +126,7 @@ class PostgresSpanExporter(SpanExporter):
 
     Args:
         dsn: where the database is; default as in `Settings`.
-        database: share this one instead; it stays the caller's to close.
+        delivery: share this one instead; it stays the caller's to close.
         rules: routing rules, in order of precedence.
         options: any other field of `Settings`.
     """
@@ -142,15 +135,15 @@ class PostgresSpanExporter(SpanExporter):
         self,
         dsn: str | None = None,
         *,
-        database: Database | None = None,
+        delivery: Delivery | None = None,
         rules: Sequence[Rule] = RULES,
         **options: Any,
     ) -> None:
-        self._pipeline = _Pipeline("span", RowEncoder(rules).span, database, dsn, options)
+        self._pipeline = _Pipeline("span", RowEncoder(rules).span, delivery, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Spans by fate: stored, duplicate (sent again, stored before), rejected, dropped."""
+        """Spans by fate: stored, duplicate (sent again, stored before), spooled, rejected, dropped."""
         return dict(self._pipeline.counts)
 
     @property
@@ -185,11 +178,11 @@ class PostgresLogRecordExporter(LogRecordExporter):
         self,
         dsn: str | None = None,
         *,
-        database: Database | None = None,
+        delivery: Delivery | None = None,
         rules: Sequence[Rule] = RULES,
         **options: Any,
     ) -> None:
-        self._pipeline = _Pipeline("log", RowEncoder(rules).log, database, dsn, options)
+        self._pipeline = _Pipeline("log", RowEncoder(rules).log, delivery, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:

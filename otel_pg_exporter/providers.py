@@ -16,6 +16,7 @@ import atexit
 import logging
 import os
 import threading
+from time import monotonic
 from typing import Any
 
 from opentelemetry import _logs, trace
@@ -27,7 +28,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .config import Settings
 from .database import Database
+from .delivery import Delivery
 from .diagnostics import say
+from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
 
@@ -39,7 +42,8 @@ _SDK_VARIABLES = {
     "batch_timeout_millis": "SCHEDULE_DELAY",
     "queue_size": "MAX_QUEUE_SIZE",
 }
-_EXIT_MILLIS = 5_000
+_EXIT_MILLIS = 4_500
+_CLOSE_SECONDS = 0.4
 
 _lock = threading.Lock()
 _current: Telemetry | None = None
@@ -85,15 +89,15 @@ class Telemetry:
         """The settings in force."""
         self.database = Database(settings)
         """Shared by the exporters and `query`."""
-        self.span_exporter = PostgresSpanExporter(database=self.database)
-        self.log_exporter = PostgresLogRecordExporter(database=self.database)
+        self.delivery = Delivery(self.database)
+        """Brings batches into the tables, or onto disk; shared by both signals."""
         self.is_shut_down = False
         self._query: EventQuery | None = None
         resource = resource or Resource.create()
-        self._span_processor = BatchSpanProcessor(self.span_exporter, **_batching(settings, "BSP"))
+        self._span_processor = _span_processor(settings, self.delivery)
         self.tracer_provider = _joined(tracer_provider, _tracing(resource), self._span_processor)
         """The provider that creates spans: yours if there was one."""
-        self._log_processor = BatchLogRecordProcessor(self.log_exporter, **_batching(settings, "BLRP"))
+        self._log_processor = _log_processor(settings, self.delivery)
         self.logger_provider = _joined(logger_provider, _logging(resource), self._log_processor)
         """The provider that takes log records: yours if there was one."""
         atexit.register(self.shutdown)
@@ -106,36 +110,67 @@ class Telemetry:
         return self._query
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Store everything that has ended by now; False if some of it was lost or the time ran out."""
-        lost = self._lost
+        """Store everything that has ended by now; False if some of it was lost or the time ran out.
+
+        What PostgreSQL cannot take meanwhile is safe in the spool, but is not stored yet: that is False too.
+        """
+        lost, deadline = self._lost, monotonic() + timeout_millis / 1000
         # in a thread of its own, because the SDK's processors take no notice of a timeout
         flush = threading.Thread(target=self._flush, name="otel-pg-flush", daemon=True)
         flush.start()
         flush.join(timeout_millis / 1000)
-        return not flush.is_alive() and self._lost == lost
+        is_empty = self.delivery.wait_until_empty(max(0.0, deadline - monotonic()))
+        return not flush.is_alive() and is_empty and self._lost == lost
 
     def shutdown(self, timeout_millis: int = _EXIT_MILLIS) -> None:
-        """Store what is left, as far as the time allows, and close. Runs by itself when the program ends."""
+        """Store or spool what is left, as far as the time allows, and close. Runs by itself when the program ends."""
         if self.is_shut_down:
             return
         self.is_shut_down = True
         atexit.unregister(self.shutdown)
-        for exporter in (self.span_exporter, self.log_exporter):
-            exporter.end_within(timeout_millis / 1000)
+        self.delivery.end_within(timeout_millis / 1000)
         for processor in (self._log_processor, self._span_processor):
-            processor.shutdown()  # type: ignore[no-untyped-call]
+            processor.shutdown()
         if self._query is not None:
             self._query.close()
+        self.delivery.close(_CLOSE_SECONDS)
         self.database.close()
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Records by fate: stored, duplicate (stored before), spooled, replayed, rejected, dropped, dead."""
+        return dict(self.delivery.counts)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last attempt to store a batch failed; None if it did not."""
+        return self.delivery.last_error
+
+    @property
     def _lost(self) -> int:
-        counts = (self.span_exporter.counts, self.log_exporter.counts)
-        return sum(count.get(fate, 0) for count in counts for fate in ("dropped", "rejected"))
+        counts = self.delivery.counts
+        return counts["dropped"] + counts["dead"]
 
     def _flush(self) -> None:
         self._log_processor.force_flush()
         self._span_processor.force_flush()
+
+
+def _span_processor(settings: Settings, delivery: Delivery) -> Any:
+    if settings.durability == "memory":
+        return BatchSpanProcessor(PostgresSpanExporter(delivery=delivery), **_batching(settings, "BSP"))
+    return DurableSpanProcessor(delivery, **_durable_batching(settings, "BSP"))
+
+
+def _log_processor(settings: Settings, delivery: Delivery) -> Any:
+    if settings.durability == "memory":
+        return BatchLogRecordProcessor(PostgresLogRecordExporter(delivery=delivery), **_batching(settings, "BLRP"))
+    return DurableLogRecordProcessor(delivery, **_durable_batching(settings, "BLRP"))
+
+
+def _durable_batching(settings: Settings, family: str) -> dict[str, Any]:
+    sizes = _batching(settings, family)
+    return {"batch_size": sizes["max_export_batch_size"], "delay_millis": sizes["schedule_delay_millis"]}
 
 
 def _batching(settings: Settings, family: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from . import migrate
@@ -11,8 +12,7 @@ from .batches import Batch
 from .database import Copy, Database, Writer
 from .errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 from .partitions import ensure
-from .sql_files import EVENT_TABLES, bind, quote
-from .tables import COLUMNS
+from .sql_files import bind, quote
 
 __all__ = ["Sink"]
 
@@ -32,15 +32,11 @@ class Sink:
         self._days: set[int] = set()
         self._stored_sources: set[bytes] = set()
         self._hurried = threading.Event()
-        self._copies = {
-            table: f"COPY {database.names.table(table)} ({', '.join(map(quote, COLUMNS[table]))})"
-            " FROM STDIN (FORMAT binary)"
-            for table in EVENT_TABLES
-        }
 
-    def store(self, batch: Batch, dropped_before: int, deadline: float) -> bool:
+    def store(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
         """Store a batch, trying again until the deadline (by `time.monotonic()`).
 
+        `untold` says how many records its producer has lost, by fate, since it last told the ledger.
         A lost connection leaves open whether the batch was stored; the next attempt claims the same
         id and is told.
 
@@ -55,7 +51,7 @@ class Sink:
             if monotonic() >= deadline:
                 raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
             try:
-                return self._attempt(batch, dropped_before, deadline)
+                return self._attempt(batch, untold, deadline)
             except DatabaseError as error:
                 self._doubt(error)
                 if not _worth_another_try(error) or self._hurried.is_set() or monotonic() + pause >= deadline:
@@ -71,18 +67,21 @@ class Sink:
         """Close the connection; the next batch would open it again."""
         self._writer.close()
 
-    def _attempt(self, batch: Batch, dropped_before: int, deadline: float) -> bool:
+    def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
         if not self._is_ready:
-            migrate.ensure(self.database)
+            migrate.ensure(self.database.until(deadline))
             self._is_ready = True
         if not batch.days <= self._days:
-            ensure(self.database, batch.days)
+            ensure(self.database.until(deadline), batch.days)
             self._days |= batch.days
         self._store_sources(batch, deadline)
-        copies = [Copy(self._copies[table], rows) for table, rows in batch.rows.items() if rows]
-        return self._writer.store(self._claim(batch, dropped_before), copies, deadline)
+        copies = [Copy(self._copy(table, batch.columns[table]), rows) for table, rows in batch.rows.items() if rows]
+        return self._writer.store(self._claim(batch, untold), copies, deadline)
 
-    def _claim(self, batch: Batch, dropped_before: int) -> str:
+    def _copy(self, table: str, columns: Sequence[str]) -> str:
+        return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"
+
+    def _claim(self, batch: Batch, untold: Mapping[str, int]) -> str:
         return bind(
             self.database.sql("claim_batch"),
             {
@@ -94,7 +93,9 @@ class Sink:
                 "sequence": batch.sequence,
                 "signal": batch.signal,
                 "stored": len(batch),
-                "dropped_before": dropped_before,
+                "spooled": batch.was_spooled,
+                "dropped_before": untold.get("dropped", 0),
+                "dead_before": untold.get("dead", 0),
                 "first_us": batch.first_us,
                 "last_us": batch.last_us,
                 **{table: len(rows) for table, rows in batch.rows.items()},

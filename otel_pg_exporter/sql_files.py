@@ -88,7 +88,7 @@ def bind(sql: str, parameters: Mapping[str, Any]) -> str:
     """Put parameters into a query as literals, for statements that go out several at once.
 
     Raises:
-        TypeError: a parameter is neither None, an int nor a str without NUL.
+        TypeError: a parameter is neither None, a bool, an int nor a str without NUL.
     """
     return _PARAMETER.sub(lambda match: _literal(parameters[match[1]]), sql)
 
@@ -96,6 +96,8 @@ def bind(sql: str, parameters: Mapping[str, Any]) -> str:
 def _literal(value: Any) -> str:
     if value is None:
         return "NULL"
+    if type(value) is bool:
+        return "true" if value else "false"
     if type(value) is int:
         return str(value)
     if isinstance(value, str) and "\0" not in value:

@@ -18,10 +18,11 @@ _CONFIGURING = ("OTEL_", "EVENT_", "POSTGRES_", "PGHOST", "PGPORT", "PGUSER", "P
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_settings_from_outside() -> None:
-    """What the developer's shell has set must not steer a test."""
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the developer's shell has set must not steer a test, and no test writes to the developer's folders."""
     for name in [name for name in os.environ if name.startswith(_CONFIGURING)]:
         del os.environ[name]
+    os.environ["EVENT_SPOOL_DIR"] = str(tmp_path_factory.mktemp("spool"))
 
 
 @pytest.fixture(scope="session")

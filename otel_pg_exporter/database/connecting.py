@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from math import inf
+from time import monotonic
 from typing import Any, TypeAlias
 
 import psycopg
@@ -11,24 +14,49 @@ from ..config import Settings
 from ..errors import UnsupportedServer
 from .failures import translate
 
-__all__ = ["Record", "connect", "options"]
+__all__ = ["Connection", "Record", "connect", "options"]
 
 Record: TypeAlias = dict[str, Any]
 """One row of an answer: column → value."""
 
 _MINIMUM_VERSION = 120000
 _ANSWER_MILLIS = 30_000
+_LEAST_CONNECT_SECONDS = 2  # libpq makes no difference below
 
 
-def connect(conninfo: str, settings: Settings) -> psycopg.Connection[Record]:
-    """One connection, in autocommit mode.
+class Connection(psycopg.Connection[Record]):
+    """A connection that is given up when its deadline passes: a server may be silent for ever."""
+
+    deadline = inf
+    """By `time.monotonic()`."""
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        """Wait for the server, as far as the deadline allows."""
+        return super().wait(self._watched(gen), *args, **options)
+
+    def _watched(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        # the driver resumes the generator several times a second, whether there was an answer or not
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if monotonic() > self.deadline:
+                    gen.close()
+                    raise psycopg.OperationalError("the server did not answer before the deadline")
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            return done.value
+
+
+def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connection:
+    """One connection, in autocommit mode, to be used until a deadline by `time.monotonic()`.
 
     Raises:
         DatabaseError: it cannot be had; the message says what to do.
         UnsupportedServer: the server cannot hold the tables.
     """
     try:
-        connection = psycopg.connect(conninfo, **options(settings))
+        connection = Connection.connect(conninfo, **options(settings, deadline))
     except psycopg.Error as error:
         raise translate(error, settings) from error
     version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
@@ -36,16 +64,18 @@ def connect(conninfo: str, settings: Settings) -> psycopg.Connection[Record]:
         connection.close()
         found = f"PostgreSQL {version // 10000} with encoding {encoding}"
         raise UnsupportedServer(f"{settings.target} is {found}; needed are PostgreSQL 12 or newer and UTF8")
+    connection.deadline = deadline
     return connection
 
 
-def options(settings: Settings) -> dict[str, Any]:
+def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:
     """Keywords for every connection."""
+    remaining = max(_LEAST_CONNECT_SECONDS, deadline - monotonic())
     return {
         "autocommit": True,
         "prepare_threshold": None,  # PgBouncer in transaction mode has no prepared statements of ours
         "row_factory": dict_row,
-        "connect_timeout": settings.connect_timeout_seconds,
+        "connect_timeout": int(min(remaining, settings.connect_timeout_seconds)),
         "application_name": "otel-pg-exporter",
         "keepalives_idle": 30,
         "tcp_user_timeout": _ANSWER_MILLIS,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import psycopg
 
 from ..config import Settings
-from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, SchemaMismatch
+from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
 
 __all__ = ["translate"]
 
 _ACCESS = ("28", "3D")
 _SCHEMA = frozenset({"3F000", "42P01", "42703", "42804", "42883"})
+_DATA = ("22", "23", "54")
 _RETRY = ("08", "25", "40", "53", "55", "57", "58", "XX")
 _ACCESS_TEXTS = (
     "password authentication failed", "no password supplied", "no pg_hba.conf entry", "authentication failed",
@@ -43,4 +44,12 @@ def translate(error: psycopg.Error, settings: Settings) -> DatabaseError:
         )
     if state is None or state.startswith(_RETRY):
         return DatabaseUnavailable(f"cannot reach {where}: {text}", sqlstate=state)
+    if state.startswith(_DATA) and not _lacks_partition(error):
+        # the detail and the context of such an error quote the row: that must not get into logs
+        return DataRefused(f"{where} refused a row: {state}: {error.diag.message_primary}", sqlstate=state)
     return DatabaseError(f"{where} answered {state}: {text}", sqlstate=state)
+
+
+def _lacks_partition(error: psycopg.Error) -> bool:
+    # the only check violation that names no constraint
+    return error.sqlstate == "23514" and error.diag.constraint_name is None

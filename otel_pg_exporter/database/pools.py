@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
 import orjson
@@ -80,6 +80,11 @@ class Database:
         except psycopg.Error as error:
             raise translate(error, self.settings) from error
 
+    def until(self, deadline: float) -> Database:
+        """The same database for a few statements that must not take longer: each transaction has a connection
+        of its own, given up when the deadline (by `time.monotonic()`) passes."""
+        return _HurriedDatabase(self, deadline)
+
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
         """All rows of one statement, in a transaction of its own."""
         with self.connection() as connection:
@@ -106,6 +111,25 @@ class Database:
                 connect(conninfo, self.settings).close()  # says what is wrong, where a pool would only time out
                 self._pool = ConnectionPool(conninfo, **_pool_options(self.settings), configure=_configure, open=True)
             return self._pool
+
+
+class _HurriedDatabase(Database):
+    def __init__(self, database: Database, deadline: float) -> None:
+        super().__init__(database.settings)
+        self._database, self._deadline = database, deadline
+
+    def conninfo(self) -> str:
+        return self._database.conninfo()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Record]]:
+        with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
+            try:
+                set_json_loads(orjson.loads, connection)
+                with connection.transaction():
+                    yield connection
+            except psycopg.Error as error:
+                raise translate(error, self.settings) from error
 
 
 class AsyncDatabase:

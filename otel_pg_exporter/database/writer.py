@@ -89,7 +89,7 @@ class Writer:
 
     def _run(self, statements: str, copies: Sequence[Copy], deadline: float) -> bool:
         try:
-            connection = self._opened()
+            connection = self._opened(deadline)
             return _converse(connection.pgconn, statements, copies, deadline)
         except psycopg.Error as error:
             if self._connection is not None and self._connection.pgconn.status != pq.ConnStatus.OK:
@@ -102,11 +102,11 @@ class Writer:
             self.close()  # interrupted in the middle of a conversation: it cannot be taken up again
             raise
 
-    def _opened(self) -> psycopg.Connection[Record]:
+    def _opened(self, deadline: float) -> psycopg.Connection[Record]:
         if self._pid != os.getpid():
             self._connection, self._pid = None, os.getpid()
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._database.conninfo(), self._database.settings)
+            self._connection = connect(self._database.conninfo(), self._database.settings, deadline)
         return self._connection
 
 

@@ -46,8 +46,10 @@ CREATE TABLE {event_batches} (
     producer_id uuid NOT NULL,
     sequence bigint NOT NULL,
     signal text NOT NULL CHECK (signal IN ('span', 'log')),
+    spooled boolean NOT NULL,
     stored integer NOT NULL,
     dropped_before bigint NOT NULL,
+    dead_before bigint NOT NULL,
     events integer NOT NULL,
     task_events integer NOT NULL,
     agent_events integer NOT NULL,
@@ -63,8 +65,10 @@ COMMENT ON COLUMN {event_batches}."time" IS 'The time in batch_id, milliseconds,
 COMMENT ON COLUMN {event_batches}.producer_id IS 'Exporter that wrote it: a UUID for each exporter in each process.';
 COMMENT ON COLUMN {event_batches}.sequence IS 'Counts the batches of a producer from 1; a gap is a batch that was not stored.';
 COMMENT ON COLUMN {event_batches}.signal IS 'What the batch holds: span or log.';
+COMMENT ON COLUMN {event_batches}.spooled IS 'True if it waited on disk because PostgreSQL could not take it.';
 COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables.';
 COMMENT ON COLUMN {event_batches}.dropped_before IS 'Records that this producer gave up since its previous stored batch.';
+COMMENT ON COLUMN {event_batches}.dead_before IS 'Rows that were set aside, because PostgreSQL refuses what they hold, since the producer''s previous stored batch.';
 COMMENT ON COLUMN {event_batches}.events IS 'Rows stored in events.';
 COMMENT ON COLUMN {event_batches}.task_events IS 'Rows stored in task_events.';
 COMMENT ON COLUMN {event_batches}.agent_events IS 'Rows stored in agent_events.';

@@ -8,10 +8,10 @@ SET LOCAL statement_timeout = %(statement_timeout)s;
 SELECT set_config('synchronous_commit', 'on', true)
  WHERE current_setting('synchronous_commit') IN ('off', 'local');
 INSERT INTO {event_batches} (
-    batch_id, "time", producer_id, sequence, signal, stored, dropped_before,
+    batch_id, "time", producer_id, sequence, signal, spooled, stored, dropped_before, dead_before,
     events, task_events, agent_events, deployment_events, first_time, last_time
 ) VALUES (
-    %(batch_id)s, timestamptz 'epoch' + %(time_us)s * interval '1 microsecond', %(producer_id)s, %(sequence)s, %(signal)s, %(stored)s, %(dropped_before)s,
+    %(batch_id)s, timestamptz 'epoch' + %(time_us)s * interval '1 microsecond', %(producer_id)s, %(sequence)s, %(signal)s, %(spooled)s, %(stored)s, %(dropped_before)s, %(dead_before)s,
     %(events)s, %(task_events)s, %(agent_events)s, %(deployment_events)s,
     timestamptz 'epoch' + %(first_us)s * interval '1 microsecond',
     timestamptz 'epoch' + %(last_us)s * interval '1 microsecond'

@@ -100,7 +100,7 @@ def test_a_batch_that_is_sent_again_is_stored_once(dsn):
     sink = Sink(Database(Settings(dsn=dsn)))
     batch = batch_of(spans(8))
 
-    assert [sink.store(batch, 0, soon()) for _ in range(3)] == [True, False, False]
+    assert [sink.store(batch, {}, soon()) for _ in range(3)] == [True, False, False]
 
     sink.close()
     assert total(dsn) == 8
@@ -112,7 +112,7 @@ def test_two_senders_of_one_batch_store_it_once(dsn):
     batch = batch_of(spans(400))
     sinks = [Sink(Database(Settings(dsn=dsn))) for _ in range(4)]
     outcomes = []
-    threads = [threading.Thread(target=lambda s=sink: outcomes.append(s.store(batch, 0, soon()))) for sink in sinks]
+    threads = [threading.Thread(target=lambda s=sink: outcomes.append(s.store(batch, {}, soon()))) for sink in sinks]
 
     for thread in threads:
         thread.start()
@@ -133,7 +133,7 @@ def test_a_batch_that_fails_midway_stores_nothing(dsn):
     sink = Sink(Database(Settings(dsn=dsn)))
 
     with pytest.raises(DatabaseError, match="23514"):
-        sink.store(batch_of(spans(8)), 0, soon(1))
+        sink.store(batch_of(spans(8)), {}, soon(1))
 
     sink.close()
     sink.database.close()
@@ -181,16 +181,34 @@ def test_any_time_finds_a_partition(dsn, moment):
     assert total(dsn) == 8
 
 
-def test_a_server_that_is_away_is_reported_and_harms_nobody(heard):
-    """Export fails within its time limit, counts what it gave up and says once what to do."""
-    exporter = PostgresSpanExporter("host=127.0.0.1 port=9 user=x dbname=y", export_timeout_millis=300)
+AWAY = "host=127.0.0.1 port=9 user=x dbname=y"
+
+
+def test_a_server_that_is_away_harms_nobody(heard):
+    """Spans go to the spool within the time limit, and one line says where they are and why."""
+    exporter = PostgresSpanExporter(AWAY, export_timeout_millis=300)
     begun = time.monotonic()
+
+    results = {exporter.export(spans(3)) for _ in range(3)}
+
+    assert {SpanExportResult.SUCCESS} == results
+    assert exporter.counts == {"spooled": 9}
+    assert time.monotonic() - begun < 5
+    exporter.shutdown()
+    (line,) = heard
+    assert "events are kept in" in line
+    assert "cannot reach host=127.0.0.1" in line
+
+
+def test_without_a_spool_what_is_lost_is_counted(heard):
+    """With the spool switched off export fails within its time limit and counts what it gave up."""
+    exporter = PostgresSpanExporter(AWAY, export_timeout_millis=300, spool_max_bytes=0)
 
     results = {exporter.export(spans(3)) for _ in range(3)}
 
     assert {SpanExportResult.FAILURE} == results
     assert exporter.counts == {"dropped": 9}
-    assert time.monotonic() - begun < 5
+    exporter.shutdown()
     (line,) = heard
     assert "cannot reach host=127.0.0.1" in line
 

@@ -55,7 +55,7 @@ def test_parameters_become_literals(value, literal):
     assert f"SELECT {literal}" == bind("SELECT %(v)s", {"v": value})
 
 
-@pytest.mark.parametrize("value", [1.5, b"x", True, "a\0b", ["x"]])
+@pytest.mark.parametrize("value", [1.5, b"x", "a\0b", ["x"]])
 def test_a_value_without_a_safe_literal_is_refused(value):
     """What cannot be written safely is a TypeError, not SQL."""
     with pytest.raises(TypeError):

@@ -1,0 +1,212 @@
+"""Where batches go: into the tables, or onto disk until the tables can have them.
+
+While PostgreSQL is away nothing waits for it: after one failure batches go straight to the spool, and a
+thread of its own brings them back in order. Rows that the server refuses for what they hold are found by
+halving their batch and set aside; the rows beside them are stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter, defaultdict
+from time import monotonic
+
+from . import forks
+from .batches import Batch
+from .database import Database
+from .diagnostics import warn
+from .errors import DatabaseUnavailable, DataRefused, EventStoreError, SpoolError
+from .replay import Replay
+from .sink import Sink
+from .spool import Spool, Waiting
+
+__all__ = ["Delivery"]
+
+_PATIENCE_SECONDS = 2.0
+"""How long a batch tries the tables before it goes to the spool."""
+_BLOCKED_SECONDS = 15.0
+"""How long batches then go to the spool at once, unless the replay gets through before."""
+_HALVING_SECONDS = 10.0
+_GLANCE_SECONDS = 0.05
+
+
+class Delivery:
+    """Brings batches of one program to one database; for any number of threads."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.counts: Counter[str] = Counter()
+        """Rows by fate: stored, duplicate (stored before), spooled, replayed (stored from the spool), dropped,
+        dead (set aside)."""
+        self.last_error: str | None = None
+        """Why the tables could last not be reached; None if they could."""
+        limited = database.settings.spool_max_bytes > 0
+        self.spool = Spool(database.settings) if limited else None
+        """None if it is switched off."""
+        self._start_anew()
+        forks.in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self.counts.clear()
+        self.last_error = None
+        self._lock = threading.Lock()
+        self._sink = Sink(self.database)
+        self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
+        self._blocked_until, self._ends_at = float("-inf"), float("inf")
+        self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
+
+    def deliver(self, batch: Batch, seconds: float, held: Waiting | None = None) -> str:
+        """Store a batch, or spool it; gives its fate: stored, duplicate or spooled.
+
+        Args:
+            batch: the batch.
+            seconds: how long it may take.
+            held: where it lies in the spool already.
+
+        Raises:
+            EventStoreError: neither could be done in time: the batch is lost, and counted.
+        """
+        deadline = min(monotonic() + seconds, self._ends_at)
+        self._look_for_leftovers()
+        try:
+            fate = self._deliver(batch, deadline, held)
+        except EventStoreError as error:
+            self.drop(batch.producer_id, len(batch), str(error))
+            raise
+        if held and self.spool and fate != "spooled":
+            self.spool.done(held)
+        self.counts[fate] += len(batch)
+        return fate
+
+    def leave(self, held: Waiting) -> None:
+        """A batch that lies in the spool already is stored when its turn comes."""
+        if self.spool is not None and self._replay is not None:
+            self.spool.release(held)
+            self._replay.start()
+
+    def drop(self, producer_id: uuid.UUID, count: int, reason: str) -> None:
+        """Count records that are lost; the producer's next batch tells the ledger."""
+        self.counts["dropped"] += count
+        self._untold[producer_id]["dropped"] += count
+        self.last_error = reason
+
+    def wait_until_empty(self, seconds: float) -> bool:
+        """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""
+        deadline = monotonic() + seconds
+        while self._replay is not None and not self._replay.wait_until_idle(_GLANCE_SECONDS):
+            if self._is_blocked or monotonic() > deadline:
+                return False
+        return True
+
+    def end_within(self, seconds: float) -> None:
+        """From now on the time for everything is limited: the program is about to end."""
+        self._ends_at = min(self._ends_at, monotonic() + seconds)
+        self._sink.hurry()
+
+    def close(self, seconds: float) -> None:
+        """Close connections and files. What the spool holds is left to the next process."""
+        self.end_within(seconds)
+        if self._replay is not None:
+            self._replay.stop(seconds)
+        if self._lock.acquire(timeout=max(0.0, seconds)):
+            self._sink.close()
+            self._lock.release()
+        if self.spool is not None:
+            self.spool.close()
+
+    def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
+        if self.spool is None:
+            return self._store(batch, deadline)
+        if not self._is_blocked:
+            # the last batches of a program must leave each other time
+            patience = min(_PATIENCE_SECONDS, (deadline - monotonic()) / 2)
+            try:
+                return self._store(batch, monotonic() + patience)
+            except EventStoreError as error:
+                self._block(error)
+        try:
+            self._keep(self.spool, batch, held)
+        except SpoolError as full:
+            warn(f"{full}; batches wait in memory", topic="spool full")
+            return self._store(batch, deadline)
+        return "spooled"
+
+    @property
+    def _is_blocked(self) -> bool:
+        return monotonic() < self._blocked_until
+
+    def _keep(self, spool: Spool, batch: Batch, held: Waiting | None = None) -> None:
+        if held is not None:
+            spool.release(held)
+        else:
+            spool.put(batch)
+        if self._replay is not None:
+            self._replay.start()
+
+    def _block(self, error: EventStoreError) -> None:
+        self.last_error = str(error)
+        self._blocked_until = monotonic() + _BLOCKED_SECONDS
+        folder = self.spool.folder if self.spool else None
+        warn(f"events are kept in {folder} until they can be stored: {error}", topic="spooling")
+
+    def _store(self, batch: Batch, deadline: float) -> str:
+        if not self._lock.acquire(timeout=max(0.0, deadline - monotonic())):
+            raise DatabaseUnavailable(f"no time left to store a batch in {self.database.settings.target}")
+        try:
+            fate = self._send(self._sink, batch, deadline)
+        finally:
+            self._lock.release()
+        self.last_error = None
+        return fate
+
+    def _send(self, sink: Sink, batch: Batch, deadline: float) -> str:
+        untold = Counter(self._untold[batch.producer_id])
+        try:
+            is_new = sink.store(batch, untold, deadline)
+        except DataRefused as error:
+            # the server is there, so it is worth the time that finding the row takes
+            self._halve(sink, batch, error, min(max(deadline, monotonic() + _HALVING_SECONDS), self._ends_at))
+            return "stored"
+        if is_new:
+            self._untold[batch.producer_id] -= untold
+        return "stored" if is_new else "duplicate"
+
+    def _halve(self, sink: Sink, batch: Batch, error: DataRefused, deadline: float) -> None:
+        if len(batch) == 1:
+            self._set_aside(batch, error)
+            return
+        middle = len(batch) // 2
+        for part in (batch.part(0, middle), batch.part(middle, len(batch))):
+            try:
+                self._send(sink, part, deadline)
+            except EventStoreError:
+                if self.spool is None:
+                    raise
+                self._keep(self.spool, part)
+
+    def _set_aside(self, batch: Batch, error: DataRefused) -> None:
+        self.counts["dead"] += 1
+        self._untold[batch.producer_id]["dead"] += 1
+        kept = "it is not kept, for there is no spool"
+        if self.spool is not None:
+            try:
+                self.spool.set_aside(batch, str(error))
+                kept = f"it is kept in {self.spool.folder}: otel-pg spool export"
+            except SpoolError as full:
+                kept = str(full)
+        warn(f"a row cannot be stored: {error}; {kept}", topic=f"dead {error.sqlstate}")
+
+    def _replay_one(self, sink: Sink, batch: Batch, deadline: float) -> None:
+        try:
+            fate = self._send(sink, batch, deadline)
+        except EventStoreError as error:
+            self.last_error = str(error)
+            warn(f"events wait in the spool: {error}", topic="spooling")
+            raise
+        self.counts["replayed" if fate == "stored" else fate] += len(batch)
+        self._blocked_until, self.last_error = float("-inf"), None
+
+    def _look_for_leftovers(self) -> None:
+        if self._replay is not None and not self._replay.is_running and self.spool and self.spool.oldest():
+            self._replay.start()

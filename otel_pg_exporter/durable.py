@@ -1,0 +1,214 @@
+"""Processors for spans and log records that must survive the death of the program.
+
+Each record is encoded and written to the spool before `end()` or `emit()` returns: with durability
+"process" the operating system has it (it survives kill -9), with "power" the disk has it (fdatasync).
+Batches are stored in the background as usual, and their files go when they are stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, get_value, set_value
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from . import forks
+from .batches import Batch, new_batch_id
+from .delivery import Delivery
+from .diagnostics import warn
+from .errors import EventStoreError, SpoolError
+from .rows import Row, RowEncoder
+from .spool import Journal, Waiting
+
+__all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
+
+_MOST_IN_MEMORY = 16
+"""Batches; more of them wait on disk only."""
+_SHUTDOWN_SECONDS = 4.0
+
+
+class _Intake:
+    """Takes records in the program's threads, and delivers batches of them in a thread of its own."""
+
+    def __init__(
+        self,
+        signal: str,
+        encode: Callable[[Any, bytes, int], Row],
+        delivery: Delivery,
+        batch_size: int,
+        delay_millis: int,
+    ) -> None:
+        self._signal, self._encode, self._delivery = signal, encode, delivery
+        self._batch_size, self._delay = batch_size, delay_millis / 1000
+        self._start_anew()
+        forks.in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._producer_id = uuid.uuid4()
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        spool = self._delivery.spool
+        self._journal = Journal(spool, self._delivery.database.settings.durability == "power") if spool else None
+        self._batch: Batch | None = None
+        self._complete: deque[tuple[Batch, Waiting | None]] = deque()
+        self._is_delivering = self._is_closed = False
+        self._worker: threading.Thread | None = None
+
+    def take(self, record: Any) -> None:
+        """Make a record safe. Raises nothing."""
+        try:
+            with self._lock:
+                self._take(record)
+        except Exception as error:
+            self._delivery.drop(self._producer_id, 1, f"{type(error).__name__}: {error}")
+            warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")
+
+    def flush(self, seconds: float) -> bool:
+        """Deliver what was taken by now; False if the time ran out."""
+        with self._lock:
+            self._close_batch()
+            self._start_worker()
+            self._wake.notify_all()
+            return self._wake.wait_for(lambda: not self._complete and not self._is_delivering, seconds)
+
+    def close(self, seconds: float) -> None:
+        """Deliver what is left within the time; later records are refused, and what is on disk stays there."""
+        self.flush(seconds)
+        with self._lock:
+            self._is_closed = True
+            self._wake.notify_all()
+
+    def _take(self, record: Any) -> None:
+        if self._is_closed:
+            raise SpoolError("the processor was shut down")
+        if self._batch is None:
+            self._batch = self._new_batch()
+            self._start_worker()
+        batch = self._batch
+        row = self._encode(record, batch.id.bytes, len(batch))
+        try:
+            if self._journal is not None:
+                self._journal.append(batch, row)
+        except SpoolError as error:
+            warn(f"{error}; records are held in memory only", topic="durable memory")
+            if len(batch):
+                # what lies on disk under this id must not be mixed with what does not
+                self._close_batch()
+                self._batch = batch = self._new_batch()
+                row = self._encode(record, batch.id.bytes, 0)
+        table, data, _, sources = row
+        batch.add(table, data, sources)
+        if len(batch) >= self._batch_size:
+            self._close_batch()
+            self._wake.notify_all()
+
+    def _new_batch(self) -> Batch:
+        self._sequence += 1
+        return Batch(new_batch_id(), self._producer_id, self._sequence, self._signal)
+
+    def _close_batch(self) -> None:
+        batch, self._batch = self._batch, None
+        if batch is None or not len(batch):
+            return
+        held = self._journal.complete(batch) if self._journal else None
+        if held is not None and len(self._complete) >= _MOST_IN_MEMORY:
+            self._delivery.leave(held)
+        else:
+            self._complete.append((batch, held))
+
+    def _start_worker(self) -> None:
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name=f"otel-pg-durable-{self._signal}", daemon=True)
+            self._worker.start()
+
+    def _work(self) -> None:
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        while True:
+            with self._lock:
+                if not self._complete:
+                    self._wait_for_records()
+                if not self._complete:
+                    if self._is_closed:
+                        return
+                    continue
+                batch, held = self._complete.popleft()
+                self._is_delivering = True
+            try:
+                self._delivery.deliver(batch, self._delivery.database.settings.export_timeout_millis / 1000, held)
+            except EventStoreError as error:
+                warn(f"{self._signal} records were lost: {error}", topic="durable lost")
+            except Exception as error:  # the thread must live as long as the program
+                warn(f"a batch stays in the spool: {type(error).__name__}: {error}", topic="durable error")
+            with self._lock:
+                self._is_delivering = False
+                self._wake.notify_all()
+
+    def _wait_for_records(self) -> None:
+        due = monotonic() + self._delay
+        while not self._complete and not self._is_closed and (remaining := due - monotonic()) > 0:
+            self._wake.wait(remaining)
+        self._close_batch()
+
+
+class DurableSpanProcessor(SpanProcessor):
+    """Instead of the SDK's BatchSpanProcessor: a span is on disk before its `end()` returns.
+
+    Args:
+        delivery: where spans go; its settings say how durable.
+        batch_size: spans in a batch.
+        delay_millis: longest wait before a part-filled batch is stored.
+    """
+
+    def __init__(self, delivery: Delivery, *, batch_size: int = 2048, delay_millis: int = 200) -> None:
+        self._intake = _Intake("span", RowEncoder().span, delivery, batch_size, delay_millis)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Make a finished span safe."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._intake.take(span)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Store every span that has ended by now; False if the time ran out."""
+        return self._intake.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Store what is left; what cannot be stored stays on disk for the next process."""
+        self._intake.close(_SHUTDOWN_SECONDS)
+
+
+class DurableLogRecordProcessor(LogRecordProcessor):
+    """Instead of the SDK's BatchLogRecordProcessor: a log record is on disk before `emit()` returns.
+
+    Takes the same arguments as `DurableSpanProcessor`.
+    """
+
+    def __init__(self, delivery: Delivery, *, batch_size: int = 2048, delay_millis: int = 200) -> None:
+        self._intake = _Intake("log", RowEncoder().log, delivery, batch_size, delay_millis)
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Make a log record safe."""
+        if not get_value(_SUPPRESS_INSTRUMENTATION_KEY):
+            self._intake.take(
+                ReadableLogRecord(
+                    log_record.log_record,
+                    log_record.resource or Resource.create({}),
+                    log_record.instrumentation_scope,
+                    log_record.limits,
+                )
+            )
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Store every log record emitted by now; False if the time ran out."""
+        return self._intake.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Store what is left; what cannot be stored stays on disk for the next process."""
+        self._intake.close(_SHUTDOWN_SECONDS)

@@ -1,0 +1,99 @@
+"""The thread that brings the spool's batches into the tables, oldest first."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+
+from .batches import Batch
+from .errors import DatabaseUnavailable, EventStoreError
+from .sink import Sink
+from .spool import Spool
+
+__all__ = ["Replay"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_LONGEST_PAUSE_FOR_PEOPLE = 30.0
+"""Between attempts while somebody has to repair something: a password, a right, a table."""
+_ATTEMPT_SECONDS = 10.0
+
+
+class Replay:
+    """Drains a spool in the background; the thread ends when there is nothing left.
+
+    Args:
+        spool: what is to be stored.
+        sink: a connection of its own, so that fresh batches do not wait behind old ones.
+        store: stores a batch through the sink before a deadline, or raises EventStoreError.
+    """
+
+    def __init__(self, spool: Spool, sink: Sink, store: Callable[[Sink, Batch, float], None]) -> None:
+        self._spool, self._sink, self._store = spool, sink, store
+        self._state = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_stopped = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something waits to be stored."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Begin, unless it is running."""
+        with self._state:
+            if self._thread is not None or self._is_stopped:
+                return
+            self._thread = threading.Thread(target=self._run, name="otel-pg-replay", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is ending: the next process does it
+                self._thread = None
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until nothing is left; False if the time ran out."""
+        with self._state:
+            return self._state.wait_for(lambda: self._thread is None, seconds)
+
+    def stop(self, seconds: float) -> None:
+        """End soon; an attempt that hangs is left to itself after the time."""
+        with self._state:
+            self._is_stopped = True
+            self._state.notify_all()
+            self._sink.hurry()
+        if self.wait_until_idle(seconds):
+            self._sink.close()
+
+    def _run(self) -> None:
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        pause = _FIRST_PAUSE
+        try:
+            while self._goes_on():
+                try:
+                    self._store_oldest()
+                    pause = _FIRST_PAUSE
+                except Exception as error:  # the thread must live as long as there is something to store
+                    needs_people = isinstance(error, EventStoreError) and not isinstance(error, DatabaseUnavailable)
+                    pause = min(pause * 2, _LONGEST_PAUSE_FOR_PEOPLE if needs_people else _LONGEST_PAUSE)
+                    with self._state:
+                        self._state.wait_for(lambda: self._is_stopped, pause * random.uniform(0.5, 1.0))
+        finally:
+            detach(token)
+
+    def _goes_on(self) -> bool:
+        with self._state:
+            if not self._is_stopped and self._spool.oldest() is not None:
+                return True
+            self._thread = None
+            self._state.notify_all()
+            return False
+
+    def _store_oldest(self) -> None:
+        waiting = self._spool.oldest()
+        batch = waiting and self._spool.load(waiting)
+        if waiting and batch:
+            self._store(self._sink, batch, monotonic() + _ATTEMPT_SECONDS)
+            self._spool.done(waiting)

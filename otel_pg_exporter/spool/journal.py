@@ -1,0 +1,62 @@
+"""A spool that is written row by row, before it is known whether PostgreSQL can take the batch."""
+
+from __future__ import annotations
+
+from ..batches import Batch
+from ..errors import SpoolError
+from ..rows import Row
+from .contents import begin, end, row_records
+from .segment import Extent, Segment
+from .store import Spool, Waiting
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """Files of a spool that one writer appends to; not for two threads at once.
+
+    Args:
+        spool: whose folder and limits hold.
+        is_synced: wait for the disk after each row, so that it survives a power cut.
+    """
+
+    def __init__(self, spool: Spool, is_synced: bool) -> None:
+        self._spool, self._is_synced = spool, is_synced
+        self._segment: Segment | None = None
+        self._extent: Extent | None = None
+
+    def append(self, batch: Batch, row: Row) -> None:
+        """Write the next row of a batch.
+
+        Raises:
+            SpoolError: it cannot be written; the rows before it are still safe.
+        """
+        data = row_records(batch, row)
+        if self._segment is None or (self._extent is None and self._segment.size > self._spool.segment_bytes):
+            self._spool.seal(self._segment)
+            self._segment = None
+            self._segment = self._spool.new_segment()
+        segment = self._segment
+        if self._extent is None:
+            start = self._spool.append(segment, begin(batch) + data)
+            self._extent = segment.held[batch.id] = Extent(start, segment.size, 0)
+        else:
+            self._spool.append(segment, data)
+        self._extent.end, self._extent.rows = segment.size, self._extent.rows + 1
+        if self._is_synced:
+            try:
+                segment.sync()
+            except OSError as error:
+                raise SpoolError(f"the disk does not confirm {segment.path}: {error}") from error
+
+    def complete(self, batch: Batch) -> Waiting | None:
+        """The batch gets no more rows; None if none of it is on disk."""
+        extent, self._extent = self._extent, None
+        if extent is None or self._segment is None:
+            return None
+        try:
+            self._spool.append(self._segment, end(batch))
+            extent.end = self._segment.size
+        except SpoolError:
+            pass  # a batch without its end is read as far as it goes
+        return Waiting(batch.id, self._segment)

@@ -1,0 +1,185 @@
+"""One file of the spool: batches behind each other, written and read by the one process that holds its lock."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..errors import SpoolError
+from ..tables import COLUMNS
+from .records import BATCH, END, FILE, Found, record, records
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Extent", "Segment", "contents_of"]
+
+FORMAT = 1
+_HEADER = record(FILE, orjson.dumps({"format": FORMAT, "columns": {t: list(c) for t, c in COLUMNS.items()}}))
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@dataclass(slots=True)
+class Extent:
+    """Where a batch lies in its file."""
+
+    start: int
+    end: int
+    rows: int
+
+
+class Segment:
+    """An open file of the spool.
+
+    The lock (flock) is dropped by the kernel when the process dies, however it dies: then the next
+    process may take the file over.
+    """
+
+    def __init__(self, path: Path, descriptor: int, columns: Any) -> None:
+        self.path = path
+        self.columns = columns
+        """Table → columns of the rows, in order: those of the version that wrote them."""
+        self.pending: OrderedDict[uuid.UUID, Extent] = OrderedDict()
+        """Complete batches that wait to be stored, oldest first."""
+        self.held: dict[uuid.UUID, Extent] = {}
+        """Batches that the program is still writing, or storing by itself."""
+        self.is_sealed = False
+        """Nothing will be appended any more."""
+        self.damaged = 0
+        """Bytes that are no whole records."""
+        self.size = 0
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, folder: Path, name: str) -> Segment:
+        """Make a new file, readable by this user alone.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        path = folder / name
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        segment = cls(path, descriptor, COLUMNS)
+        segment.append(_HEADER)
+        return segment
+
+    @classmethod
+    def take_over(cls, path: Path) -> Segment | None:
+        """Open a file whose process has ended; None if it is in use, or gone.
+
+        Raises:
+            OSError: the file cannot be read.
+            SpoolError: the file is none of the spool's, or a newer version's.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | _NO_FOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink == 0:  # removed by the process that held it until now
+                raise BlockingIOError
+            segment = cls._read(path, descriptor)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return segment
+
+    @classmethod
+    def _read(cls, path: Path, descriptor: int) -> Segment:
+        size = os.fstat(descriptor).st_size
+        columns, extents, damaged = contents_of(path, os.pread(descriptor, size, 0))
+        segment = cls(path, descriptor, columns)
+        segment.pending.update(extents)
+        segment.size, segment.damaged, segment.is_sealed = size, damaged, True
+        return segment
+
+    def append(self, data: bytes) -> int:
+        """Write at the end, whole or not at all; gives the offset.
+
+        Raises:
+            OSError: the disk is full, or another reason of the system's.
+        """
+        start, view = self.size, memoryview(data)
+        try:
+            while view:
+                written = os.pwrite(self._descriptor, view, self.size)
+                self.size += written
+                view = view[written:]
+        except OSError:
+            self.size = start
+            os.ftruncate(self._descriptor, start)
+            raise
+        return start
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing in it is needed any more, and nothing will be added."""
+        return self.is_sealed and not self.pending and not self.held
+
+    def read(self, extent: Extent) -> bytes:
+        """The records of one batch."""
+        return os.pread(self._descriptor, extent.end - extent.start, extent.start)
+
+    def sync(self) -> None:
+        """Wait until what was appended survives a power cut."""
+        os.fdatasync(self._descriptor)
+
+    def remove(self) -> None:
+        """Delete the file: all of it is stored, or given up."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the file to the next process."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # closing alone would leave the lock to a forked copy
+        os.close(self._descriptor)
+
+    def abandon(self) -> None:
+        """After a fork: drop the child's copy, the file stays the parent's."""
+        os.close(self._descriptor)
+
+
+def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
+    """What a file holds: columns, batches, and bytes that are damaged.
+
+    A batch without its last record was being written when its process was killed: what there is of it
+    is a batch too, for none of it can have been stored before it was complete.
+
+    Raises:
+        SpoolError: it is none of the spool's files, or a newer version's.
+    """
+    extents: OrderedDict[uuid.UUID, Extent] = OrderedDict()
+    columns, damaged, current = None, 0, None
+    for found in records(data):
+        damaged += found.skipped
+        if found.kind == FILE:
+            columns = _columns(path, found)
+        elif found.kind == BATCH:
+            current = extents[uuid.UUID(orjson.loads(found.payload)["id"])] = Extent(found.start, found.end, 0)
+        elif current is not None:
+            current.end = found.end
+            current.rows += found.kind == ord("R")
+            if found.kind == END:
+                current = None
+    if columns is None:
+        raise SpoolError(f"{path} is not a file of the spool, or its beginning is damaged")
+    return columns, extents, damaged
+
+
+def _columns(path: Path, found: Found) -> Any:
+    head = orjson.loads(found.payload)
+    if head["format"] > FORMAT:
+        raise SpoolError(f"{path} has format {head['format']}; this version reads up to {FORMAT}: update it")
+    return head["columns"]

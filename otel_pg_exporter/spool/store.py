@@ -1,0 +1,268 @@
+"""The spool: batches on disk until PostgreSQL has them.
+
+A batch is forgotten on proof that it is stored, or when its rows were set aside as dead with a reason;
+or, at the limit of size, as the policy says, and counted. Files of processes that have ended are taken
+over by whoever looks next.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..batches import Batch
+from ..config import Settings
+from ..diagnostics import warn
+from ..errors import SpoolError
+from .contents import decode, encode, reason_record
+from .folder import make_folder, spool_path
+from .segment import Extent, Segment
+
+__all__ = ["DEAD_SUFFIX", "SUFFIX", "Spool", "Waiting"]
+
+SUFFIX, DEAD_SUFFIX = ".seg", ".dead"
+_MAX_SEGMENT_BYTES, _MIN_SEGMENT_BYTES = 16 << 20, 64 << 10
+_LOOK_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A batch in the spool."""
+
+    id: uuid.UUID
+    segment: Segment
+
+
+class Spool:
+    """The batches of one database that wait on disk; safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.counts: Counter[str] = Counter()
+        """Records by fate: dropped at the limit of size, dead (set aside), damaged (cannot be read)."""
+        self.segment_bytes = min(_MAX_SEGMENT_BYTES, max(_MIN_SEGMENT_BYTES, settings.spool_max_bytes // 8))
+        """A file that is larger is not appended to."""
+        self._settings = settings
+        self._forget()
+        _spools.add(self)
+
+    def _forget(self) -> None:
+        self._lock = threading.RLock()
+        self._folder: Path | None = None
+        self._active: Segment | None = None
+        self._dead: Segment | None = None
+        self._segments: list[Segment] = []
+        self._looked_at = float("-inf")
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies; made when the first batch comes.
+
+        Raises:
+            SpoolError: there is no place for it.
+        """
+        if self._folder is None:
+            self._folder = spool_path(self._settings)
+        return self._folder
+
+    @property
+    def rows_waiting(self) -> int:
+        """Rows that this process has still to store from the spool."""
+        with self._lock:
+            return sum(extent.rows for segment in self._segments for extent in segment.pending.values())
+
+    def put(self, batch: Batch) -> None:
+        """Keep a batch.
+
+        Raises:
+            SpoolError: there is no room, or the disk refuses it. Nothing of it is kept.
+        """
+        data = encode(batch)
+        with self._lock:
+            if self._active is None or self._active.size > self.segment_bytes:
+                self.seal(self._active)
+                self._active = self.new_segment()
+            start = self.append(self._active, data)
+            self._active.pending[batch.id] = Extent(start, self._active.size, len(batch))
+
+    def append(self, segment: Segment, data: bytes) -> int:
+        """Write to one of the files, if there is room; gives the offset.
+
+        Raises:
+            SpoolError: as for `put`.
+        """
+        with self._lock:
+            while True:
+                if self._used() + len(data) <= self._settings.spool_max_bytes:
+                    try:
+                        return segment.append(data)
+                    except OSError as error:
+                        reason = f"cannot write to {self.folder}: {error}"
+                else:
+                    reason = f"{self.folder} has reached EVENT_SPOOL_MAX_BYTES={self._settings.spool_max_bytes}"
+                if self._settings.spool_policy != "drop-oldest" or not self._drop_oldest(reason, segment):
+                    raise SpoolError(f"the spool is full: {reason}")
+
+    def new_segment(self, suffix: str = SUFFIX) -> Segment:
+        """Begin a file.
+
+        Raises:
+            SpoolError: it cannot be made.
+        """
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
+        make_folder(self.folder)
+        try:
+            segment = Segment.create(self.folder, name)
+        except OSError as error:
+            raise SpoolError(f"the spool cannot make a file: {error}") from error
+        if suffix == SUFFIX:
+            with self._lock:
+                self._segments.append(segment)
+        return segment
+
+    def seal(self, segment: Segment | None) -> None:
+        """Append no more to a file: it goes once its batches are done."""
+        if segment is not None:
+            segment.is_sealed = True
+            self._remove_if_done(segment)
+
+    def oldest(self) -> Waiting | None:
+        """The batch that has waited longest; looks for files of processes that have ended."""
+        with self._lock:
+            self._take_over()
+            for segment in self._segments:
+                for batch_id in segment.pending:
+                    return Waiting(batch_id, segment)
+            return None
+
+    def load(self, waiting: Waiting) -> Batch | None:
+        """Read a batch; None if it is gone, or damaged, which is counted."""
+        with self._lock:
+            extent = waiting.segment.pending.get(waiting.id)
+            data = waiting.segment.read(extent) if extent else b""
+        if extent is None:
+            return None
+        try:
+            batch, damaged = decode(data)
+        except SpoolError:
+            self.counts["damaged"] += extent.rows
+            self.done(waiting)
+            return None
+        self.counts["damaged"] += damaged
+        batch.columns = waiting.segment.columns
+        return batch
+
+    def done(self, waiting: Waiting) -> None:
+        """The batch is stored, or set aside: forget it."""
+        with self._lock:
+            waiting.segment.pending.pop(waiting.id, None)
+            waiting.segment.held.pop(waiting.id, None)
+            if waiting.segment is self._active and not waiting.segment.pending:
+                self._active, waiting.segment.is_sealed = None, True
+            self._remove_if_done(waiting.segment)
+
+    def release(self, waiting: Waiting) -> None:
+        """A batch that was held could not be stored: it waits like any other."""
+        with self._lock:
+            if extent := waiting.segment.held.pop(waiting.id, None):
+                waiting.segment.pending[waiting.id] = extent
+
+    def set_aside(self, batch: Batch, reason: str) -> None:
+        """Keep rows that PostgreSQL refuses, with the reason, in a file that is never sent.
+
+        Raises:
+            SpoolError: they cannot be kept.
+        """
+        with self._lock:
+            if self._dead is None:
+                self._dead = self.new_segment(DEAD_SUFFIX)
+            self.append(self._dead, reason_record(reason) + encode(batch))
+        self.counts["dead"] += len(batch)
+
+    def close(self) -> None:
+        """Leave what waits to the next process."""
+        with self._lock:
+            for segment in (*self._segments, self._dead):
+                if segment is not None:
+                    segment.close()
+            self._forget()
+
+    def abandon(self) -> None:
+        """In a forked child: everything stays the parent's."""
+        for segment in (*self._segments, self._dead):
+            if segment is not None:
+                segment.abandon()
+        self.counts.clear()
+        self._forget()
+
+    def _take_over(self) -> None:
+        if time.monotonic() - self._looked_at < _LOOK_AGAIN_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        ours = {segment.path for segment in self._segments}
+        for path in self._paths():
+            if path.suffix != SUFFIX or path in ours:
+                continue
+            try:
+                segment = Segment.take_over(path)
+            except (SpoolError, OSError) as error:
+                warn(f"a file of the spool is left alone: {error}", topic=str(path))
+                continue
+            if segment is not None:
+                self._segments.append(segment)
+                self._remove_if_done(segment)
+        self._segments.sort(key=lambda segment: segment.path.name)
+
+    def _paths(self) -> Iterator[Path]:
+        try:
+            entries = sorted(os.listdir(self.folder))
+        except (OSError, SpoolError):
+            return iter(())
+        return (self.folder / name for name in entries)
+
+    def _used(self) -> int:
+        used = 0
+        for path in self._paths():
+            try:
+                used += path.stat().st_size
+            except FileNotFoundError:
+                pass  # another process has just removed it
+        return used
+
+    def _drop_oldest(self, reason: str, writing: Segment) -> bool:
+        for segment in self._segments:
+            if segment.held or segment is writing:
+                continue
+            rows = sum(extent.rows for extent in segment.pending.values())
+            self.counts["dropped"] += rows
+            warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
+            segment.pending.clear()
+            if segment is self._active:
+                self._active = None
+            self._segments.remove(segment)
+            segment.remove()
+            return True
+        return False
+
+    def _remove_if_done(self, segment: Segment) -> None:
+        if segment.is_done and segment in self._segments:
+            self._segments.remove(segment)
+            segment.remove()
+
+
+_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for spool in _spools:
+        spool.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,289 @@
+"""Batches reach the tables once, whatever PostgreSQL does meanwhile; what it refuses is set aside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import uuid
+
+import psycopg
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
+from psycopg.conninfo import conninfo_to_dict
+
+from otel_pg_exporter.batches import encode_batch
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.spool.contents import decode
+from otel_pg_exporter.spool.segment import contents_of
+
+PRODUCER = uuid.UUID(int=5)
+
+
+def batch_of(count, sequence=1, name="n"):
+    now = time.time_ns()
+    records = [
+        ReadableSpan(
+            name=name,
+            context=SpanContext(sequence + 1, number + 1, False, TraceFlags(1)),
+            resource=Resource({"service.name": "s"}),
+            attributes={"otel_pg.category": "task", "number": number},
+            start_time=now,
+            end_time=now + number,
+        )
+        for number in range(count)
+    ]
+    return encode_batch(records, RowEncoder().span, producer_id=PRODUCER, sequence=sequence, signal="span")
+
+
+@pytest.fixture
+def delivery(dsn, tmp_path):
+    opened = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))))
+    yield opened
+    opened.close(5)
+    opened.database.close()
+
+
+class Outage:
+    """The database takes no connections, and those that it had are cut."""
+
+    def __init__(self, server_dsn: str, dsn: str) -> None:
+        self._server_dsn, self._name = server_dsn, conninfo_to_dict(dsn)["dbname"]
+
+    def begin(self) -> None:
+        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false')
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'")
+
+    def end(self) -> None:
+        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
+
+
+@pytest.fixture
+def outage(server_dsn, dsn):
+    made = Outage(server_dsn, dsn)
+    yield made
+    made.end()
+
+
+def ledger(dsn, what="sequence, spooled"):
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(f"SELECT {what} FROM otel.event_batches ORDER BY ctid").fetchall()
+
+
+def spans_stored(dsn):
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("SELECT trace_id, span_id FROM otel.task_events").fetchall()
+
+
+def test_what_comes_during_an_outage_is_stored_afterwards_in_order(delivery, dsn, outage):
+    """Batches of an outage wait on disk, and are stored once, in their order, when it is over."""
+    delivery.deliver(batch_of(3, 1), 5)
+    outage.begin()
+
+    fates = [delivery.deliver(batch_of(3, number), 5) for number in range(2, 12)]
+
+    assert ["spooled"] * 10 == fates
+    assert "not currently accepting connections" in delivery.last_error
+    outage.end()
+    deadline = time.monotonic() + 20
+    while delivery.spool.rows_waiting and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [(1, False), *((number, True) for number in range(2, 12))] == ledger(dsn)
+    assert 33 == len(spans_stored(dsn)) == len(set(spans_stored(dsn)))
+    assert {"stored": 3, "spooled": 30, "replayed": 30} == delivery.counts
+    assert delivery.last_error is None
+    assert "stored" == delivery.deliver(batch_of(3, 12), 5)
+    assert [] == list(delivery.spool.folder.iterdir())
+
+
+def test_what_a_program_left_behind_is_stored_by_the_next(dsn, tmp_path, outage):
+    """A program that ends during an outage loses nothing: the next one stores its batches."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
+    outage.begin()
+    first = Delivery(Database(settings))
+    first.deliver(batch_of(5, 1), 5)
+    first.close(1)
+    outage.end()
+
+    second = Delivery(Database(settings))
+    second.deliver(batch_of(5, 2), 5)
+
+    assert second.wait_until_empty(10)
+    second.close(1)
+    second.database.close()
+    assert {(1, True), (2, False)} == set(ledger(dsn))
+    assert 10 == len(set(spans_stored(dsn)))
+
+
+def test_a_batch_that_was_stored_before_it_was_spooled_is_not_stored_twice(delivery, dsn):
+    """The spool may hold what the tables have already: the ledger tells, and the file goes."""
+    batch = batch_of(5)
+    delivery.deliver(batch, 5)
+    delivery.spool.put(batch)
+
+    delivery.deliver(batch_of(1, 2), 5)
+
+    assert delivery.wait_until_empty(10)
+    assert 6 == len(spans_stored(dsn))
+    assert 5 == delivery.counts["duplicate"]
+
+
+def test_without_room_on_disk_batches_wait_in_memory(dsn, tmp_path, outage):
+    """When the spool cannot be written a batch tries the tables until its time is up, then it is lost and counted."""
+    (tmp_path / "file").touch()
+    delivery = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path / "file"))))
+    outage.begin()
+
+    with pytest.raises(Exception, match="not currently accepting connections"):
+        delivery.deliver(batch_of(5, 1), 0.5)
+
+    outage.end()
+    assert "stored" == delivery.deliver(batch_of(2, 2), 10)
+    delivery.close(1)
+    delivery.database.close()
+    assert [(2, 5)] == ledger(dsn, "sequence, dropped_before")
+
+
+def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog):
+    """511 rows are stored, one is set aside with its reason, in no more than 20 attempts."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE otel.task_events ADD CONSTRAINT no CHECK (attributes->>'number' <> '300')")
+    attempts = []
+    store = type(delivery._sink).store
+    monkeypatch.setattr(type(delivery._sink), "store", lambda *given: attempts.append(1) or store(*given))
+
+    fate = delivery.deliver(batch_of(512), 20)
+
+    assert "stored" == fate
+    assert len(attempts) <= 20
+    stored = spans_stored(dsn)
+    assert set(range(1, 513)) - {301} == {span_id for _, span_id in stored}
+    assert 511 == len(stored)
+    assert "Failing row" not in caplog.text
+    assert 1 == delivery.counts["dead"]
+    (path,) = delivery.spool.folder.iterdir()
+    _, extents, _ = contents_of(path, path.read_bytes())
+    (extent,) = extents.values()
+    dead, _ = decode(path.read_bytes()[extent.start : extent.end])
+    assert 1 == len(dead)
+    assert b'violates check constraint "no"' in path.read_bytes()
+    delivery.deliver(batch_of(1, 2), 5)
+    assert 1 == sum(dead_before for (dead_before,) in ledger(dsn, "dead_before"))
+
+
+def test_the_parts_of_a_halved_batch_are_known_when_they_come_again(delivery, dsn):
+    """A batch with a bad row that is sent twice stores its good rows once."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE otel.task_events ADD CONSTRAINT no CHECK (attributes->>'number' <> '3')")
+    batch = batch_of(8)
+
+    for _ in range(2):
+        delivery.deliver(batch, 10)
+
+    assert 7 == len(spans_stored(dsn))
+
+
+DURABLE = """
+import os, sys, time
+from opentelemetry import trace
+from otel_pg_exporter import configure
+t = configure(dsn=sys.argv[1], spool_dir=sys.argv[2], durability=sys.argv[3], batch_timeout_millis=50)
+tracer = trace.get_tracer("x")
+number = 0
+while True:
+    with tracer.start_as_current_span("work") as span:
+        pass
+    context = span.get_span_context()
+    os.write(1, b"%032x%016x\\n" % (context.trace_id, context.span_id))
+"""
+
+
+def killed_while_writing(dsn, folder, durability):
+    """Ids of the spans whose end() had returned when the program was killed."""
+    with (folder / "told").open("wb") as told:  # a pipe would fill up and hold the program back
+        program = subprocess.Popen([sys.executable, "-c", DURABLE, dsn, str(folder / "spool"), durability], stdout=told)
+        time.sleep(1.2)
+        program.kill()
+        program.wait()
+    return {line for line in (folder / "told").read_bytes().split(b"\n") if len(line) == 48}
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_what_has_ended_survives_a_kill(dsn, tmp_path, durability):
+    """With a durable mode every span whose end() returned before kill -9 is stored, once."""
+    ended = killed_while_writing(dsn, tmp_path, durability)
+
+    heir = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path / "spool"))))
+    heir.deliver(batch_of(1), 5)
+    assert heir.wait_until_empty(20)
+    heir.close(1)
+    heir.database.close()
+
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT trace_id, span_id FROM otel.events WHERE event_name = 'work'").fetchall()
+    stored = {b"%032x%016x" % (trace_id.int, span_id & (1 << 64) - 1) for trace_id, span_id in rows}
+    assert len(ended) > 100
+    assert set() == ended - stored
+    assert len(rows) == len(stored)
+
+
+def test_memory_mode_does_lose_what_has_just_ended(dsn, tmp_path):
+    """The counterpart: without a durable mode the same kill costs spans, so the test above can fail."""
+    ended = killed_while_writing(dsn, tmp_path, "memory")
+
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT trace_id, span_id FROM otel.events WHERE event_name = 'work'").fetchall()
+    stored = {b"%032x%016x" % (trace_id.int, span_id & (1 << 64) - 1) for trace_id, span_id in rows}
+    assert ended - stored
+
+
+def test_a_forked_child_has_a_producer_of_its_own(dsn, tmp_path):
+    """Spans queued before a fork are stored once, by the parent; the child's own are stored too."""
+    program = (
+        "import os, sys; from opentelemetry import trace; from otel_pg_exporter import configure\n"
+        "t = configure(dsn=sys.argv[1], spool_dir=sys.argv[2]); tracer = trace.get_tracer('x')\n"
+        "tracer.start_span('stored').end(); t.force_flush()\n"
+        "tracer.start_span('queued').end()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    tracer.start_span('child').end(); ok = t.force_flush(); t.shutdown(); os._exit(not ok)\n"
+        "code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "tracer.start_span('parent').end(); print(code, t.force_flush())"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, dsn, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ("0 True\n", "") == (done.stdout, done.stderr)
+    with psycopg.connect(dsn) as connection:
+        names = connection.execute("SELECT event_name FROM otel.events ORDER BY 1").fetchall()
+        producers = connection.execute("SELECT count(DISTINCT producer_id) FROM otel.event_batches").fetchone()
+    assert [("child",), ("parent",), ("queued",), ("stored",)] == names
+    assert (2,) == producers
+
+
+def test_a_silent_server_does_not_keep_a_program_from_ending(tmp_path):
+    """With a server that accepts and never answers a program with 10,000 queued spans ends in time; all are spooled."""
+    program = (
+        "import socket, sys, time; from opentelemetry import trace; from otel_pg_exporter import configure\n"
+        "s = socket.create_server(('127.0.0.1', 0), backlog=50)\n"
+        "t = configure(host='127.0.0.1', port=s.getsockname()[1], database='d', user='u', spool_dir=sys.argv[1])\n"
+        "tracer = trace.get_tracer('x')\n"
+        "for _ in range(10_000): tracer.start_span('s').end()\n"
+        "import atexit; begun = time.monotonic()\n"
+        "t.shutdown(); print(time.monotonic() - begun, t.counts['spooled'])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    seconds, spooled = done.stdout.split()
+    assert float(seconds) < 5
+    assert "10000" == spooled

@@ -1,0 +1,339 @@
+"""The spool: what is put in comes out, also of another process, within its limit and closed to others."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import uuid
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_pg_exporter.batches import Batch, encode_batch
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.errors import SpoolError
+from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.spool import Journal, Spool
+from otel_pg_exporter.spool.contents import decode, encode
+from otel_pg_exporter.spool.segment import Segment
+
+ENCODER = RowEncoder()
+
+
+def span(number: int, size: int = 10) -> ReadableSpan:
+    return ReadableSpan(
+        name="n",
+        context=SpanContext(7, number, False, TraceFlags(1)),
+        resource=Resource({"service.name": "s"}),
+        attributes={"otel_pg.category": ("task", "agent")[number % 2], "text": "x" * size},
+        start_time=number * 1000,
+        end_time=number * 1000 + 5,
+    )
+
+
+def batch_of(*numbers: int, sequence: int = 1, size: int = 10) -> Batch:
+    records = [span(number, size) for number in numbers]
+    return encode_batch(records, ENCODER.span, producer_id=uuid.UUID(int=5), sequence=sequence, signal="span")
+
+
+def same(left: Batch, right: Batch) -> bool:
+    parts = ("id", "producer_id", "sequence", "signal", "rows", "sources", "days", "first_us", "last_us")
+    return all(getattr(left, part) == getattr(right, part) for part in parts)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(dsn="dbname=x", spool_dir=str(tmp_path / "spool"))
+
+
+@pytest.fixture
+def spool(settings):
+    opened = Spool(settings)
+    yield opened
+    opened.close()
+
+
+def waiting_ids(spool: Spool) -> list[uuid.UUID]:
+    found = []
+    while waiting := spool.oldest():
+        found.append(waiting.id)
+        spool.done(waiting)
+    return found
+
+
+def test_a_batch_is_the_same_after_the_disk():
+    """Id, producer, rows of each table, what they refer to and their times come back."""
+    batch = batch_of(*range(1, 9))
+
+    read, damaged = decode(encode(batch))
+
+    assert same(batch, read)
+    assert read.was_spooled
+    assert 0 == damaged
+
+
+def test_the_oldest_batch_comes_first_and_only_once(spool):
+    """Batches come in the order in which they were put, each until it is done."""
+    batches = [batch_of(number) for number in range(1, 6)]
+    for batch in batches:
+        spool.put(batch)
+
+    assert spool.oldest() == spool.oldest()
+    assert [batch.id for batch in batches] == waiting_ids(spool)
+    assert [] == list(spool.folder.iterdir())
+
+
+def test_the_next_process_gets_what_was_left(settings):
+    """What a closed spool still held is taken over by the next one, oldest first."""
+    first = Spool(settings)
+    batches = [batch_of(number) for number in range(1, 4)]
+    for batch in batches:
+        first.put(batch)
+    first.close()
+
+    second = Spool(settings)
+
+    loaded = second.load(second.oldest())
+    assert same(batches[0], loaded)
+    assert [batch.id for batch in batches] == waiting_ids(second)
+    second.close()
+
+
+def test_a_file_in_use_is_left_to_its_process(spool, settings):
+    """A second spool of the same database does not touch the files of one that is open."""
+    spool.put(batch_of(1))
+    other = Spool(settings)
+
+    assert other.oldest() is None
+
+    other.close()
+    assert spool.oldest() is not None
+
+
+def test_a_killed_process_leaves_its_batch(settings):
+    """After kill -9 the lock is free and the batch is there."""
+    program = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from test_spool import *\n"
+        "s = Spool(Settings(dsn='dbname=x', spool_dir=sys.argv[1])); s.put(batch_of(1, 2))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-c", program, settings.spool_dir, os.path.dirname(__file__)]
+
+    killed = subprocess.run(command, check=False)
+
+    assert -9 == killed.returncode
+    heir = Spool(settings)
+    assert 2 == len(heir.load(heir.oldest()))
+    heir.close()
+
+
+def test_each_database_has_a_folder_of_its_own(settings):
+    """Another database, schema or prefix never gets these batches; another password does."""
+    folder = Spool(settings).folder
+    given = {"spool_dir": settings.spool_dir}
+
+    assert folder != Spool(Settings(dsn="dbname=y", **given)).folder
+    assert folder != Spool(Settings(dsn="dbname=x", schema="other", **given)).folder
+    assert folder != Spool(Settings(dsn="dbname=x", table_prefix="a_", **given)).folder
+    uris = [Settings(dsn=f"postgresql://u:{word}@h/d", **given) for word in ("one", "two")]
+    assert Spool(uris[0]).folder == Spool(uris[1]).folder
+
+
+def test_nobody_else_can_read_the_spool(spool):
+    """Folder 0700 and files 0600, whatever the umask."""
+    before = os.umask(0)
+    try:
+        spool.put(batch_of(1))
+    finally:
+        os.umask(before)
+
+    assert 0o700 == stat.S_IMODE(spool.folder.stat().st_mode)
+    assert [0o600] == [stat.S_IMODE(path.stat().st_mode) for path in spool.folder.iterdir()]
+
+
+def test_a_link_in_place_of_the_folder_is_refused(spool, tmp_path):
+    """A folder that somebody else made into a link is not written to."""
+    spool.folder.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    spool.folder.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SpoolError, match="is a link"):
+        spool.put(batch_of(1))
+
+    assert [] == list((tmp_path / "elsewhere").iterdir())
+
+
+def limited(tmp_path, policy: str) -> Spool:
+    return Spool(Settings(dsn="x=y", spool_dir=str(tmp_path), spool_max_bytes=300_000, spool_policy=policy))
+
+
+def test_a_full_spool_gives_up_the_oldest_and_counts_them(tmp_path):
+    """With drop-oldest the newest batches stay, the size stays within the limit, and the rest is counted."""
+    spool = limited(tmp_path, "drop-oldest")
+    batches = [batch_of(number, size=20_000) for number in range(1, 41)]
+    for batch in batches:
+        spool.put(batch)
+        assert sum(path.stat().st_size for path in spool.folder.iterdir()) <= 300_000
+
+    kept = waiting_ids(spool)
+
+    assert [batch.id for batch in batches][-len(kept) :] == kept
+    assert len(kept) >= 8
+    assert 40 - len(kept) == spool.counts["dropped"]
+
+
+def test_a_full_spool_refuses_the_newest(tmp_path):
+    """With drop-newest the first batches stay, and the caller learns that there is no room."""
+    spool = limited(tmp_path, "drop-newest")
+    batches = [batch_of(number, size=20_000) for number in range(1, 41)]
+    for batch in batches[:8]:
+        spool.put(batch)
+
+    with pytest.raises(SpoolError, match="EVENT_SPOOL_MAX_BYTES=300000"):
+        [spool.put(batch) for batch in batches[8:]]
+
+    kept = waiting_ids(spool)
+    assert 8 <= len(kept) < 40
+    assert [batch.id for batch in batches][: len(kept)] == kept
+    assert 0 == spool.counts["dropped"]
+
+
+def test_what_a_damaged_file_still_holds_is_read(settings):
+    """Zeros over a part of a file cost the rows there; the batches around it come back whole."""
+    first = Spool(settings)
+    batches = [batch_of(*range(1, 20), sequence=number) for number in range(1, 4)]
+    for batch in batches:
+        first.put(batch)
+    first.close()
+    (path,) = first.folder.iterdir()
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+
+    second = Spool(settings)
+    rows = []
+    while waiting := second.oldest():
+        rows.append(len(second.load(waiting)))
+        second.done(waiting)
+
+    assert [19, 19] == [rows[0], rows[2]]
+    assert 0 < 19 - rows[1] == second.counts["damaged"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not ours", os.urandom(5000)], ids=["empty", "text", "noise"])
+def test_a_foreign_file_is_left_alone(settings, content):
+    """A file that is none of the spool's is neither read nor removed, and stops nobody."""
+    spool = Spool(settings)
+    spool.put(batch_of(1))
+    foreign = spool.folder / "0-foreign.seg"
+    foreign.write_bytes(content)
+    spool.close()
+
+    other = Spool(settings)
+
+    assert 1 == len(waiting_ids(other))
+    assert content == foreign.read_bytes()
+    other.close()
+
+
+def test_a_newer_format_waits_for_a_newer_version(settings, monkeypatch):
+    """A file of a later version is left as it is."""
+    from otel_pg_exporter.spool import segment
+
+    spool = Spool(settings)
+    newer = segment._HEADER.replace(b'"format":1', b'"format":2')
+    monkeypatch.setattr(segment, "_HEADER", segment.record(segment.FILE, newer[13:]))
+    spool.put(batch_of(1))
+    spool.close()
+
+    other = Spool(settings)
+    assert other.oldest() is None
+    assert 1 == len(list(other.folder.iterdir()))
+    with pytest.raises(SpoolError, match="has format 2"):
+        Segment.take_over(next(other.folder.iterdir()))
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_batch_leaves_none_of_it(spool, monkeypatch):
+    """When a write fails the file is as before, and the next batch can be written."""
+    spool.put(batch_of(1))
+    (path,) = spool.folder.iterdir()
+    before, real = path.read_bytes(), os.pwrite
+
+    def failing(descriptor, data, offset):
+        if offset > len(before):
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data[:50], offset)
+
+    monkeypatch.setattr(os, "pwrite", failing)
+    with pytest.raises(SpoolError, match="No space left"):
+        spool.put(batch_of(*range(2, 50)))
+    monkeypatch.undo()
+
+    assert before == path.read_bytes()
+    spool.put(batch_of(3))
+    assert 2 == len(waiting_ids(spool))
+
+
+def test_a_batch_that_was_being_written_is_read_as_far_as_it_goes(settings):
+    """Rows that a killed process wrote one by one are a batch with the id that was announced."""
+    spool = Spool(settings)
+    journal = Journal(spool, is_synced=False)
+    batch = Batch(uuid.uuid4(), uuid.UUID(int=5), 1, "span")
+    for number in range(3):
+        row = ENCODER.span(span(number), batch.id.bytes, number)
+        journal.append(batch, row)
+        batch.add(row[0], row[1], row[3])
+    spool.close()
+
+    heir = Spool(settings)
+    read = heir.load(heir.oldest())
+
+    assert same(batch, read)
+    heir.close()
+
+
+def test_a_held_batch_waits_only_when_it_is_released(spool):
+    """What its writer is still storing is not handed out; released, it waits like any other; done, it is gone."""
+    journal = Journal(spool, is_synced=True)
+    batches = []
+    for number in range(2):
+        batch = Batch(uuid.uuid4(), uuid.UUID(int=5), number, "span")
+        row = ENCODER.span(span(number), batch.id.bytes, 0)
+        journal.append(batch, row)
+        batch.add(row[0], row[1], row[3])
+        batches.append((batch, journal.complete(batch)))
+
+    assert spool.oldest() is None
+
+    spool.release(batches[0][1])
+    spool.done(batches[1][1])
+    assert [batches[0][0].id] == waiting_ids(spool)
+
+
+def test_a_forked_child_leaves_the_spool_to_its_parent(spool):
+    """A child has no batches of its parent's, and does not keep the parent's files locked."""
+    spool.put(batch_of(1))
+    child = os.fork()
+    if not child:
+        os._exit(spool.oldest() is not None)
+
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert 1 == len(waiting_ids(spool))
+
+
+def test_a_part_of_a_batch_has_an_id_that_can_be_found_again():
+    """The same part of the same batch has the same id, another part another, all at the batch's time."""
+    batch = batch_of(*range(1, 9))
+
+    parts = [batch.part(0, 4), batch.part(0, 4), batch.part(4, 8)]
+
+    assert parts[0].id == parts[1].id != parts[2].id
+    assert {batch.time_us} == {part.time_us for part in parts}
+    assert [4, 4, 4] == [len(part) for part in parts]
+    assert all(part.id.bytes == row[38:54] for part in parts for rows in part.rows.values() for row in rows)
