@@ -10,7 +10,7 @@ from time import monotonic
 from . import migrate
 from .batches import Batch
 from .database import Copy, Database, Writer
-from .errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
+from .errors import DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
 from .partitions import ensure
 from .sql_files import bind, quote
 
@@ -126,4 +126,6 @@ class Sink:
 
 
 def _worth_another_try(error: DatabaseError) -> bool:
+    if isinstance(error, DataRefused):
+        return False
     return isinstance(error, DatabaseUnavailable | SchemaMismatch) or error.sqlstate == _NO_PARTITION
