@@ -8,13 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from .config import Settings
-from .errors import EventStoreError
 
 try:
     import click
@@ -24,25 +21,13 @@ try:
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
+from .cli_errors import plainly
+from .spool_cli import spool
+
 __all__ = ["main"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 _SPAN = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _plainly(command: F) -> F:
-    """An error of ours is one line and exit code 1."""
-
-    @wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
-        try:
-            return command(*arguments, **options)
-        except EventStoreError as error:
-            # one line, also where the message ends with a piece of the server's log
-            raise click.ClickException(" ".join(str(error).split())) from None
-
-    return run  # type: ignore[return-value]
 
 
 def _since(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
@@ -68,7 +53,7 @@ def _cell(value: object) -> Text:
 @click.option("--table-prefix", help="Prefix of the tables; default EVENT_TABLE_PREFIX, else none.")
 @click.version_option(package_name="otel-pg-exporter", message="%(prog)s %(version)s")
 @click.pass_context
-@_plainly
+@plainly
 def main(context: click.Context, dsn: str | None, schema: str | None, table_prefix: str | None) -> None:
     """Look at what otel-pg-exporter stores, and look after its tables."""
     context.obj = Settings.from_env(dsn=dsn, schema=schema, table_prefix=table_prefix)
@@ -77,7 +62,7 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-@_plainly
+@plainly
 def health(settings: Settings, as_json: bool) -> None:
     """Say whether events can be stored and read; exit code 1 if not."""
     from .query import EventQuery
@@ -105,7 +90,7 @@ def migrate() -> None:
 @migrate.command()
 @click.option("--to", type=click.IntRange(min=0), help="Last version to apply; default the newest.")
 @click.pass_obj
-@_plainly
+@plainly
 def up(settings: Settings, to: int | None) -> None:
     """Apply the steps that are missing."""
     from . import migrate as steps
@@ -121,7 +106,7 @@ def up(settings: Settings, to: int | None) -> None:
 @click.option("--to", type=click.IntRange(min=0), default=0, show_default=True, help="Last version to keep.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-@_plainly
+@plainly
 def down(settings: Settings, to: int, yes: bool) -> None:
     """Take steps back, with everything that is stored in their tables."""
     from . import migrate as steps
@@ -140,7 +125,7 @@ def down(settings: Settings, to: int, yes: bool) -> None:
 
 @migrate.command()
 @click.pass_obj
-@_plainly
+@plainly
 def status(settings: Settings) -> None:
     """List the steps."""
     from . import migrate as steps
@@ -151,7 +136,7 @@ def status(settings: Settings) -> None:
 
 @migrate.command()
 @click.pass_obj
-@_plainly
+@plainly
 def show(settings: Settings) -> None:
     """Print the SQL of all steps."""
     from . import migrate as steps
@@ -163,7 +148,7 @@ def show(settings: Settings) -> None:
 @click.argument("trace_id")
 @click.option("--json", "as_json", is_flag=True, help="OTLP/JSON.")
 @click.pass_obj
-@_plainly
+@plainly
 def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
     """Print a trace as a tree; TRACE_ID is 32 hex digits."""
     from .query import EventQuery
@@ -179,7 +164,7 @@ def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
 @click.option("--since", callback=_since, help="Only what began this long ago or later: 90m, 24h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-@_plainly
+@plainly
 def stats(settings: Settings, since: datetime | None, as_json: bool) -> None:
     """Count events, errors, durations and tokens."""
     from .query import EventQuery
@@ -215,7 +200,7 @@ def _embedded(settings: Settings) -> Any:
 
 @db.command()
 @click.pass_obj
-@_plainly
+@plainly
 def start(settings: Settings) -> None:
     """Start it, and leave it running when the last program has left."""
     with _embedded(settings) as server:
@@ -225,7 +210,7 @@ def start(settings: Settings) -> None:
 
 @db.command()
 @click.pass_obj
-@_plainly
+@plainly
 def stop(settings: Settings) -> None:
     """Stop it, or let it stop when the last program that uses it leaves."""
     server = _embedded(settings)
@@ -242,7 +227,7 @@ def stop(settings: Settings) -> None:
 
 @db.command()
 @click.pass_obj
-@_plainly
+@plainly
 def url(settings: Settings) -> None:
     """Print how to connect to it while it runs."""
     server = _embedded(settings)
@@ -254,7 +239,7 @@ def url(settings: Settings) -> None:
 @db.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-@_plainly
+@plainly
 def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
     """Run psql on it; ARGUMENTS are psql's own, those with a dash best after --."""
     server = _embedded(settings)
@@ -269,6 +254,9 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
         command = [str(program), "-d", server.conninfo, *arguments]
         code = subprocess.run(command, env=environment, check=False).returncode
     sys.exit(code if code >= 0 else 128 - code)
+
+
+main.add_command(spool)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,13 @@ class Delivery:
         self._untold[producer_id]["dropped"] += count
         self.last_error = reason
 
+    def replay_now(self, seconds: float) -> bool:
+        """Store what waits in the spool; False if some of it is left."""
+        if self._replay is None:
+            return True
+        self._replay.start()
+        return self._replay.wait_until_idle(seconds)
+
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""
         deadline = monotonic() + seconds

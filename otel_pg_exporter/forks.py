@@ -25,7 +25,7 @@ def keep(thing: Any) -> None:
 
 
 def _run() -> None:
-    for reference in _methods:
+    for reference in tuple(_methods):  # starting anew adds to it
         if (method := reference()) is not None:
             method()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -14,6 +13,7 @@ import psycopg
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
+from .. import forks
 from ..config import Settings
 from ..embedded import EmbeddedServer
 from ..errors import DatabaseUnavailable
@@ -37,7 +37,7 @@ class Database:
         self._lock = threading.RLock()
         self._pool: ConnectionPool[psycopg.Connection[Record]] | None = None
         self._server: EmbeddedServer | None = None
-        self._pid = os.getpid()
+        forks.in_child(self._leave_to_parent)
 
     def sql(self, name: str) -> str:
         """A named query of sql/queries with the names of this database's tables."""
@@ -95,17 +95,18 @@ class Database:
         with self._lock:
             pool, self._pool = self._pool, None
             server, self._server = self._server, None
-        if self._pid != os.getpid():
-            return  # the connections are the parent's
         if pool is not None:
             pool.close(timeout=1)
         if server is not None:
             server.close()
 
+    def _leave_to_parent(self) -> None:
+        self._lock = threading.RLock()
+        pool, self._pool = self._pool, None
+        forks.keep(pool)
+
     def _opened(self) -> ConnectionPool[psycopg.Connection[Record]]:
         with self._lock:
-            if self._pid != os.getpid():
-                self._pool, self._pid = None, os.getpid()
             if self._pool is None:
                 conninfo = self.conninfo()
                 connect(conninfo, self.settings).close()  # says what is wrong, where a pool would only time out

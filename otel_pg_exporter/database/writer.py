@@ -8,7 +8,6 @@ statement would be six and more. Each wait of an export thread can cost a busy p
 
 from __future__ import annotations
 
-import os
 import select
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from .. import forks
 from ..binary_copy import HEADER, TRAILER
 from .connecting import Record, connect
 from .failures import translate
@@ -52,7 +52,7 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: psycopg.Connection[Record] | None = None
-        self._pid = os.getpid()
+        forks.in_child(self._leave_to_parent)
 
     def execute(self, statements: str, deadline: float) -> None:
         """Run statements as one transaction; their results are of no interest.
@@ -84,7 +84,7 @@ class Writer:
     def close(self) -> None:
         """Close the connection. The next use makes another."""
         connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid():  # else it is the parent's
+        if connection is not None:
             connection.close()
 
     def _run(self, statements: str, copies: Sequence[Copy], deadline: float) -> bool:
@@ -102,9 +102,11 @@ class Writer:
             self.close()  # interrupted in the middle of a conversation: it cannot be taken up again
             raise
 
+    def _leave_to_parent(self) -> None:
+        connection, self._connection = self._connection, None
+        forks.keep(connection)
+
     def _opened(self, deadline: float) -> psycopg.Connection[Record]:
-        if self._pid != os.getpid():
-            self._connection, self._pid = None, os.getpid()
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._database.conninfo(), self._database.settings, deadline)
         return self._connection

@@ -1,0 +1,68 @@
+"""What lies in a spool's folder, for people: looking takes nothing away from the programs that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..batches import Batch
+from ..config import Settings
+from ..errors import SpoolError
+from .contents import decode
+from .folder import spool_path
+from .records import REASON, records
+from .segment import contents_of
+from .store import DEAD_SUFFIX, SUFFIX
+
+__all__ = ["SpoolFile", "batches_in", "look"]
+
+
+@dataclass(frozen=True)
+class SpoolFile:
+    """One file of a spool."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    batches: int
+    rows: int
+    damaged: int
+    """Bytes that are no whole records."""
+    is_dead: bool
+    """It holds rows that PostgreSQL refused."""
+    reasons: tuple[str, ...] = ()
+    """Why, if it does."""
+    error: str | None = None
+    """Why it cannot be read."""
+
+
+def look(settings: Settings) -> list[SpoolFile]:
+    """The files of one database's spool, oldest first."""
+    folder = spool_path(settings)
+    if not folder.is_dir():
+        return []
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (SUFFIX, DEAD_SUFFIX))
+    return [_described(path) for path in paths]
+
+
+def batches_in(file: SpoolFile) -> Iterator[Batch]:
+    """The batches of a file that can be read."""
+    data = file.path.read_bytes()
+    columns, extents, _ = contents_of(file.path, data)
+    for extent in extents.values():
+        batch, _ = decode(data[extent.start : extent.end])
+        batch.columns = columns
+        yield batch
+
+
+def _described(path: Path) -> SpoolFile:
+    is_dead = path.suffix == DEAD_SUFFIX
+    try:
+        data = path.read_bytes()
+        _, extents, damaged = contents_of(path, data)
+    except (OSError, SpoolError) as error:
+        return SpoolFile(path, 0, 0, 0, 0, is_dead, error=str(error))
+    reasons = tuple(found.payload.decode("utf-8", "replace") for found in records(data) if found.kind == REASON)
+    rows = sum(extent.rows for extent in extents.values())
+    return SpoolFile(path, len(data), len(extents), rows, damaged, is_dead, reasons)

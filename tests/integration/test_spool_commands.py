@@ -1,0 +1,132 @@
+"""otel-pg spool: what waits can be seen, stored, and taken out as OTLP/JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+
+import psycopg
+import pytest
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_pg_exporter.batches import encode_batch
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.spool import Spool
+from otel_pg_exporter.wire_rows import read_records
+
+PRODUCER = uuid.UUID(int=5)
+
+
+def batch_of(count, sequence):
+    spans = [
+        ReadableSpan(
+            "n",
+            SpanContext(sequence, number, False, TraceFlags(1)),
+            resource=Resource({}),
+            attributes={"otel_pg.category": "task"},
+            start_time=1,
+            end_time=2,
+        )
+        for number in range(1, count + 1)
+    ]
+    return encode_batch(spans, RowEncoder().span, producer_id=PRODUCER, sequence=sequence, signal="span")
+
+
+def otel_pg(*arguments, dsn, spool_dir):
+    environment = {**os.environ, "OTEL_EXPORTER_POSTGRES_DSN": dsn, "EVENT_SPOOL_DIR": str(spool_dir)}
+    return subprocess.run(
+        [sys.executable, "-m", "otel_pg_exporter.cli", "spool", *arguments],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def left_behind(dsn, tmp_path):
+    """A spool that a program has left: seven waiting spans and a dead one."""
+    spool = Spool(Settings(dsn=dsn, spool_dir=str(tmp_path)))
+    spool.put(batch_of(4, 1))
+    spool.put(batch_of(3, 2))
+    spool.set_aside(batch_of(1, 3), "violates a rule")
+    spool.close()
+    return {"dsn": dsn, "spool_dir": tmp_path}
+
+
+def test_status_says_what_waits_and_what_was_refused(left_behind):
+    """Numbers, files and reasons; exit code 1 as long as something lies there."""
+    done = otel_pg("status", **left_behind)
+    found = json.loads(otel_pg("status", "--json", **left_behind).stdout)
+
+    assert 1 == done.returncode
+    assert "7 records wait, 1 were refused" in done.stdout
+    assert "refused: violates a rule" in done.stdout
+    assert (7, 1, 2) == (found["waiting"], found["dead"], len(found["files"]))
+
+
+def test_an_empty_spool_is_fine(dsn, tmp_path):
+    """With nothing there status says so and exits with 0."""
+    done = otel_pg("status", dsn=dsn, spool_dir=tmp_path / "none")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "0 records wait" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
+def test_replay_stores_what_waits(left_behind):
+    """Everything that waited is in the tables, once; what was refused stays aside."""
+    done = otel_pg("replay", **left_behind)
+
+    assert (0, "stored 7, stored before 0\n", "") == (done.returncode, done.stdout, done.stderr)
+    with psycopg.connect(left_behind["dsn"]) as connection:
+        assert (7,) == connection.execute("SELECT count(*) FROM otel.task_events").fetchone()
+    assert "0 records wait, 1 were refused" in otel_pg("status", **left_behind).stdout
+
+
+def test_replay_says_what_is_in_the_way(left_behind):
+    """With the database away replay is one line and exit code 1, and takes nothing away."""
+    with psycopg.connect(left_behind["dsn"]) as connection:
+        connection.execute("REVOKE ALL ON DATABASE " + connection.info.dbname + " FROM public")
+        connection.execute("ALTER SCHEMA otel RENAME TO away")
+        connection.execute("CREATE SCHEMA otel")
+        connection.execute("CREATE TABLE otel.schema_migrations (version int, name text, applied_at timestamptz)")
+        connection.execute("INSERT INTO otel.schema_migrations VALUES (9999, 'later', now())")
+
+    done = otel_pg("replay", "--timeout", "1", **left_behind)
+
+    assert 1 == done.returncode
+    assert "has migration 9999" in done.stderr
+    assert "7 records wait" in otel_pg("status", **left_behind).stdout
+
+
+def test_export_gives_what_the_program_exported(left_behind):
+    """Each batch is a line of OTLP/JSON; --dead gives the refused rows alone."""
+    lines = otel_pg("export", **left_behind).stdout.splitlines()
+    dead = otel_pg("export", "--dead", **left_behind).stdout.splitlines()
+
+    def count(line):
+        return sum(len(s["spans"]) for r in json.loads(line)["resourceSpans"] for s in r["scopeSpans"])
+
+    assert [4, 3, 1] == [count(line) for line in lines]
+    assert [1] == [count(line) for line in dead]
+
+
+@pytest.mark.parametrize("signal", ["span", "log"])
+def test_a_record_that_never_reached_a_database_is_read_back_without_loss(emitted, signal):
+    """Every real record, encoded for COPY and read back from those bytes, is the one that was encoded."""
+    records, encoder = emitted[signal == "log"], getattr(RowEncoder(), signal)
+    to_bytes = {"span": encode_spans, "log": encode_logs}[signal]
+    batch = encode_batch(records, encoder, producer_id=PRODUCER, sequence=1, signal=signal)
+
+    back = read_records(batch)
+
+    assert len(records) == len(back)
+    assert sorted(to_bytes([record]).SerializeToString(deterministic=True) for record in records) == sorted(
+        to_bytes([record]).SerializeToString(deterministic=True) for record in back
+    )
