@@ -66,7 +66,7 @@ class Batch:
     def add(self, table: str, row: bytes, sources: Sequence[Source] = ()) -> None:
         """Append one encoded row."""
         moment = time_us(row)
-        if not len(self):
+        if not self.days:
             self.first_us = self.last_us = moment
             self.days.add(self.time_us // DAY_US)
         self.first_us, self.last_us = min(self.first_us, moment), max(self.last_us, moment)

@@ -58,6 +58,7 @@ class _Intake:
         spool = self._delivery.spool
         self._journal = Journal(spool, self._delivery.database.settings.durability == "power") if spool else None
         self._batch: Batch | None = None
+        self._size = 0
         self._complete: deque[tuple[Batch, Waiting | None]] = deque()
         self._is_delivering = self._is_closed = False
         self._worker: threading.Thread | None = None
@@ -90,23 +91,25 @@ class _Intake:
         if self._is_closed:
             raise SpoolError("the processor was shut down")
         if self._batch is None:
-            self._batch = self._new_batch()
+            self._batch, self._size = self._new_batch(), 0
             self._start_worker()
         batch = self._batch
-        row = self._encode(record, batch.id.bytes, len(batch))
+        row = self._encode(record, batch.id.bytes, self._size)
         try:
             if self._journal is not None:
                 self._journal.append(batch, row)
         except SpoolError as error:
             warn(f"{error}; records are held in memory only", topic="durable memory")
-            if len(batch):
+            if self._size:
                 # what lies on disk under this id must not be mixed with what does not
                 self._close_batch()
-                self._batch = batch = self._new_batch()
+                self._batch, self._size = self._new_batch(), 0
+                batch = self._batch
                 row = self._encode(record, batch.id.bytes, 0)
         table, data, _, sources = row
         batch.add(table, data, sources)
-        if len(batch) >= self._batch_size:
+        self._size += 1
+        if self._size >= self._batch_size:
             self._close_batch()
             self._wake.notify_all()
 

@@ -29,7 +29,7 @@ __all__ = ["DEAD_SUFFIX", "SUFFIX", "Spool", "Waiting"]
 
 SUFFIX, DEAD_SUFFIX = ".seg", ".dead"
 _MAX_SEGMENT_BYTES, _MIN_SEGMENT_BYTES = 16 << 20, 64 << 10
-_LOOK_AGAIN_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS, _MEASURE_SECONDS = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class Spool:
         self._active: Segment | None = None
         self._dead: Segment | None = None
         self._segments: list[Segment] = []
-        self._looked_at = float("-inf")
+        self._looked_at = self._measured_at = float("-inf")
+        self._used_bytes = 0
 
     @property
     def folder(self) -> Path:
@@ -101,6 +102,7 @@ class Spool:
             while True:
                 if self._used() + len(data) <= self._settings.spool_max_bytes:
                     try:
+                        self._used_bytes += len(data)
                         return segment.append(data)
                     except OSError as error:
                         reason = f"cannot write to {self.folder}: {error}"
@@ -121,8 +123,9 @@ class Spool:
             segment = Segment.create(self.folder, name)
         except OSError as error:
             raise SpoolError(f"the spool cannot make a file: {error}") from error
-        if suffix == SUFFIX:
-            with self._lock:
+        with self._lock:
+            self._used_bytes += segment.size
+            if suffix == SUFFIX:
                 self._segments.append(segment)
         return segment
 
@@ -227,13 +230,15 @@ class Spool:
         return (self.folder / name for name in entries)
 
     def _used(self) -> int:
-        used = 0
-        for path in self._paths():
-            try:
-                used += path.stat().st_size
-            except FileNotFoundError:
-                pass  # another process has just removed it
-        return used
+        """Bytes in the folder: other processes write there too, so it is looked at once a second."""
+        if time.monotonic() - self._measured_at > _MEASURE_SECONDS:
+            self._measured_at, self._used_bytes = time.monotonic(), 0
+            for path in self._paths():
+                try:
+                    self._used_bytes += path.stat().st_size
+                except FileNotFoundError:
+                    pass  # another process has just removed it
+        return self._used_bytes
 
     def _drop_oldest(self, reason: str, writing: Segment) -> bool:
         for segment in self._segments:
@@ -245,15 +250,18 @@ class Spool:
             segment.pending.clear()
             if segment is self._active:
                 self._active = None
-            self._segments.remove(segment)
-            segment.remove()
+            self._remove(segment)
             return True
         return False
 
     def _remove_if_done(self, segment: Segment) -> None:
         if segment.is_done and segment in self._segments:
-            self._segments.remove(segment)
-            segment.remove()
+            self._remove(segment)
+
+    def _remove(self, segment: Segment) -> None:
+        self._segments.remove(segment)
+        segment.remove()
+        self._used_bytes -= segment.size
 
 
 _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
