@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
     from .providers import Telemetry, configure
     from .query import EventQuery
+    from .shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
     from .trace import Trace
 
     __version__: str
@@ -34,6 +35,10 @@ __all__ = [
     "EventQuery",
     "AsyncEventQuery",
     "Trace",
+    "SystemEvent",
+    "TaskEvent",
+    "AgentEvent",
+    "DeploymentEvent",
     "migrate",
     "errors",
     "__version__",
@@ -48,6 +53,10 @@ _HOMES = {
     "EventQuery": "query",
     "AsyncEventQuery": "async_query",
     "Trace": "trace",
+    "SystemEvent": "shapes",
+    "TaskEvent": "shapes",
+    "AgentEvent": "shapes",
+    "DeploymentEvent": "shapes",
 }
 
 

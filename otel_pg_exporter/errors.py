@@ -3,6 +3,8 @@
     EventStoreError
      ├── ConfigurationError       a setting is wrong; also a ValueError
      ├── QueryError               a filter, an order or a cursor is wrong; also a ValueError
+     ├── InvalidEventError        an event has a field that is not allowed; also a ValueError
+     ├── ClosedError              an event store was used after it was closed
      ├── EmbeddedServerError      the embedded PostgreSQL cannot be found or started
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
@@ -20,6 +22,8 @@ __all__ = [
     "EventStoreError",
     "ConfigurationError",
     "QueryError",
+    "InvalidEventError",
+    "ClosedError",
     "EmbeddedServerError",
     "DatabaseError",
     "DatabaseUnavailable",
@@ -39,6 +43,14 @@ class ConfigurationError(EventStoreError, ValueError):
 
 class QueryError(EventStoreError, ValueError):
     """A filter, an order or a cursor is not one that a query understands."""
+
+
+class InvalidEventError(EventStoreError, ValueError):
+    """An event has a field that is unknown or a value that is not allowed; the message names what is."""
+
+
+class ClosedError(EventStoreError):
+    """An event store was used after `close()`."""
 
 
 class EmbeddedServerError(EventStoreError):
