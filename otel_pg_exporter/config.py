@@ -117,6 +117,10 @@ class Settings:
     """Connections that queries keep open."""
     pool_max_size: int = _option("EVENT_POOL_MAX", _integer(2, 50), 4)
     """Connections that queries may open at once."""
+    health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", _boolean, True)
+    """An event store looks at its database again and again, in a thread of its own."""
+    health_interval_seconds: int = _option("EVENT_HEALTH_INTERVAL", _integer(1, 86_400), 30)
+    """Time from one such look to the next, s; while the database is away it looks more often."""
     data_dir: str | None = _option("EVENT_DATA_DIR", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 

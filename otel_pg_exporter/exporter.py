@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
@@ -24,12 +25,31 @@ from .batches import Batch, encode_batch
 from .config import Settings
 from .database import Database
 from .diagnostics import say
-from .errors import ConfigurationError, EventStoreError
+from .errors import (
+    AccessDenied,
+    ConfigurationError,
+    DatabaseError,
+    DatabaseUnavailable,
+    EmbeddedServerError,
+    EventStoreError,
+    SchemaMismatch,
+    UnsupportedServer,
+)
 from .routing import RULES, Rule
 from .rows import Row, RowEncoder
 from .sink import Sink
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
+
+
+_CAUSES = {
+    DatabaseUnavailable: "unreachable",
+    AccessDenied: "access_denied",
+    SchemaMismatch: "schema_mismatch",
+    UnsupportedServer: "unsupported_server",
+    EmbeddedServerError: "embedded_server",
+    DatabaseError: "refused",
+}
 
 
 class _Pipeline:
@@ -44,7 +64,9 @@ class _Pipeline:
         options: dict[str, Any],
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self.last_error: str | None = None
+        self.last_success_at: datetime | None = None
         self._signal, self._encode = signal, encode
         self._is_owned = database is None
         self._misconfigured = None
@@ -71,7 +93,7 @@ class _Pipeline:
             try:
                 return self._store(records)
             except Exception as error:  # the host program must not learn of it
-                self._give_up(len(records), f"{type(error).__name__}: {error}")
+                self._give_up(len(records), "internal", f"{type(error).__name__}: {error}")
                 return False
 
     def end_within(self, seconds: float) -> None:
@@ -94,8 +116,11 @@ class _Pipeline:
             self._database.close()
 
     def _store(self, records: Sequence[Any]) -> bool:
-        if reason := "the exporter was shut down" if self._is_closed else self._misconfigured:
-            self._give_up(len(records), reason)
+        if self._is_closed:
+            self._give_up(len(records), "shut_down", "the exporter was shut down")
+            return False
+        if self._misconfigured:
+            self._give_up(len(records), "misconfigured", self._misconfigured)
             return False
         self._sequence += 1
         batch = encode_batch(
@@ -108,19 +133,21 @@ class _Pipeline:
         try:
             is_new = self._sink.store(batch, self._dropped, deadline)
         except EventStoreError as error:
-            self._give_up(len(batch), str(error))
+            self._give_up(len(batch), _CAUSES.get(type(error), "internal"), str(error))
             return False
         self.counts["stored" if is_new else "duplicate"] += len(batch)
         self._dropped = 0
         self.last_error = None
+        self.last_success_at = datetime.now(timezone.utc)
         return True
 
     def _report_rejected(self, batch: Batch) -> None:
         for rejected in batch.rejected:
-            self._give_up(1, f"it cannot be encoded: {rejected.reason}", fate="rejected")
+            self._give_up(1, "encoding", f"it cannot be encoded: {rejected.reason}", fate="rejected")
 
-    def _give_up(self, count: int, reason: str, fate: str = "dropped") -> None:
+    def _give_up(self, count: int, cause: str, reason: str, fate: str = "dropped") -> None:
         self.counts[fate] += count
+        self.failures[cause] += count
         self._dropped += count
         self.last_error = reason
         say(logging.WARNING, f"{self._signal} records were lost: {reason}")
@@ -154,9 +181,19 @@ class PostgresSpanExporter(SpanExporter):
         return dict(self._pipeline.counts)
 
     @property
+    def failures(self) -> dict[str, int]:
+        """Those that were rejected or dropped, by cause: unreachable, access_denied, encoding …"""
+        return dict(self._pipeline.failures)
+
+    @property
     def last_error(self) -> str | None:
         """Why the last export failed; None if it did not."""
         return self._pipeline.last_error
+
+    @property
+    def last_success_at(self) -> datetime | None:
+        """When the last batch was stored, UTC."""
+        return self._pipeline.last_success_at
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store spans in one transaction; FAILURE if they had to be given up."""
@@ -197,9 +234,19 @@ class PostgresLogRecordExporter(LogRecordExporter):
         return dict(self._pipeline.counts)
 
     @property
+    def failures(self) -> dict[str, int]:
+        """Those that were rejected or dropped, by cause: unreachable, access_denied, encoding …"""
+        return dict(self._pipeline.failures)
+
+    @property
     def last_error(self) -> str | None:
         """Why the last export failed; None if it did not."""
         return self._pipeline.last_error
+
+    @property
+    def last_success_at(self) -> datetime | None:
+        """When the last batch was stored, UTC."""
+        return self._pipeline.last_success_at
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Store log records in one transaction; FAILURE if they had to be given up."""

@@ -16,22 +16,22 @@ import atexit
 import logging
 import os
 import threading
+from collections import Counter
 from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .config import Settings
 from .database import Database
 from .diagnostics import say
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
+from .queues import LogQueue, SpanQueue
 
-__all__ = ["Telemetry", "configure"]
+__all__ = ["Telemetry", "apart", "configure", "configured"]
 
 _DEFAULTS = {"batch_size": 2048, "batch_timeout_millis": 200, "queue_size": 65_536}
 _SDK_VARIABLES = {
@@ -75,6 +75,20 @@ def configure(
         return _current
 
 
+def configured() -> Telemetry | None:
+    """What `configure` has set up; None if it was not called, or was shut down."""
+    with _lock:
+        return None if _current is None or _current.is_shut_down else _current
+
+
+def apart(settings: Settings) -> Telemetry:
+    """Telemetry with providers of its own: the program's, and what goes through them, are left alone."""
+    resource = Resource.create()
+    tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
+    logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    return Telemetry(settings, tracing, logs, resource)
+
+
 class Telemetry:
     """What `configure` has set up."""
 
@@ -90,11 +104,11 @@ class Telemetry:
         self.is_shut_down = False
         self._query: EventQuery | None = None
         resource = resource or Resource.create()
-        self._span_processor = BatchSpanProcessor(self.span_exporter, **_batching(settings, "BSP"))
-        self.tracer_provider = _joined(tracer_provider, _tracing(resource), self._span_processor)
+        self._span_processor = SpanQueue(self.span_exporter, **_batching(settings, "BSP"))
+        self.tracer_provider = _joined(tracer_provider or _tracing(resource), self._span_processor)
         """The provider that creates spans: yours if there was one."""
-        self._log_processor = BatchLogRecordProcessor(self.log_exporter, **_batching(settings, "BLRP"))
-        self.logger_provider = _joined(logger_provider, _logging(resource), self._log_processor)
+        self._log_processor = LogQueue(self.log_exporter, **_batching(settings, "BLRP"))
+        self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
         """The provider that takes log records: yours if there was one."""
         atexit.register(self.shutdown)
 
@@ -104,6 +118,21 @@ class Telemetry:
         if self._query is None:
             self._query = EventQuery(database=self.database)
         return self._query
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What became of this program's records, as `Health` names it."""
+        exporters, queues = (self.span_exporter, self.log_exporter), (self._span_processor, self._log_processor)
+        failed = sum((Counter(exporter.failures) for exporter in exporters), Counter[str]())
+        if overflowed := sum(queue.overflowed for queue in queues):
+            failed["queue_full"] = overflowed
+        moments = [exporter.last_success_at for exporter in exporters if exporter.last_success_at]
+        return {
+            "queue_depth": sum(queue.depth for queue in queues),
+            "exported": sum(exporter.counts.get("stored", 0) for exporter in exporters),
+            "failed": dict(failed),
+            "last_success_at": max(moments, default=None),
+        }
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Store everything that has ended by now; False if some of it was lost or the time ran out."""
@@ -159,8 +188,7 @@ def _from_sdk(name: str, family: str) -> int:
     return _DEFAULTS[name]
 
 
-def _joined(given: Any, current: Any, processor: Any) -> Any:
-    provider = given or current
+def _joined(provider: Any, processor: Any) -> Any:
     add = getattr(provider, "add_span_processor", None) or getattr(provider, "add_log_record_processor", None)
     if add is None:
         say(

@@ -14,9 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from math import isfinite
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from .errors import InvalidEventError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["SHAPES", "AgentEvent", "DeploymentEvent", "EventShape", "SystemEvent", "TaskEvent"]
 
@@ -173,6 +176,25 @@ class EventShape:
             if key is not None and value is not None:
                 found[key] = write(value) if write else value
         return found
+
+    @classmethod
+    def of(cls, event: Any, given: Mapping[str, Any]) -> Self:
+        """The event itself, or one made of the fields that were given instead.
+
+        Raises:
+            InvalidEventError: both, an event of another category, an unknown field, or a wrong value.
+        """
+        if event is not None:
+            if given or not isinstance(event, cls):
+                shown = f"event={event!r:.60}" + (f" with {next(iter(given))}=…" if given else "")
+                raise InvalidEventError(f"{shown} is not allowed; allowed is a {cls.__name__}, or its fields")
+            return event
+        known = [each.name for each in fields(cls)]
+        if unknown := [name for name in given if name not in known]:
+            raise InvalidEventError(f"{cls.__name__} has no field {unknown[0]!r:.60}; it has {', '.join(known)}")
+        if "event_name" not in given:
+            raise InvalidEventError(f"{cls.__name__}.event_name is missing; needed is a text of one character or more")
+        return cls(**given)
 
     @property
     def start_unix_nano(self) -> int | None:

@@ -71,7 +71,12 @@ class Sink:
         """Close the connection; the next batch would open it again."""
         self._writer.close()
 
-    def _attempt(self, batch: Batch, dropped_before: int, deadline: float) -> bool:
+    def prepare(self, batch: Batch, deadline: float) -> None:
+        """See to it that all is there that the batch's rows need: tables, partitions, resources and scopes.
+
+        Raises:
+            EventStoreError: it cannot be had.
+        """
         if not self._is_ready:
             migrate.ensure(self.database)
             self._is_ready = True
@@ -79,15 +84,16 @@ class Sink:
             ensure(self.database, batch.days)
             self._days |= batch.days
         self._store_sources(batch, deadline)
-        copies = [Copy(self._copies[table], rows) for table, rows in batch.rows.items() if rows]
-        return self._writer.store(self._claim(batch, dropped_before), copies, deadline)
 
-    def _claim(self, batch: Batch, dropped_before: int) -> str:
+    def copies(self, batch: Batch) -> list[Copy]:
+        """The batch's rows, by table."""
+        return [Copy(self._copies[table], rows) for table, rows in batch.rows.items() if rows]
+
+    def claim(self, batch: Batch, dropped_before: int) -> str:
+        """The statement that writes the batch into the ledger."""
         return bind(
             self.database.sql("claim_batch"),
             {
-                "lock_timeout": _LOCK_TIMEOUT,
-                "statement_timeout": _STATEMENT_TIMEOUT,
                 "batch_id": str(batch.id),
                 "time_us": batch.time_us,
                 "producer_id": str(batch.producer_id),
@@ -100,6 +106,13 @@ class Sink:
                 **{table: len(rows) for table, rows in batch.rows.items()},
             },
         )
+
+    def _attempt(self, batch: Batch, dropped_before: int, deadline: float) -> bool:
+        self.prepare(batch, deadline)
+        limits = {"lock_timeout": _LOCK_TIMEOUT, "statement_timeout": _STATEMENT_TIMEOUT}
+        begin = bind(self.database.sql("begin_batch"), limits)
+        claim = f"{begin};\n{self.claim(batch, dropped_before)}"
+        return self._writer.store(claim, self.copies(batch), deadline)
 
     def _store_sources(self, batch: Batch, deadline: float) -> None:
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
