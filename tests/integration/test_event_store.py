@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 
 import psycopg
 import pytest
@@ -27,7 +27,6 @@ from otel_pg_exporter.errors import (
     AccessDenied,
     ClosedError,
     ConfigurationError,
-    DatabaseError,
     DatabaseUnavailable,
     InvalidEventError,
     QueryError,
@@ -153,109 +152,6 @@ def test_what_is_not_waited_for_is_stored_when_the_store_closes(dsn):
     assert [f"{number:03}" for number in range(100)] == sorted(stored(dsn))
 
 
-def test_waiting_makes_it_visible_at_once(store, dsn):
-    """Another connection sees it when the call returns."""
-    for number in range(3):
-        store.log_task_event(event_name=f"{number}", wait=True)
-        assert [f"{n}" for n in range(number + 1)] == stored(dsn)
-
-
-def test_waiting_raises_when_the_database_is_gone(server_dsn, dsn):
-    """And what is not waited for is counted, without an error."""
-    store = EventStore(dsn=dsn, export_timeout_millis=300, health_monitoring=False)
-    store.initialize()
-    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-    with psycopg.connect(server_dsn, autocommit=True) as connection:
-        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-
-    with pytest.raises(DatabaseError, match="not currently accepting connections"):
-        store.log_task_event(event_name="x", wait=True)
-    store.log_task_event(event_name="x")
-    assert not store.force_flush()
-    assert 1 == sum(store.get_health_status().failed.values())
-    store.close()
-
-
-def test_an_event_is_rolled_back_with_the_callers_rows(store, dsn, own):
-    """Neither is there; after a commit both are."""
-    for number, end in enumerate((own.rollback, own.commit)):
-        own.execute("INSERT INTO orders VALUES (%s)", [number])
-        store.log_task_event(event_name=f"{number}", connection=own)
-        assert [] == stored(dsn)
-        end()
-
-    assert (["1"], [1]) == (stored(dsn), orders(dsn))
-
-
-def test_an_event_that_comes_first_begins_the_callers_transaction(store, dsn, own):
-    """It is not committed on its own: the program's rollback takes it back."""
-    store.log_task_event(event_name="x", connection=own)
-    own.execute("INSERT INTO orders VALUES (1)")
-    own.rollback()
-
-    assert ([], []) == (stored(dsn), orders(dsn))
-
-
-def test_an_event_in_a_nested_block_goes_with_it(store, dsn, own):
-    """In `with connection.transaction()` it is that block's."""
-    with own.transaction():
-        store.log_task_event(event_name="outer", connection=own)
-        with pytest.raises(ZeroDivisionError), own.transaction():
-            store.log_task_event(event_name="inner", connection=own)
-            1 / 0  # noqa: B018
-
-    assert ["outer"] == stored(dsn)
-
-
-def test_in_autocommit_mode_it_is_committed_at_once(store, dsn, own):
-    """Ledger and row are one transaction; inside an open block it is the block's."""
-    own.autocommit = True
-    store.log_task_event(event_name="alone", connection=own)
-    with pytest.raises(ZeroDivisionError), own.transaction():
-        store.log_task_event(event_name="in a block", connection=own)
-        1 / 0  # noqa: B018
-
-    assert ["alone"] == stored(dsn)
-    ids = own.execute("SELECT xmin::text FROM otel.task_events UNION SELECT xmin::text FROM otel.event_batches")
-    assert 1 == len(ids.fetchall())
-
-
-def test_a_failure_of_ours_leaves_the_callers_transaction_alone(store, dsn, own):
-    """The error is raised, and the program's rows can still be committed."""
-    store.log_task_event(event_name="before", wait=True)
-    own.execute("ALTER TABLE otel.task_events DROP COLUMN queue")
-    own.commit()
-    own.execute("INSERT INTO orders VALUES (1)")
-    with pytest.raises(SchemaMismatch, match="queue"):
-        store.log_task_event(event_name="x", connection=own)
-    own.commit()
-
-    assert (["before"], [1]) == (stored(dsn), orders(dsn))
-
-
-def test_a_transaction_that_has_failed_is_named(store, own):
-    """The message says what to do."""
-    with pytest.raises(psycopg.errors.UndefinedTable):
-        own.execute("SELECT FROM nowhere")
-
-    with pytest.raises(DatabaseError, match="roll it back first"):
-        store.log_task_event(event_name="x", connection=own)
-
-
-@pytest.mark.parametrize("connection", ["a dsn", 7, object()])
-def test_a_connection_is_a_connection(store, connection):
-    """Anything else is refused by name."""
-    with pytest.raises(InvalidEventError, match=r"allowed is an open psycopg\.Connection$"):
-        store.log_task_event(event_name="x", connection=connection)
-
-
-def test_waiting_for_the_callers_commit_is_refused(store, own):
-    """It would wait for ever."""
-    with pytest.raises(InvalidEventError, match="when that commits"):
-        store.log_task_event(event_name="x", connection=own, wait=True)
-
-
 @pytest.mark.parametrize(
     ("event", "fields", "said"),
     [
@@ -329,7 +225,7 @@ def test_a_date_stands_for_the_whole_day(store):
     assert ["21 00", "21 23"] == names(start_date=date(2026, 11, 21), end_date=date(2026, 11, 21))
     assert ["20 23", "21 00"] == names(start_date=days[1], end_date=days[3])
     with pytest.raises(QueryError, match="time zone"):
-        names(start_date=datetime(2026, 11, 21))  # noqa: DTZ001
+        names(start_date=datetime(2026, 11, 21))
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
@@ -440,17 +336,6 @@ def test_the_async_store_does_the_same(dsn, own):
     assert health.is_healthy
     assert health.pool["open"] >= 1
     assert (["2", "3"], [2], ["a"]) == (stored(dsn), orders(dsn), stored(dsn, "agent_events"))
-
-
-def test_events_on_new_days_need_no_hand(store, own):
-    """A partition is made for the caller's transaction too, while it holds rows of another."""
-    for offset in (0, 40, 400):
-        moment = datetime.now(timezone.utc) + timedelta(days=offset)
-        store.log_task_event(event_name=f"{offset}", timestamp=moment, connection=own)
-    own.commit()
-
-    assert 3 == store.get_event_statistics().total_events
-    assert 3 == len(store.get_event_statistics().events_by_day)
 
 
 def test_the_database_checks_json_itself(dsn):
