@@ -236,6 +236,10 @@ class EventStore:
                 raise ClosedError("the event store is closed: make another")
             if self._open is None:
                 self._open = _Open(self.settings)
+            elif self._open.telemetry.is_shut_down:
+                raise ClosedError(
+                    "the telemetry of configure() was shut down, and the event store with it: make another"
+                )
             return self._open
 
 
