@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .batches import Batch, encode_batch
 from .database import Copy, Database, write_in, write_in_async
-from .errors import InvalidEventError
+from .errors import DatabaseError, InvalidEventError
 from .rows import RowEncoder
 from .sink import Sink
 
@@ -49,11 +50,19 @@ class Direct:
             DatabaseError: it could not be written; the transaction is as it was before.
         """
         claim, copies = self.prepare(record)
-        write_in(connection, claim, copies, self._database.settings)
+        try:
+            write_in(connection, claim, copies, self._database.settings)
+        except DatabaseError as error:
+            self._doubt(error)
+            raise
 
     async def write_async(self, connection: Any, claim: str, copies: Sequence[Copy]) -> None:
         """Write what `prepare` gave in the transaction of a psycopg.AsyncConnection."""
-        await write_in_async(connection, claim, copies, self._database.settings)
+        try:
+            await write_in_async(connection, claim, copies, self._database.settings)
+        except DatabaseError as error:
+            await asyncio.to_thread(self._doubt, error)
+            raise
 
     def prepare(self, record: LogRecord) -> tuple[str, list[Copy]]:
         """See to it that all is there that the record's row needs; gives the ledger's statement and the row."""
@@ -66,6 +75,10 @@ class Direct:
         """Close the connection."""
         with self._lock:
             self._sink.close()
+
+    def _doubt(self, error: DatabaseError) -> None:
+        with self._lock:
+            self._sink.doubt(error)
 
     def _batch(self, record: LogRecord) -> Batch:
         self._sequence += 1

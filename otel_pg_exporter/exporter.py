@@ -93,7 +93,7 @@ class _Pipeline:
             try:
                 return self._store(records)
             except Exception as error:  # the host program must not learn of it
-                self._give_up(len(records), "internal", f"{type(error).__name__}: {error}")
+                self._give_up(len(records), f"{type(error).__name__}: {error}")
                 return False
 
     def end_within(self, seconds: float) -> None:
@@ -117,10 +117,10 @@ class _Pipeline:
 
     def _store(self, records: Sequence[Any]) -> bool:
         if self._is_closed:
-            self._give_up(len(records), "shut_down", "the exporter was shut down")
+            self._give_up(len(records), "the exporter was shut down", "shut_down")
             return False
         if self._misconfigured:
-            self._give_up(len(records), "misconfigured", self._misconfigured)
+            self._give_up(len(records), self._misconfigured, "misconfigured")
             return False
         self._sequence += 1
         batch = encode_batch(
@@ -133,7 +133,7 @@ class _Pipeline:
         try:
             is_new = self._sink.store(batch, self._dropped, deadline)
         except EventStoreError as error:
-            self._give_up(len(batch), _CAUSES.get(type(error), "internal"), str(error))
+            self._give_up(len(batch), str(error), _CAUSES.get(type(error), "internal"))
             return False
         self.counts["stored" if is_new else "duplicate"] += len(batch)
         self._dropped = 0
@@ -143,9 +143,9 @@ class _Pipeline:
 
     def _report_rejected(self, batch: Batch) -> None:
         for rejected in batch.rejected:
-            self._give_up(1, "encoding", f"it cannot be encoded: {rejected.reason}", fate="rejected")
+            self._give_up(1, f"it cannot be encoded: {rejected.reason}", "encoding", "rejected")
 
-    def _give_up(self, count: int, cause: str, reason: str, fate: str = "dropped") -> None:
+    def _give_up(self, count: int, reason: str, cause: str = "internal", fate: str = "dropped") -> None:
         self.counts[fate] += count
         self.failures[cause] += count
         self._dropped += count

@@ -57,11 +57,18 @@ class Sink:
             try:
                 return self._attempt(batch, dropped_before, deadline)
             except DatabaseError as error:
-                self._doubt(error)
+                self.doubt(error)
                 if not _worth_another_try(error) or self._hurried.is_set() or monotonic() + pause >= deadline:
                     raise
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def doubt(self, error: DatabaseError) -> None:
+        """After an error the tables may not be what they were: look again."""
+        self._stored_sources.clear()
+        self._days.clear()
+        if isinstance(error, SchemaMismatch):
+            self._is_ready = False
 
     def hurry(self) -> None:
         """No more pauses and second attempts: the program is about to end."""
@@ -128,13 +135,6 @@ class Sink:
         if len(self._stored_sources) > _MAX_SOURCES:
             self._stored_sources.clear()
         self._stored_sources.update(new)
-
-    def _doubt(self, error: DatabaseError) -> None:
-        """After an error the tables may not be what they were: look again."""
-        self._stored_sources.clear()
-        self._days.clear()
-        if isinstance(error, SchemaMismatch):
-            self._is_ready = False
 
 
 def _worth_another_try(error: DatabaseError) -> bool:

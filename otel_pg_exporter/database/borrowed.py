@@ -41,7 +41,7 @@ def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: 
     _check(connection, psycopg.Connection)
     try:
         cursor = psycopg.Cursor(connection, row_factory=tuple_row)
-        if not connection.autocommit:
+        if _begins(connection):
             cursor.execute(_OPEN)
         with connection.transaction():
             cursor.execute(statement.encode(), prepare=False)
@@ -49,7 +49,7 @@ def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: 
                 with cursor.copy(rows.statement.encode()) as copy:
                     copy.write(_data(rows))
     except psycopg.Error as error:
-        raise translate(error, settings) from error
+        raise _explained(error, settings) from error
 
 
 async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
@@ -57,7 +57,7 @@ async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy]
     _check(connection, psycopg.AsyncConnection)
     try:
         cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
-        if not connection.autocommit:
+        if _begins(connection):
             await cursor.execute(_OPEN)
         async with connection.transaction():
             await cursor.execute(statement.encode(), prepare=False)
@@ -65,7 +65,7 @@ async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy]
                 async with cursor.copy(rows.statement.encode()) as copy:
                     await copy.write(_data(rows))
     except psycopg.Error as error:
-        raise translate(error, settings) from error
+        raise _explained(error, settings) from error
 
 
 def _check(connection: Any, kind: type[Any]) -> None:
@@ -74,6 +74,18 @@ def _check(connection: Any, kind: type[Any]) -> None:
         raise InvalidEventError(f"connection={connection!r:.60} is not allowed; allowed is an open {name}")
     if connection.info.transaction_status == pq.TransactionStatus.INERROR:
         raise DatabaseError("the connection's transaction has failed before: roll it back first", sqlstate="25P02")
+
+
+def _begins(connection: Any) -> bool:
+    is_idle = connection.info.transaction_status == pq.TransactionStatus.IDLE
+    return is_idle and not connection.autocommit
+
+
+def _explained(error: psycopg.Error, settings: Settings) -> DatabaseError:
+    if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError):
+        # the driver's own refusal: in a pipeline, or in a two-phase transaction
+        return DatabaseError(f"an event cannot be written on this connection as it is: {error}")
+    return translate(error, settings)
 
 
 def _data(rows: Copy) -> bytes:

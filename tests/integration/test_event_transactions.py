@@ -134,6 +134,33 @@ def test_a_connection_is_a_connection(store, connection):
         store.log_task_event(event_name="x", connection=connection)
 
 
+def test_a_partition_that_was_dropped_is_made_again(store, dsn, own):
+    """After one failure the next event is stored: what the store knew of the tables is looked up again."""
+    store.log_task_event(event_name="lost", connection=own)
+    own.rollback()
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        for (table,) in owner.execute("SELECT inhrelid::regclass::text FROM pg_inherits i JOIN pg_class c"
+                                      " ON c.oid = inhrelid WHERE c.relkind = 'r'").fetchall():  # fmt: skip
+            owner.execute(f"DROP TABLE {table}")
+
+    with pytest.raises(DatabaseError, match="partition"):
+        store.log_task_event(event_name="first", connection=own)
+    store.log_task_event(event_name="second", connection=own)
+    own.commit()
+
+    assert ["second"] == stored(dsn)
+
+
+def test_a_connection_that_cannot_copy_says_so(store, dsn, own):
+    """In a pipeline the driver refuses, and the program's transaction goes on."""
+    with own.pipeline(), pytest.raises(DatabaseError, match="as it is: COPY cannot be used in pipeline mode"):
+        store.log_task_event(event_name="x", connection=own)
+    own.execute("INSERT INTO orders VALUES (1)")
+    own.commit()
+
+    assert ([], [1]) == (stored(dsn), orders(dsn))
+
+
 def test_waiting_for_the_callers_commit_is_refused(store, own):
     """It would wait for ever."""
     with pytest.raises(InvalidEventError, match="when that commits"):
