@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_pg_exporter import (
@@ -122,7 +123,7 @@ def test_an_event_belongs_to_the_current_trace(store, wait):
 
     (event,) = store.query_task_events()
     assert (f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}") == (event.trace_id, event.span_id)
-    assert "unknown_service:python" == event.service_name
+    assert Resource.create().attributes["service.name"] == event.service_name
 
 
 def test_a_duration_is_kept_to_the_nanosecond(store):
