@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors, migrate
     from .async_query import AsyncEventQuery
+    from .async_store import AsyncEventStore
     from .config import Settings
     from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
     from .providers import Telemetry, configure
     from .query import EventQuery
+    from .shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
+    from .store import EventStore
     from .trace import Trace
 
     __version__: str
@@ -34,6 +37,12 @@ __all__ = [
     "EventQuery",
     "AsyncEventQuery",
     "Trace",
+    "EventStore",
+    "AsyncEventStore",
+    "SystemEvent",
+    "TaskEvent",
+    "AgentEvent",
+    "DeploymentEvent",
     "migrate",
     "errors",
     "__version__",
@@ -48,6 +57,12 @@ _HOMES = {
     "EventQuery": "query",
     "AsyncEventQuery": "async_query",
     "Trace": "trace",
+    "EventStore": "store",
+    "AsyncEventStore": "async_store",
+    "SystemEvent": "shapes",
+    "TaskEvent": "shapes",
+    "AgentEvent": "shapes",
+    "DeploymentEvent": "shapes",
 }
 
 

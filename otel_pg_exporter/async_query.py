@@ -84,6 +84,10 @@ class AsyncEventQuery:
         """As `EventQuery.health`."""
         return await asyncio.to_thread(EventQuery(database=self._database.blocking).health)
 
+    def pool_counts(self) -> dict[str, int]:
+        """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
+        return self._database.pool_counts()
+
     async def _ask(self, question: questions.Question[T]) -> T:
         if not self._is_ready:
             await asyncio.to_thread(migrate.ensure, self._database.blocking)

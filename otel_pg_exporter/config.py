@@ -129,6 +129,10 @@ class Settings:
     """Most that the spool may hold, bytes; 0 switches it off."""
     spool_policy: str = _option("EVENT_SPOOL_POLICY", _one_of("drop-oldest", "drop-newest"), "drop-oldest")
     """What is given up when the spool is full."""
+    health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", _boolean, True)
+    """An event store looks at its database again and again, in a thread of its own."""
+    health_interval_seconds: int = _option("EVENT_HEALTH_INTERVAL", _integer(1, 86_400), 30)
+    """Time from one such look to the next, s; while the database is away it looks more often."""
     data_dir: str | None = _option("EVENT_DATA_DIR", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 

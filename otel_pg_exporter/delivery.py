@@ -10,25 +10,42 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter, defaultdict
+from contextlib import suppress
+from datetime import datetime, timezone
 from time import monotonic
 
 from . import forks
 from .batches import Batch
 from .database import Database
 from .diagnostics import warn
-from .errors import DatabaseUnavailable, DataRefused, EventStoreError, SpoolError
-from .replay import Replay
+from .errors import (
+    AccessDenied,
+    DatabaseUnavailable,
+    DataRefused,
+    EmbeddedServerError,
+    EventStoreError,
+    SchemaMismatch,
+    SpoolError,
+    UnsupportedServer,
+)
+from .replay import Replay, time_to_send
 from .sink import Sink
 from .spool import Spool, Waiting
 
 __all__ = ["Delivery"]
 
+_CAUSES = {
+    DatabaseUnavailable: "unreachable",
+    AccessDenied: "access_denied",
+    SchemaMismatch: "schema_mismatch",
+    UnsupportedServer: "unsupported_server",
+    EmbeddedServerError: "embedded_server",
+}
 _PATIENCE_SECONDS = 2.0
-"""How long a batch tries the tables before it goes to the spool."""
+_FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
 _HALVING_SECONDS = 10.0
-_GLANCE_SECONDS = 0.05
 
 
 class Delivery:
@@ -39,6 +56,10 @@ class Delivery:
         self.counts: Counter[str] = Counter()
         """Rows by fate: stored, duplicate (stored before), spooled, replayed (stored from the spool), dropped,
         dead (set aside)."""
+        self.failures: Counter[str] = Counter()
+        """Rows that were lost or set aside, by cause: unreachable, access_denied, encoding, dead …"""
+        self.last_success_at: datetime | None = None
+        """When something was last stored, UTC."""
         self.last_error: str | None = None
         """Why the tables could last not be reached; None if they could."""
         limited = database.settings.spool_max_bytes > 0
@@ -49,7 +70,8 @@ class Delivery:
 
     def _start_anew(self) -> None:
         self.counts.clear()
-        self.last_error = None
+        self.failures.clear()
+        self.last_error = self.last_success_at = None
         self._lock = threading.Lock()
         self._sink = Sink(self.database)
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
@@ -67,12 +89,13 @@ class Delivery:
         Raises:
             EventStoreError: neither could be done in time: the batch is lost, and counted.
         """
-        deadline = min(monotonic() + seconds, self._ends_at)
         self._look_for_leftovers()
+        self._start_embedded()
+        deadline = min(monotonic() + seconds, self._ends_at)
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
-            self.drop(batch.producer_id, len(batch), str(error))
+            self.drop(batch.producer_id, len(batch), str(error), _CAUSES.get(type(error), "refused"))
             raise
         if held and self.spool and fate != "spooled":
             self.spool.done(held)
@@ -85,9 +108,10 @@ class Delivery:
             self.spool.release(held)
             self._replay.start()
 
-    def drop(self, producer_id: uuid.UUID, count: int, reason: str) -> None:
+    def drop(self, producer_id: uuid.UUID, count: int, reason: str, cause: str) -> None:
         """Count records that are lost; the producer's next batch tells the ledger."""
         self.counts["dropped"] += count
+        self.failures[cause] += count
         self._untold[producer_id]["dropped"] += count
         self.last_error = reason
 
@@ -100,11 +124,7 @@ class Delivery:
 
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""
-        deadline = monotonic() + seconds
-        while self._replay is not None and not self._replay.wait_until_idle(_GLANCE_SECONDS):
-            if self._is_blocked or monotonic() > deadline:
-                return False
-        return True
+        return self._replay is None or self._replay.wait_until_idle(seconds, or_failed=True)
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything is limited: the program is about to end."""
@@ -126,10 +146,8 @@ class Delivery:
         if self.spool is None:
             return self._store(batch, deadline)
         if not self._is_blocked:
-            # the last batches of a program must leave each other time
-            patience = min(_PATIENCE_SECONDS, (deadline - monotonic()) / 2)
             try:
-                return self._store(batch, monotonic() + patience)
+                return self._store(batch, monotonic() + self._patience(batch, deadline))
             except EventStoreError as error:
                 self._block(error)
         try:
@@ -138,6 +156,12 @@ class Delivery:
             warn(f"{full}; batches wait in memory", topic="spool full")
             return self._store(batch, deadline)
         return "spooled"
+
+    def _patience(self, batch: Batch, deadline: float) -> float:
+        """How many seconds a batch tries the tables before it goes to the spool."""
+        seconds = _PATIENCE_SECONDS if self._sink.is_ready else _FIRST_PATIENCE_SECONDS
+        # the last batches of a program must leave each other time
+        return min(time_to_send(batch, seconds), (deadline - monotonic()) * 0.7)
 
     @property
     def _is_blocked(self) -> bool:
@@ -175,6 +199,7 @@ class Delivery:
             # the server is there, so it is worth the time that finding the row takes
             self._halve(sink, batch, error, min(max(deadline, monotonic() + _HALVING_SECONDS), self._ends_at))
             return "stored"
+        self.last_success_at = datetime.now(timezone.utc)
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
@@ -194,6 +219,7 @@ class Delivery:
 
     def _set_aside(self, batch: Batch, error: DataRefused) -> None:
         self.counts["dead"] += 1
+        self.failures["dead"] += 1
         self._untold[batch.producer_id]["dead"] += 1
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
@@ -213,6 +239,12 @@ class Delivery:
             raise
         self.counts["replayed" if fate == "stored" else fate] += len(batch)
         self._blocked_until, self.last_error = float("-inf"), None
+
+    def _start_embedded(self) -> None:
+        # its first start takes seconds that are not the batch's
+        if not self._sink.is_ready and self.database.settings.is_embedded:
+            with suppress(EventStoreError):  # which comes again when the batch is stored
+                self.database.conninfo()
 
     def _look_for_leftovers(self) -> None:
         if self._replay is not None and not self._replay.is_running and self.spool and self.spool.oldest():

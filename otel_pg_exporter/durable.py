@@ -63,13 +63,19 @@ class _Intake:
         self._is_delivering = self._is_closed = False
         self._worker: threading.Thread | None = None
 
+    @property
+    def depth(self) -> int:
+        """Records that wait in memory."""
+        with self._lock:
+            return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete)
+
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
         try:
             with self._lock:
                 self._take(record)
         except Exception as error:
-            self._delivery.drop(self._producer_id, 1, f"{type(error).__name__}: {error}")
+            self._delivery.drop(self._producer_id, 1, f"{type(error).__name__}: {error}", "internal")
             warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")
 
     def flush(self, seconds: float) -> bool:
@@ -161,7 +167,18 @@ class _Intake:
         self._close_batch()
 
 
-class DurableSpanProcessor(SpanProcessor):
+class _Watched:
+    _intake: _Intake
+    overflowed = 0
+    """Records that a full queue pushed out: none, the disk takes them."""
+
+    @property
+    def depth(self) -> int:
+        """Records that wait in memory."""
+        return self._intake.depth
+
+
+class DurableSpanProcessor(_Watched, SpanProcessor):
     """Instead of the SDK's BatchSpanProcessor: a span is on disk before its `end()` returns.
 
     Args:
@@ -187,7 +204,7 @@ class DurableSpanProcessor(SpanProcessor):
         self._intake.close(_SHUTDOWN_SECONDS)
 
 
-class DurableLogRecordProcessor(LogRecordProcessor):
+class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
     """Instead of the SDK's BatchLogRecordProcessor: a log record is on disk before `emit()` returns.
 
     Takes the same arguments as `DurableSpanProcessor`.

@@ -4,6 +4,8 @@
      ├── ConfigurationError       a setting is wrong; also a ValueError
      ├── QueryError               a filter, an order or a cursor is wrong; also a ValueError
      ├── SpoolError               a file of the spool, or its folder, cannot be used
+     ├── InvalidEventError        an event has a field that is not allowed; also a ValueError
+     ├── ClosedError              an event store was used after it was closed
      ├── EmbeddedServerError      the embedded PostgreSQL cannot be found or started
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
@@ -23,6 +25,8 @@ __all__ = [
     "ConfigurationError",
     "QueryError",
     "SpoolError",
+    "InvalidEventError",
+    "ClosedError",
     "EmbeddedServerError",
     "DatabaseError",
     "DatabaseUnavailable",
@@ -47,6 +51,14 @@ class QueryError(EventStoreError, ValueError):
 
 class SpoolError(EventStoreError):
     """The spool's folder cannot be used, or a file in it is damaged, too new or full."""
+
+
+class InvalidEventError(EventStoreError, ValueError):
+    """An event has a field that is unknown or a value that is not allowed; the message names what is."""
+
+
+class ClosedError(EventStoreError):
+    """An event store was used after `close()`."""
 
 
 class EmbeddedServerError(EventStoreError):

@@ -48,7 +48,7 @@ class Event:
     status: str
     """started, completed, error or cancelled"""
     duration_ns: int | None
-    """Nanoseconds; None for a log record"""
+    """Nanoseconds; None for a log record that states none"""
     service_name: str | None
     agent_id: str | None
     task_id: str | None

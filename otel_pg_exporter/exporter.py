@@ -89,15 +89,18 @@ class _Pipeline:
             self._delivery.database.close()
 
     def _export(self, records: Sequence[Any]) -> bool:
-        if reason := "the exporter was shut down" if self._is_closed else self._misconfigured:
-            self._give_up(len(records), reason)
+        if self._is_closed:
+            self._give_up(len(records), "the exporter was shut down", "shut_down")
+            return False
+        if self._misconfigured:
+            self._give_up(len(records), self._misconfigured, "misconfigured")
             return False
         self._sequence += 1
         batch = encode_batch(
             records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
         )
         for rejected in batch.rejected:
-            self._give_up(1, f"it cannot be encoded: {rejected.reason}", fate="rejected")
+            self._give_up(1, f"it cannot be encoded: {rejected.reason}", "encoding", "rejected")
         if not len(batch):
             return False
         try:
@@ -109,8 +112,8 @@ class _Pipeline:
         self.last_error = self._delivery.last_error
         return True
 
-    def _give_up(self, count: int, reason: str, fate: str = "dropped") -> None:
-        self._delivery.drop(self._producer_id, count, reason)
+    def _give_up(self, count: int, reason: str, cause: str = "internal", fate: str = "dropped") -> None:
+        self._delivery.drop(self._producer_id, count, reason, cause)
         self._lose(count, reason, fate)
 
     def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:

@@ -22,7 +22,7 @@ __all__ = ["FILTERS", "ORDERS", "Page", "build_page", "trace_uuid"]
 
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
-_WHOLE = re.compile(r"-?\d{1,19}")
+_DIGITS = re.compile(r"-?\d{1,19}")
 
 COMMON = {
     "event_type": "event_type = ANY(%(event_type)s)",
@@ -39,6 +39,10 @@ COMMON = {
     "start": '"time" >= %(start)s',
     "end": '"time" < %(end)s',
     "attributes": "attributes @> %(attributes)s::jsonb",
+    "data": "body @> %(data)s::jsonb",
+    "event_id": "attributes ->> 'otel_pg.event.id' = ANY(%(event_id)s)",
+    "agent_id": "agent_id = ANY(%(agent_id)s)",
+    "task_id": "task_id = ANY(%(task_id)s)",
 }
 OWN = {
     "system": {},
@@ -80,17 +84,17 @@ ORDERS: Mapping[str | None, Mapping[str, tuple[str, str, tuple[str, str]]]] = {
 }
 """Category → order → column, its type, and what stands for NULL in descending and ascending order."""
 
-_MAX_LIMIT = 10_000
+_MAX_LIMIT, _MAX_OFFSET = 10_000, 1_000_000_000
 
 
 class Page:
     """One page of events: SQL for each table, parameters, and how to go on."""
 
-    def __init__(self, category: str | None, order: str, direction: str, limit: int) -> None:
+    def __init__(self, category: str | None, order: str, direction: str, limit: int, offset: int = 0) -> None:
         self.order, self.direction, self.limit = order, direction, limit
         self.categories = [category] if category else list(CATEGORIES)
         self.conditions: dict[str, list[str]] = {name: [] for name in self.categories}
-        self.parameters: dict[str, Any] = {"limit": limit + 1}
+        self.parameters: dict[str, Any] = {"limit": limit + 1, "offset": offset}
         self._column, self._type, stand_ins = ORDERS[category][order]
         self._stand_in = stand_ins[direction == "asc"]
 
@@ -147,20 +151,23 @@ def build_page(
     order_by: str = "time",
     order_direction: str = "desc",
     limit: int = 100,
+    offset: int = 0,
     cursor: str | None = None,
 ) -> Page:
     """Check what was asked for.
 
     Raises:
-        QueryError: a category, filter, order, direction, limit or cursor that is not known; the message
-            names what is allowed.
+        QueryError: a category, filter, order, direction, limit, offset or cursor that is not known; the
+            message names what is allowed.
     """
     _one_of("category", category, [None, *CATEGORIES])
     _one_of("order_by", order_by, ORDERS[category])
     _one_of("order_direction", order_direction, ["asc", "desc"])
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _MAX_LIMIT:
-        raise QueryError(f"limit={limit!r} is not allowed; allowed is a whole number from 1 to {_MAX_LIMIT}")
-    page = Page(category, order_by, order_direction, limit)
+    _whole("limit", limit, 1, _MAX_LIMIT)
+    _whole("offset", offset, 0, _MAX_OFFSET)
+    if offset and category is None:
+        raise QueryError(f"offset={offset} needs one category; a cursor goes through all of them")
+    page = Page(category, order_by, order_direction, limit, offset)
     known = FILTERS[category] if category else COMMON
     for name, value in filters.items():
         if name not in known:
@@ -192,7 +199,7 @@ def _check_key(order: Any, key: Any) -> None:
             raise ValueError(key)
     elif order == "cost":
         float(key)
-    elif not _WHOLE.fullmatch(key) or not -(1 << 63) <= int(key) < 1 << 63:
+    elif not _DIGITS.fullmatch(key) or not -(1 << 63) <= int(key) < 1 << 63:
         raise ValueError(key)
     if not key.isascii() or "_" in key:
         raise ValueError(key)
@@ -203,10 +210,10 @@ def _parameter(name: str, value: Any) -> Any:
         if not isinstance(value, datetime) or value.utcoffset() is None:
             raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a datetime with a time zone")
         return value
-    if name == "attributes":
+    if name in {"attributes", "data"}:
         if not isinstance(value, Mapping):
-            raise QueryError(f"attributes={value!r:.60} is not allowed; allowed is a mapping of key to value")
-        return values.dump(value, "attributes", []).decode()  # as a row's own attributes are written
+            raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a mapping of key to value")
+        return values.dump(value, name, []).decode()  # as a row's own attributes are written
     wanted = [value] if isinstance(value, str) else value
     if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
         raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a text, or a list of texts")
@@ -214,6 +221,11 @@ def _parameter(name: str, value: Any) -> Any:
         return [trace_uuid(one) for one in wanted]
     # what a column cannot hold is stored cleaned, and is found the same way
     return [values.clean_text(one, name, []) for one in wanted]
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a whole number from {low} to {high}")
 
 
 def _one_of(name: str, value: Any, allowed: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 __all__ = ["Health"]
@@ -12,7 +12,7 @@ __all__ = ["Health"]
 
 @dataclass(frozen=True)
 class Health:
-    """The answer of `EventQuery.health()`."""
+    """The answer of `EventQuery.health()` and `EventStore.get_health_status()`."""
 
     is_healthy: bool
     target: str
@@ -32,9 +32,24 @@ class Health:
     dropped: int | None = None
     """Records that exporters gave up, as far as they could tell the ledger."""
     last_batch_at: datetime | None = None
+    """When a batch was last stored, by the ledger, UTC."""
+    pool: Mapping[str, int] = field(default_factory=dict)
+    """Connections for queries: open, idle, most, waiting."""
+    queue_depth: int | None = None
+    """Records of this process that wait in memory; this and what follows are None without a pipeline."""
+    spool_depth: int | None = None
+    """Records that this process has still to store from the spool."""
+    exported: int | None = None
+    """Records that this process stored."""
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Records that this process gave up, by cause: unreachable, access_denied, encoding, queue_full …"""
+    last_success_at: datetime | None = None
+    """When this process last stored something, UTC."""
+    checked_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    """UTC"""
 
     def to_dict(self) -> dict[str, Any]:
         """Every field by its name; times as ISO 8601."""
-        plain = asdict(self)
-        plain["last_batch_at"] = self.last_batch_at and self.last_batch_at.isoformat()
-        return plain
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
+        }

@@ -118,6 +118,8 @@ def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: 
         name_column = {"invoke": "agent_name", "tool": "tool_name"}.get(routed.action or "")
     elif routed.category == "task":
         name_column = "task_name"
+    if record == "log":
+        name_column = None  # a log record is named after what happened, not after whom it happened to
     if name_column and name_column not in sources and "traceloop.entity.name" in keys:
         sources = {**sources, name_column: "traceloop.entity.name"}
     if name_column in sources:

@@ -16,15 +16,14 @@ import atexit
 import logging
 import os
 import threading
+from collections import Counter
 from time import monotonic
 from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .config import Settings
 from .database import Database
@@ -33,8 +32,9 @@ from .diagnostics import say
 from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
+from .queues import LogQueue, SpanQueue
 
-__all__ = ["Telemetry", "configure"]
+__all__ = ["Telemetry", "apart", "configure", "configured"]
 
 _DEFAULTS = {"batch_size": 2048, "batch_timeout_millis": 200, "queue_size": 65_536}
 _SDK_VARIABLES = {
@@ -79,6 +79,20 @@ def configure(
         return _current
 
 
+def configured() -> Telemetry | None:
+    """What `configure` has set up; None if it was not called, or was shut down."""
+    with _lock:
+        return None if _current is None or _current.is_shut_down else _current
+
+
+def apart(settings: Settings) -> Telemetry:
+    """Telemetry with providers of its own: the program's, and what goes through them, are left alone."""
+    resource = Resource.create()
+    tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
+    logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    return Telemetry(settings, tracing, logs, resource)
+
+
 class Telemetry:
     """What `configure` has set up."""
 
@@ -95,10 +109,10 @@ class Telemetry:
         self._query: EventQuery | None = None
         resource = resource or Resource.create()
         self._span_processor = _span_processor(settings, self.delivery)
-        self.tracer_provider = _joined(tracer_provider, _tracing(resource), self._span_processor)
+        self.tracer_provider = _joined(tracer_provider or _tracing(resource), self._span_processor)
         """The provider that creates spans: yours if there was one."""
         self._log_processor = _log_processor(settings, self.delivery)
-        self.logger_provider = _joined(logger_provider, _logging(resource), self._log_processor)
+        self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
         """The provider that takes log records: yours if there was one."""
         atexit.register(self.shutdown)
 
@@ -108,6 +122,21 @@ class Telemetry:
         if self._query is None:
             self._query = EventQuery(database=self.database)
         return self._query
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What became of this program's records, as `Health` names it."""
+        queues = (self._span_processor, self._log_processor)
+        failed = Counter(self.delivery.failures)
+        if overflowed := sum(queue.overflowed for queue in queues):
+            failed["queue_full"] = overflowed
+        return {
+            "queue_depth": sum(queue.depth for queue in queues),
+            "spool_depth": self.delivery.spool.rows_waiting if self.delivery.spool else 0,
+            "exported": self.delivery.counts["stored"] + self.delivery.counts["replayed"],
+            "failed": dict(failed),
+            "last_success_at": self.delivery.last_success_at,
+        }
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Store everything that has ended by now; False if some of it was lost or the time ran out.
@@ -158,13 +187,13 @@ class Telemetry:
 
 def _span_processor(settings: Settings, delivery: Delivery) -> Any:
     if settings.durability == "memory":
-        return BatchSpanProcessor(PostgresSpanExporter(delivery=delivery), **_batching(settings, "BSP"))
+        return SpanQueue(PostgresSpanExporter(delivery=delivery), **_batching(settings, "BSP"))
     return DurableSpanProcessor(delivery, **_durable_batching(settings, "BSP"))
 
 
 def _log_processor(settings: Settings, delivery: Delivery) -> Any:
     if settings.durability == "memory":
-        return BatchLogRecordProcessor(PostgresLogRecordExporter(delivery=delivery), **_batching(settings, "BLRP"))
+        return LogQueue(PostgresLogRecordExporter(delivery=delivery), **_batching(settings, "BLRP"))
     return DurableLogRecordProcessor(delivery, **_durable_batching(settings, "BLRP"))
 
 
@@ -194,8 +223,7 @@ def _from_sdk(name: str, family: str) -> int:
     return _DEFAULTS[name]
 
 
-def _joined(given: Any, current: Any, processor: Any) -> Any:
-    provider = given or current
+def _joined(provider: Any, processor: Any) -> Any:
     add = getattr(provider, "add_span_processor", None) or getattr(provider, "add_log_record_processor", None)
     if add is None:
         say(

@@ -70,14 +70,16 @@ class EventQuery:
         Args:
             category: system, task, agent or deployment; all if left out.
             options: filters, each a text or a list of texts: event_type, name, status, record, service,
-                session, user, agent (id or name), task (id or name), trace, error_type; start and end (aware
-                datetimes, end excluded); attributes (a mapping that the event's attributes contain).
+                session, user, agent (id or name), agent_id, task (id or name), task_id, trace, error_type,
+                event_id; start and end (aware datetimes, end excluded); attributes and data (mappings that the
+                event's attributes, and a log record's body, contain).
                 One category also takes its own: queue; action, tool, model, provider; environment, branch,
                 commit, pull_request, pipeline, result. Beside them order_by (time or duration; of agents
                 also input_tokens, output_tokens or cost), order_direction (asc or desc; events without
-                a value come last in both), limit (1 to 10,000; default 100) and cursor (a page's
-                next_cursor: later pages neither repeat nor skip an event that was there for the first,
-                whatever is written meanwhile).
+                a value come last in both), limit (1 to 10,000; default 100), offset (of one category: how many
+                to leave out first, which costs as much as reading them) and cursor (a page's next_cursor:
+                later pages neither repeat nor skip an event that was there for the first, whatever is
+                written meanwhile).
         """
         return self._ask(questions.events(self._database.names, category, options))
 
@@ -131,7 +133,8 @@ class EventQuery:
                 return Health(is_healthy=True, **known)
             begun = perf_counter()
             facts = self._carry(questions.health(self._database.names))
-            return Health(is_healthy=True, latency_ms=(perf_counter() - begun) * 1000, **known, **facts)
+            latency = (perf_counter() - begun) * 1000
+            return Health(is_healthy=True, latency_ms=latency, pool=self._database.pool_counts(), **known, **facts)
         except EventStoreError as error:
             return Health(is_healthy=False, error=str(error), **where)
         except Exception as error:  # the one who asks is a health check: any answer is better than a traceback

@@ -25,7 +25,7 @@ Question: TypeAlias = Generator[Statement, Rows, T]
 
 def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[EventPage]:
     """A page of events, from one table or all four."""
-    known = ("order_by", "order_direction", "limit", "cursor")
+    known = ("order_by", "order_direction", "limit", "offset", "cursor")
     given = {name: value for name, value in options.items() if name in known}
     filters = {name: value for name, value in options.items() if name not in known}
     page = build_page(category, filters, **given)

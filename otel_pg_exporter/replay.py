@@ -14,12 +14,14 @@ from .errors import DatabaseUnavailable, EventStoreError
 from .sink import Sink
 from .spool import Spool
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "time_to_send"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _LONGEST_PAUSE_FOR_PEOPLE = 30.0
 """Between attempts while somebody has to repair something: a password, a right, a table."""
 _ATTEMPT_SECONDS = 10.0
+_SLOW_LINE_BYTES = 1_000_000
+"""Each second."""
 
 
 class Replay:
@@ -36,6 +38,7 @@ class Replay:
         self._state = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopped = False
+        self._failed = 0
 
     @property
     def is_running(self) -> bool:
@@ -53,10 +56,12 @@ class Replay:
             except RuntimeError:  # the interpreter is ending: the next process does it
                 self._thread = None
 
-    def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until nothing is left; False if the time ran out."""
+    def wait_until_idle(self, seconds: float, or_failed: bool = False) -> bool:
+        """Wait until nothing is left; False if the time ran out, or, if asked for, an attempt failed meanwhile."""
         with self._state:
-            return self._state.wait_for(lambda: self._thread is None, seconds)
+            failed = self._failed
+            self._state.wait_for(lambda: self._thread is None or (or_failed and self._failed > failed), seconds)
+            return self._thread is None
 
     def stop(self, seconds: float) -> None:
         """End soon; an attempt that hangs is left to itself after the time."""
@@ -79,6 +84,8 @@ class Replay:
                     needs_people = isinstance(error, EventStoreError) and not isinstance(error, DatabaseUnavailable)
                     pause = min(pause * 2, _LONGEST_PAUSE_FOR_PEOPLE if needs_people else _LONGEST_PAUSE)
                     with self._state:
+                        self._failed += 1
+                        self._state.notify_all()
                         self._state.wait_for(lambda: self._is_stopped, pause * random.uniform(0.5, 1.0))
         finally:
             detach(token)
@@ -95,5 +102,10 @@ class Replay:
         waiting = self._spool.oldest()
         batch = waiting and self._spool.load(waiting)
         if waiting and batch:
-            self._store(self._sink, batch, monotonic() + _ATTEMPT_SECONDS)
+            self._store(self._sink, batch, monotonic() + time_to_send(batch, _ATTEMPT_SECONDS))
             self._spool.done(waiting)
+
+
+def time_to_send(batch: Batch, seconds: float) -> float:
+    """Seconds to allow for a batch, if a small one gets `seconds`: a large one needs longer on a slow line."""
+    return seconds + batch.size / _SLOW_LINE_BYTES

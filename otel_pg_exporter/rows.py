@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from . import values
 from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
-from .columns import as_text, as_texts, known_text
+from .columns import as_int8, as_text, as_texts, known_text
 from .plans import Fields, Plan, Plans
 from .routing import RULES, Rule
 from .sources import Source, SourceCache
@@ -98,6 +98,8 @@ class RowEncoder:
             row["start_unix_nano"] = int8(timestamp)
         if observed is not None:
             row["observed_unix_nano"] = int8(observed)
+        if (duration := attributes.get("otel_pg.duration_ns")) is not None:
+            row["duration_ns"] = as_int8(duration)
         time_us = (timestamp or observed or 0) // 1000
         _identify(row, record, batch_id, index, time_us)
         if severity is not None:

@@ -28,7 +28,8 @@ class Sink:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._writer = Writer(database)
-        self._is_ready = False
+        self.is_ready = False
+        """The tables are there, as far as is known."""
         self._days: set[int] = set()
         self._stored_sources: set[bytes] = set()
         self._hurried = threading.Event()
@@ -53,11 +54,18 @@ class Sink:
             try:
                 return self._attempt(batch, untold, deadline)
             except DatabaseError as error:
-                self._doubt(error)
+                self.doubt(error)
                 if not _worth_another_try(error) or self._hurried.is_set() or monotonic() + pause >= deadline:
                     raise
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def doubt(self, error: DatabaseError) -> None:
+        """After an error the tables may not be what they were: look again."""
+        self._stored_sources.clear()
+        self._days.clear()
+        if isinstance(error, SchemaMismatch):
+            self.is_ready = False
 
     def hurry(self) -> None:
         """No more pauses and second attempts: the program is about to end."""
@@ -67,26 +75,29 @@ class Sink:
         """Close the connection; the next batch would open it again."""
         self._writer.close()
 
-    def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
-        if not self._is_ready:
+    def prepare(self, batch: Batch, deadline: float) -> None:
+        """See to it that all is there that the batch's rows need: tables, partitions, resources and scopes.
+
+        Raises:
+            EventStoreError: it cannot be had.
+        """
+        if not self.is_ready:
             migrate.ensure(self.database.until(deadline))
-            self._is_ready = True
+            self.is_ready = True
         if not batch.days <= self._days:
             ensure(self.database.until(deadline), batch.days)
             self._days |= batch.days
         self._store_sources(batch, deadline)
-        copies = [Copy(self._copy(table, batch.columns[table]), rows) for table, rows in batch.rows.items() if rows]
-        return self._writer.store(self._claim(batch, untold), copies, deadline)
 
-    def _copy(self, table: str, columns: Sequence[str]) -> str:
-        return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"
+    def copies(self, batch: Batch) -> list[Copy]:
+        """The batch's rows, by table."""
+        return [Copy(self._copy(table, batch.columns[table]), rows) for table, rows in batch.rows.items() if rows]
 
-    def _claim(self, batch: Batch, untold: Mapping[str, int]) -> str:
+    def claim(self, batch: Batch, untold: Mapping[str, int]) -> str:
+        """The statement that writes the batch into the ledger."""
         return bind(
             self.database.sql("claim_batch"),
             {
-                "lock_timeout": _LOCK_TIMEOUT,
-                "statement_timeout": _STATEMENT_TIMEOUT,
                 "batch_id": str(batch.id),
                 "time_us": batch.time_us,
                 "producer_id": str(batch.producer_id),
@@ -102,6 +113,16 @@ class Sink:
             },
         )
 
+    def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
+        self.prepare(batch, deadline)
+        limits = {"lock_timeout": _LOCK_TIMEOUT, "statement_timeout": _STATEMENT_TIMEOUT}
+        begin = bind(self.database.sql("begin_batch"), limits)
+        claim = f"{begin};\n{self.claim(batch, untold)}"
+        return self._writer.store(claim, self.copies(batch), deadline)
+
+    def _copy(self, table: str, columns: Sequence[str]) -> str:
+        return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"
+
     def _store_sources(self, batch: Batch, deadline: float) -> None:
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
         # and sorted, so that two processes never wait for each other
@@ -116,13 +137,6 @@ class Sink:
         if len(self._stored_sources) > _MAX_SOURCES:
             self._stored_sources.clear()
         self._stored_sources.update(new)
-
-    def _doubt(self, error: DatabaseError) -> None:
-        """After an error the tables may not be what they were: look again."""
-        self._stored_sources.clear()
-        self._days.clear()
-        if isinstance(error, SchemaMismatch):
-            self._is_ready = False
 
 
 def _worth_another_try(error: DatabaseError) -> bool:

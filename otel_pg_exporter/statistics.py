@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .optional import optional
@@ -16,6 +17,7 @@ __all__ = ["Bucket", "Group", "Statistics", "build_statistics"]
 
 _ONE_OF_FOUR = {0b0111: "category", 0b1011: "event_type", 0b1101: "status", 0b1110: "agent_id"}
 _ALL = 0b1111
+_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,50 @@ class Statistics(Group):
         """Number of events."""
         return self.count
 
+    @property
+    def total_events(self) -> int:
+        """Number of events."""
+        return self.count
+
+    @property
+    def events_by_category(self) -> dict[str, int]:
+        """Category → number of events."""
+        return _counts(self.by_category)
+
+    @property
+    def events_by_type(self) -> dict[str, int]:
+        """Event type → number of events."""
+        return _counts(self.by_type)
+
+    @property
+    def events_by_status(self) -> dict[str, int]:
+        """Status → number of events."""
+        return _counts(self.by_status)
+
+    @property
+    def events_by_agent(self) -> dict[str, int]:
+        """Agent id → number of events."""
+        return _counts(self.by_agent)
+
+    @property
+    def events_by_day(self) -> dict[date, int]:
+        """UTC day → number of events of the stretches that begin on it."""
+        days: Counter[date] = Counter()
+        for bucket in self.over_time:
+            days[bucket.start.date()] += bucket.count
+        return dict(days)
+
+    @property
+    def average_duration(self) -> float | None:
+        """Seconds; None if no event has a duration."""
+        return None if self.average_duration_ns is None else self.average_duration_ns / _SECOND
+
+    @property
+    def duration_percentiles(self) -> dict[int, float]:
+        """50, 95 and 99 → seconds; empty if no event has a duration."""
+        found = {50: self.p50, 95: self.p95, 99: self.p99}
+        return {percent: value / _SECOND for percent, value in found.items() if value is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and lists; times as ISO 8601."""
         plain = {"total": self.total, "error_rate": self.error_rate, **asdict(self)}
@@ -118,6 +164,10 @@ def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Ma
             Bucket(row["start"].astimezone(timezone.utc), int(row["count"]), int(row["errors"])) for row in over_time
         ],
     )
+
+
+def _counts(groups: Mapping[str, Group]) -> dict[str, int]:
+    return {name: group.count for name, group in groups.items()}
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Connection(psycopg.Connection[Record]):
                 ready = yield wanted
                 if monotonic() > self.deadline:
                     gen.close()
+                    self.pgconn.finish()  # else a rollback would be tried, and warned about
                     raise psycopg.OperationalError("the server did not answer before the deadline")
                 wanted = gen.send(ready)
         except StopIteration as done:

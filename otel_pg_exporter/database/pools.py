@@ -90,6 +90,10 @@ class Database:
         with self.connection() as connection:
             return connection.execute(sql.encode(), parameters).fetchall()
 
+    def pool_counts(self) -> dict[str, int]:
+        """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
+        return _counts(self._pool)
+
     def close(self) -> None:
         """Give back connections and leave the embedded server. The next use opens them again."""
         with self._lock:
@@ -110,7 +114,9 @@ class Database:
             if self._pool is None:
                 conninfo = self.conninfo()
                 connect(conninfo, self.settings).close()  # says what is wrong, where a pool would only time out
-                self._pool = ConnectionPool(conninfo, **_pool_options(self.settings), configure=_configure, open=True)
+                self._pool = ConnectionPool(
+                    conninfo, **_pool_options(self.settings), configure=_configure, check=_check, open=True
+                )
             return self._pool
 
 
@@ -164,6 +170,10 @@ class AsyncDatabase:
         except psycopg.Error as error:
             raise translate(error, self.settings) from error
 
+    def pool_counts(self) -> dict[str, int]:
+        """As `Database.pool_counts`."""
+        return _counts(self._pool)
+
     async def close(self) -> None:
         """Give back connections and leave the embedded server."""
         pool, self._pool = self._pool, None
@@ -177,7 +187,7 @@ class AsyncDatabase:
                 conninfo = await asyncio.to_thread(self._database.conninfo)
                 await asyncio.to_thread(lambda: connect(conninfo, self.settings).close())
                 self._pool = AsyncConnectionPool(
-                    conninfo, **_pool_options(self.settings), configure=_configure_async, open=False
+                    conninfo, **_pool_options(self.settings), configure=_configure_async, check=_check_async, open=False
                 )
                 await self._pool.open()
             return self._pool
@@ -190,6 +200,23 @@ def _pool_options(settings: Settings) -> dict[str, Any]:
         "max_size": settings.pool_max_size,
         "timeout": settings.connect_timeout_seconds + 1,
         "name": "otel-pg-exporter",
+    }
+
+
+# A connection that broke while it was idle is replaced before a query gets it, so that the first query after
+# a server's restart does not fail. One empty round trip for each query.
+_check, _check_async = ConnectionPool.check_connection, AsyncConnectionPool.check_connection
+
+
+def _counts(pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None) -> dict[str, int]:
+    if pool is None:
+        return {}
+    found = pool.get_stats()
+    return {
+        "open": found.get("pool_size", 0),
+        "idle": found.get("pool_available", 0),
+        "most": found.get("pool_max", 0),
+        "waiting": found.get("requests_waiting", 0),
     }
 
 

@@ -5,10 +5,10 @@
 CREATE TABLE {resources} (
     resource_id uuid PRIMARY KEY,
     service_name text,
-    attributes jsonb NOT NULL,
+    attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     schema_url text NOT NULL,
-    fixups jsonb,
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
     first_seen timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE {resources} IS 'OpenTelemetry resources, each stored once.';
@@ -25,9 +25,9 @@ CREATE TABLE {scopes} (
     name text,
     version text,
     schema_url text,
-    attributes jsonb,
+    attributes jsonb CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
-    fixups jsonb,
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
     first_seen timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE {scopes} IS 'OpenTelemetry instrumentation scopes, each stored once.';
@@ -109,17 +109,17 @@ CREATE TABLE {events} (
     error_message text,
     input jsonb,
     output jsonb,
-    attributes jsonb NOT NULL,
+    attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
-    events jsonb,
-    links jsonb,
+    events jsonb CHECK (jsonb_typeof(events) = 'array'),
+    links jsonb CHECK (jsonb_typeof(links) = 'array'),
     dropped_attributes integer,
     dropped_events integer,
     dropped_links integer,
     status_message text,
     trace_state text,
-    fixups jsonb
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array')
 ) PARTITION BY RANGE ("time");
 COMMENT ON TABLE {events} IS 'System events: user actions, operations, configuration changes, errors, and every record of no other category.';
 COMMENT ON COLUMN {events}.trace_id IS 'Trace id, 16 bytes. All zero where a log record belongs to no trace.';
@@ -137,7 +137,7 @@ COMMENT ON COLUMN {events}.parent_span_id IS 'Parent span id, signed as span_id;
 COMMENT ON COLUMN {events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
 COMMENT ON COLUMN {events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
 COMMENT ON COLUMN {events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
-COMMENT ON COLUMN {events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back. Of a log record, its attribute otel_pg.duration_ns, else NULL.';
 COMMENT ON COLUMN {events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
 COMMENT ON COLUMN {events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
@@ -200,17 +200,17 @@ CREATE TABLE {task_events} (
     error_message text,
     input jsonb,
     output jsonb,
-    attributes jsonb NOT NULL,
+    attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
-    events jsonb,
-    links jsonb,
+    events jsonb CHECK (jsonb_typeof(events) = 'array'),
+    links jsonb CHECK (jsonb_typeof(links) = 'array'),
     dropped_attributes integer,
     dropped_events integer,
     dropped_links integer,
     status_message text,
     trace_state text,
-    fixups jsonb,
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
     task_name text,
     attempt integer,
     queue text
@@ -231,7 +231,7 @@ COMMENT ON COLUMN {task_events}.parent_span_id IS 'Parent span id, signed as spa
 COMMENT ON COLUMN {task_events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
 COMMENT ON COLUMN {task_events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
 COMMENT ON COLUMN {task_events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
-COMMENT ON COLUMN {task_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {task_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back. Of a log record, its attribute otel_pg.duration_ns, else NULL.';
 COMMENT ON COLUMN {task_events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
 COMMENT ON COLUMN {task_events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {task_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
@@ -297,17 +297,17 @@ CREATE TABLE {agent_events} (
     error_message text,
     input jsonb,
     output jsonb,
-    attributes jsonb NOT NULL,
+    attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
-    events jsonb,
-    links jsonb,
+    events jsonb CHECK (jsonb_typeof(events) = 'array'),
+    links jsonb CHECK (jsonb_typeof(links) = 'array'),
     dropped_attributes integer,
     dropped_events integer,
     dropped_links integer,
     status_message text,
     trace_state text,
-    fixups jsonb,
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
     agent_name text,
     action text,
     tool_name text,
@@ -336,7 +336,7 @@ COMMENT ON COLUMN {agent_events}.parent_span_id IS 'Parent span id, signed as sp
 COMMENT ON COLUMN {agent_events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
 COMMENT ON COLUMN {agent_events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
 COMMENT ON COLUMN {agent_events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
-COMMENT ON COLUMN {agent_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {agent_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back. Of a log record, its attribute otel_pg.duration_ns, else NULL.';
 COMMENT ON COLUMN {agent_events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
 COMMENT ON COLUMN {agent_events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {agent_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
@@ -411,17 +411,17 @@ CREATE TABLE {deployment_events} (
     error_message text,
     input jsonb,
     output jsonb,
-    attributes jsonb NOT NULL,
+    attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
-    events jsonb,
-    links jsonb,
+    events jsonb CHECK (jsonb_typeof(events) = 'array'),
+    links jsonb CHECK (jsonb_typeof(links) = 'array'),
     dropped_attributes integer,
     dropped_events integer,
     dropped_links integer,
     status_message text,
     trace_state text,
-    fixups jsonb,
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
     environment text,
     branch text,
     commit_sha text,
@@ -448,7 +448,7 @@ COMMENT ON COLUMN {deployment_events}.parent_span_id IS 'Parent span id, signed 
 COMMENT ON COLUMN {deployment_events}.parent_is_remote IS 'True if the parent lives in another process; NULL without a parent.';
 COMMENT ON COLUMN {deployment_events}.start_unix_nano IS 'Exact start (span) or timestamp (log record), nanoseconds since 1970-01-01 UTC; NULL if it had none.';
 COMMENT ON COLUMN {deployment_events}.end_unix_nano IS 'Exact end, nanoseconds since 1970-01-01 UTC; NULL for log records.';
-COMMENT ON COLUMN {deployment_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back; NULL for log records.';
+COMMENT ON COLUMN {deployment_events}.duration_ns IS 'end - start in nanoseconds; negative if the clock was set back. Of a log record, its attribute otel_pg.duration_ns, else NULL.';
 COMMENT ON COLUMN {deployment_events}.observed_unix_nano IS 'When a log record was seen by the SDK, nanoseconds since 1970-01-01 UTC; NULL for spans.';
 COMMENT ON COLUMN {deployment_events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {deployment_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';

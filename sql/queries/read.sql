@@ -1,6 +1,6 @@
 -- name: events_of_table
 -- One page of one table, in the order that was asked for.
-SELECT {key} AS order_key, * FROM {table} WHERE {where} ORDER BY {order_by} LIMIT %(limit)s
+SELECT {key} AS order_key, * FROM {table} WHERE {where} ORDER BY {order_by} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: trace_rows
 -- Every row of a trace in one table.

@@ -1,12 +1,15 @@
--- name: claim_batch
--- Opens the transaction of a batch and claims its id: no row inserted means that it is stored already.
+-- name: begin_batch
+-- Opens the transaction of a batch.
 -- A server that answers before its own disk has the rows would let us forget them too early;
 -- a stricter setting than "on" is left alone.
 BEGIN;
 SET LOCAL lock_timeout = %(lock_timeout)s;
 SET LOCAL statement_timeout = %(statement_timeout)s;
 SELECT set_config('synchronous_commit', 'on', true)
- WHERE current_setting('synchronous_commit') IN ('off', 'local');
+ WHERE current_setting('synchronous_commit') IN ('off', 'local')
+
+-- name: claim_batch
+-- Claims the id of a batch: no row inserted means that it is stored already.
 INSERT INTO {event_batches} (
     batch_id, "time", producer_id, sequence, signal, spooled, stored, dropped_before, dead_before,
     events, task_events, agent_events, deployment_events, first_time, last_time

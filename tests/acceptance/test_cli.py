@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import EventQuery, configure
+from otel_pg_exporter import EventQuery, EventStore, configure
 from otel_pg_exporter.embedded import EmbeddedServer
 
 HOSTILE = "[/b] [red]agent\x1b[31m\x07 " + "x" * 90
@@ -231,6 +231,23 @@ def test_a_server_that_is_not_there_is_one_line(command):
 
     refused(done, "cannot reach", "127.0.0.1:9/app")
     assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_health_as_json_holds_what_can_be_known_from_outside(dsn):
+    """Server, latency, pool and ledger; the counts of another process's memory are null."""
+    with EventStore(dsn=dsn) as store:
+        store.log_task_event(event_name="x", wait=True)
+
+    done = otel_pg("--dsn", dsn, "health", "--json")
+
+    found = json.loads(done.stdout)
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert (True, 1, 0, None, None) == tuple(
+        found[name] for name in ("is_healthy", "stored", "dropped", "queue_depth", "exported")
+    )
+    assert found["latency_ms"] > 0
+    assert found["pool"]["open"] == 1
+    assert found["last_batch_at"] <= found["checked_at"]
 
 
 def test_health_as_json_holds_the_error():

@@ -64,6 +64,63 @@ def test_the_example_of_the_readme_runs(empty_dsn):
     assert ["answer", "researcher", "search"] == re.findall(r"(?:─ )?(\w+) +(?:task|invoke|tool)", done.stdout)
 
 
+def test_the_basic_example_shows_what_it_stored(empty_dsn):
+    """One line for each event, and the statistics."""
+    done = run(sys.executable, str(ROOT / "examples" / "basic_event_store.py"), OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert [
+        ["system", "user_action", "login", "completed"],
+        ["task", "task_execution", "invoice sent", "completed"],
+        ["agent", "agent_action", "looked up", "completed"],
+        ["deployment", "deployment", "released", "error"],
+    ] == [re.split(r" {2,}| (?=completed|error)", line) for line in done.stdout.splitlines()[:4]]
+    assert "4 events, 1 of them errors\naverage duration 0.5 s\nhealthy\n" in done.stdout
+
+
+def test_the_readmes_event_goes_with_the_callers_transaction(empty_dsn):
+    """The README's block about the event store runs."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (block,) = [block for block in blocks if "EventStore()" in block]
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute("CREATE TABLE orders (id integer)")
+    program = f"import psycopg\nfrom otel_pg_exporter import EventStore\ndsn = {empty_dsn!r}\n{block}"
+
+    done = run(sys.executable, "-c", program, OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    with psycopg.connect(empty_dsn) as connection:
+        assert (7, "7") == connection.execute("SELECT id, task_id FROM orders, otel.task_events").fetchone()
+
+
+def test_the_page_of_the_event_store_runs(empty_dsn):
+    """Its Python blocks, one after the other, are a program that stores what it shows."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "event-store.md").read_text("utf-8"), re.DOTALL)
+
+    done = run(sys.executable, "-c", "\n".join(blocks), OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert len(blocks) == 6
+    with psycopg.connect(empty_dsn) as connection:
+        names = [name for (name,) in connection.execute("SELECT event_name FROM otel.task_events ORDER BY 1")]
+        assert ["invoice sent", "order taken", "retried"] == names
+        assert [(7,)] == connection.execute("SELECT id FROM orders").fetchall()
+
+
+def test_the_page_of_the_event_store_names_every_field():
+    """Its table and the shapes are the same."""
+    from dataclasses import fields
+
+    from otel_pg_exporter.shapes import SHAPES, EventShape
+
+    page = (ROOT / "docs" / "event-store.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `?(\w+)`? \| (`event_name`.*|`.*) \|$", page, re.MULTILINE))
+    common = {field.name for field in fields(EventShape)}
+    assert common == set(re.findall(r"\w+", rows["all"]))
+    for shape in SHAPES.values():
+        assert {field.name for field in fields(shape)} - common == set(re.findall(r"\w+", rows[shape.__name__]))
+
+
 def test_every_setting_is_in_the_readme():
     """The README's table of variables and the settings are the same."""
     from dataclasses import fields

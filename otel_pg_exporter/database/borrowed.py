@@ -1,0 +1,92 @@
+"""Writing in a transaction that is the program's own: it alone commits it or rolls it back.
+
+Ours is a savepoint in it, so that a failure of ours leaves the program's rows as they were. On a connection
+in autocommit mode that has no open transaction, the savepoint is a whole transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.rows import tuple_row
+
+from ..binary_copy import HEADER, TRAILER
+from ..config import Settings
+from ..errors import DatabaseError, InvalidEventError
+from .failures import translate
+from .writer import Copy
+
+__all__ = ["write_in", "write_in_async"]
+
+_OPEN = b"SELECT 1"
+"""Any statement makes the driver begin the program's transaction, so that ours becomes a savepoint in it."""
+
+
+def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
+    """Run a statement and write rows.
+
+    Args:
+        connection: an open psycopg.Connection.
+        statement: without parameters.
+        copies: the rows.
+        settings: for messages.
+
+    Raises:
+        InvalidEventError: the connection is not one.
+        DatabaseError: nothing was written; the program's transaction goes on.
+    """
+    _check(connection, psycopg.Connection)
+    try:
+        cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+        if _begins(connection):
+            cursor.execute(_OPEN)
+        with connection.transaction():
+            cursor.execute(statement.encode(), prepare=False)
+            for rows in copies:
+                with cursor.copy(rows.statement.encode()) as copy:
+                    copy.write(_data(rows))
+    except psycopg.Error as error:
+        raise _explained(error, settings) from error
+
+
+async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
+    """As `write_in`, on a psycopg.AsyncConnection."""
+    _check(connection, psycopg.AsyncConnection)
+    try:
+        cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+        if _begins(connection):
+            await cursor.execute(_OPEN)
+        async with connection.transaction():
+            await cursor.execute(statement.encode(), prepare=False)
+            for rows in copies:
+                async with cursor.copy(rows.statement.encode()) as copy:
+                    await copy.write(_data(rows))
+    except psycopg.Error as error:
+        raise _explained(error, settings) from error
+
+
+def _check(connection: Any, kind: type[Any]) -> None:
+    if not isinstance(connection, kind):
+        name = f"psycopg.{kind.__name__}"
+        raise InvalidEventError(f"connection={connection!r:.60} is not allowed; allowed is an open {name}")
+    if connection.info.transaction_status == pq.TransactionStatus.INERROR:
+        raise DatabaseError("the connection's transaction has failed before: roll it back first", sqlstate="25P02")
+
+
+def _begins(connection: Any) -> bool:
+    is_idle = connection.info.transaction_status == pq.TransactionStatus.IDLE
+    return is_idle and not connection.autocommit
+
+
+def _explained(error: psycopg.Error, settings: Settings) -> DatabaseError:
+    if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError):
+        # the driver's own refusal: in a pipeline, or in a two-phase transaction
+        return DatabaseError(f"an event cannot be written on this connection as it is: {error}")
+    return translate(error, settings)
+
+
+def _data(rows: Copy) -> bytes:
+    return b"".join((HEADER, *rows.rows, TRAILER))

@@ -1,0 +1,102 @@
+"""Log records that are stored at once, past the queue: whoever asked waits, and is told what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from . import forks
+from .batches import Batch, encode_batch
+from .database import Copy, Database, write_in, write_in_async
+from .errors import DatabaseError, InvalidEventError
+from .rows import RowEncoder
+from .sink import Sink
+
+__all__ = ["Direct"]
+
+
+class Direct:
+    """Stores single records; safe to share between threads."""
+
+    def __init__(self, database: Database, resource: Resource, scope: InstrumentationScope) -> None:
+        self._database, self._resource, self._scope = database, resource, scope
+        self._sink = Sink(database)
+        self._encoder = RowEncoder()
+        self._start_anew()
+        forks.in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._producer_id = uuid.uuid4()
+        self._sequence = 0
+        self._lock = threading.Lock()
+
+    def store(self, record: LogRecord) -> None:
+        """Store a record; it is committed when this returns.
+
+        Raises:
+            DatabaseError: it could not be stored within `export_timeout_millis`.
+        """
+        with self._lock:
+            self._sink.store(self._batch(record), {}, self._deadline())
+
+    def store_in(self, connection: Any, record: LogRecord) -> None:
+        """Write a record in the transaction of a psycopg.Connection, which stays the caller's to end.
+
+        Raises:
+            DatabaseError: it could not be written; the transaction is as it was before.
+        """
+        claim, copies = self.prepare(record)
+        try:
+            write_in(connection, claim, copies, self._database.settings)
+        except DatabaseError as error:
+            self._doubt(error)
+            raise
+
+    async def write_async(self, connection: Any, claim: str, copies: Sequence[Copy]) -> None:
+        """Write what `prepare` gave in the transaction of a psycopg.AsyncConnection."""
+        try:
+            await write_in_async(connection, claim, copies, self._database.settings)
+        except DatabaseError as error:
+            await asyncio.to_thread(self._doubt, error)
+            raise
+
+    def prepare(self, record: LogRecord) -> tuple[str, list[Copy]]:
+        """See to it that all is there that the record's row needs; gives the ledger's statement and the row."""
+        with self._lock:
+            batch = self._batch(record)
+            self._sink.prepare(batch, self._deadline())
+            return self._sink.claim(batch, {}), self._sink.copies(batch)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._sink.close()
+
+    def _doubt(self, error: DatabaseError) -> None:
+        with self._lock:
+            self._sink.doubt(error)
+
+    def _batch(self, record: LogRecord) -> Batch:
+        self._sequence += 1
+        batch = encode_batch(
+            [ReadableLogRecord(record, self._resource, self._scope)],
+            self._encoder.log,
+            producer_id=self._producer_id,
+            sequence=self._sequence,
+            signal="log",
+        )
+        for rejected in batch.rejected:
+            raise InvalidEventError(f"the event cannot be encoded: {rejected.reason}")
+        return batch
+
+    def _deadline(self) -> float:
+        return monotonic() + self._database.settings.export_timeout_millis / 1000

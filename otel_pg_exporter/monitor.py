@@ -1,0 +1,66 @@
+"""Looks at the database again and again, in a thread of its own, and remembers what it found."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
+
+from .diagnostics import say
+from .health import Health
+
+__all__ = ["Monitor"]
+
+_FIRST_PAUSE = 1.0
+_JOIN_SECONDS = 1.0
+
+
+class Monitor:
+    """A daemon thread that checks; each check replaces the connections that broke.
+
+    Args:
+        check: says how things are; must not raise.
+        interval_seconds: from one look to the next; while something is wrong it is a second, doubled from
+            one look to the next up to this.
+    """
+
+    def __init__(self, check: Callable[[], Health], interval_seconds: float) -> None:
+        self.last: Health | None = None
+        """What the last look found; None before the first."""
+        self._check, self._interval = check, interval_seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="otel-pg-health", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a look that hangs is left to itself after a second."""
+        self._stopped.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    @property
+    def is_running(self) -> bool:
+        """False once it has ended."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # looks are no events of the program's
+        pause = _FIRST_PAUSE / 2
+        while not self._stopped.is_set():
+            found = self._check()
+            self._report(found)
+            self.last = found
+            pause = _FIRST_PAUSE / 2 if found.is_healthy else min(pause * 2, self._interval)
+            self._stopped.wait(self._interval if found.is_healthy else pause)
+
+    def _report(self, found: Health) -> None:
+        if self._stopped.is_set():
+            return
+        if not found.is_healthy:
+            say(logging.WARNING, f"the event store is not healthy: {found.error}")
+        elif self.last is not None and not self.last.is_healthy:
+            say(logging.INFO, f"the event store is healthy again: {found.target}")

@@ -1,0 +1,324 @@
+"""The event store: log events of four kinds, and ask for them again.
+
+    from otel_pg_exporter import EventStore
+
+    with EventStore() as store:
+        store.log_task_event(event_name="invoice sent", task_id="42", duration_seconds=0.8)
+        store.log_system_event(event_name="login", event_type="user_action", user_id="ada", wait=True)
+        print(store.query_system_events(user_id="ada")[0])
+
+An event is an OpenTelemetry log record in the current trace. It goes through a LoggerProvider and its queue,
+as `configure()` makes them; with `wait=True` it is committed when the call returns, and with `connection=`
+it belongs to a transaction of the caller's. These two go past the provider, to the same tables.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import get_current
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from . import migrate
+from .config import Settings
+from .direct import Direct
+from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError
+from .events import EventPage
+from .health import Health
+from .monitor import Monitor
+from .providers import Telemetry, apart, configured
+from .query import EventQuery
+from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
+from .statistics import Statistics
+
+__all__ = ["EventStore", "check_alone", "log_record", "query_options"]
+
+_PACKAGE = "otel-pg-exporter"
+SCOPE = "otel_pg_exporter.store"
+EVENT_ID = "otel_pg.event.id"
+_DAY = timedelta(days=1)
+_FLUSH_MILLIS = 5_000
+_NAMES = {
+    "event_name": "name", "user_id": "user", "session_id": "session", "trace_id": "trace", "start_date": "start",
+    "end_date": "end", "service_name": "service", "agent_name": "agent", "task_name": "task", "tool_name": "tool",
+    "commit_sha": "commit",
+}  # fmt: skip
+
+
+class EventStore:
+    """Logs, queries, counts, and says how it is.
+
+    Used for the first time, or by `initialize()`, it connects, creates the tables unless `auto_migrate` is
+    off, and starts to look at its health. If `configure()` was called with the same settings, events go
+    through its providers; else through providers of the store's own, and the program's are left alone.
+
+    Args:
+        settings: all settings; default what `configure()` was called with, else the environment.
+        overrides: fields of `Settings`.
+
+    Raises:
+        ConfigurationError: both were given, or a setting has a value that is not allowed.
+        ClosedError: from any method but `get_health_status`, after `close()`.
+    """
+
+    def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
+        if settings is not None and overrides:
+            raise ConfigurationError("EventStore takes settings, or fields of Settings: one of them")
+        standing = None if overrides else configured()
+        self.settings = settings or (standing.settings if standing else Settings.from_env(**overrides))
+        """The settings in force."""
+        self._lock = threading.Lock()
+        self._open: _Open | None = None
+        self._is_closed = False
+
+    def __enter__(self) -> EventStore:
+        self.initialize()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def initialize(self) -> None:
+        """Connect and create the tables; once is enough.
+
+        Raises:
+            DatabaseError: the database cannot be used; the message says why. The next call tries again.
+            EmbeddedServerError: the embedded server cannot be started.
+        """
+        self._ready()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Store everything that is queued now; False if some of it was lost or the time ran out."""
+        return self._ready().telemetry.force_flush(timeout_millis)
+
+    def close(self) -> None:
+        """Store what is queued, for 5 s at most, and give back connections and threads."""
+        with self._lock:
+            self._is_closed = True
+            opened, self._open = self._open, None
+        if opened is not None:
+            opened.close()
+
+    def log(self, event: EventShape, /, *, connection: Any = None, wait: bool = False) -> str:
+        """Log an event of any category; as `log_system_event`."""
+        event_id, record = log_record(event)
+        if connection is not None:
+            check_alone(wait)
+            self._ready().direct.store_in(connection, record)
+        elif wait:
+            self._ready().direct.store(record)
+        else:
+            self._ready().logger.emit(record)
+        return event_id
+
+    def log_system_event(
+        self, event: SystemEvent | None = None, /, *, connection: Any = None, wait: bool = False, **fields: Any
+    ) -> str:
+        """Log what a user did, an operation, a configuration change or an error.
+
+        Args:
+            event: the event; or leave it out, and give its fields as keywords.
+            connection: a psycopg.Connection: the event is committed, or rolled back, with what else is in its
+                transaction. In autocommit mode, outside of a transaction, it is committed at once.
+            wait: return after the commit.
+            fields: those of `SystemEvent`.
+
+        Returns:
+            The event's id, for `query_system_events(event_id=…)`.
+
+        Raises:
+            InvalidEventError: a field is unknown or has a value that is not allowed.
+            DatabaseError: with `connection` or `wait`: it could not be stored.
+        """
+        return self.log(SystemEvent.of(event, fields), connection=connection, wait=wait)
+
+    def log_task_event(
+        self, event: TaskEvent | None = None, /, *, connection: Any = None, wait: bool = False, **fields: Any
+    ) -> str:
+        """Log something in the life of a task; as `log_system_event`."""
+        return self.log(TaskEvent.of(event, fields), connection=connection, wait=wait)
+
+    def log_agent_event(
+        self, event: AgentEvent | None = None, /, *, connection: Any = None, wait: bool = False, **fields: Any
+    ) -> str:
+        """Log something that an agent did; as `log_system_event`."""
+        return self.log(AgentEvent.of(event, fields), connection=connection, wait=wait)
+
+    def log_deployment_event(
+        self, event: DeploymentEvent | None = None, /, *, connection: Any = None, wait: bool = False, **fields: Any
+    ) -> str:
+        """Log something in a deployment; as `log_system_event`."""
+        return self.log(DeploymentEvent.of(event, fields), connection=connection, wait=wait)
+
+    def query_system_events(self, **options: Any) -> EventPage:
+        """A page of events, newest first; also of spans that are system events.
+
+        Args:
+            options: those of `EventQuery.events`, under the names of the fields that were logged: event_type,
+                event_name, event_id, status, user_id, session_id, agent_id, task_id, data (a mapping that the
+                event's data contains), start_date and end_date (an aware datetime, end excluded; or a date,
+                UTC, end included), order_by, order_direction, limit, offset and cursor.
+
+        Raises:
+            QueryError: an option is unknown or has a value that is not allowed.
+        """
+        return self._query.system_events(**query_options(options))
+
+    def query_task_events(self, **options: Any) -> EventPage:
+        """As `query_system_events`; also task_name and queue."""
+        return self._query.task_events(**query_options(options))
+
+    def query_agent_events(self, **options: Any) -> EventPage:
+        """As `query_system_events`; also agent_name, action, tool_name, model and provider."""
+        return self._query.agent_events(**query_options(options))
+
+    def query_deployment_events(self, **options: Any) -> EventPage:
+        """As `query_system_events`; also environment, branch, commit_sha, pull_request, pipeline and result."""
+        return self._query.deployment_events(**query_options(options))
+
+    def get_event_statistics(
+        self, category: str | None = None, *, bucket: timedelta = _DAY, **filters: Any
+    ) -> Statistics:
+        """Counts, durations and percentiles of what the filters of the queries select, at one moment.
+
+        Args:
+            category: system, task, agent or deployment; all if left out.
+            bucket: length of the stretches in `over_time`, at least a second; a day, UTC.
+            filters: as for `query_system_events`, without order, limit, offset and cursor.
+        """
+        return self._query.statistics(category, bucket=bucket, **query_options(filters))
+
+    def get_health_status(self) -> Health:
+        """How things are now, asked of the database. Raises nothing, and creates nothing."""
+        with self._lock:
+            opened, is_closed = self._open, self._is_closed
+        if is_closed:
+            error = "the event store is closed"
+            return Health(is_healthy=False, target=self.settings.target, schema=self.settings.schema, error=error)
+        if opened is not None:
+            return opened.health()
+        with EventQuery(self.settings) as query:
+            return query.health()
+
+    @property
+    def is_open(self) -> bool:
+        """True from the first use until `close()`."""
+        return self._open is not None
+
+    @property
+    def last_health(self) -> Health | None:
+        """What the monitor found when it last looked; None before that, or without `health_monitoring`."""
+        opened = self._open
+        return opened.monitor.last if opened is not None and opened.monitor is not None else None
+
+    @property
+    def direct(self) -> Direct:
+        """The way past the queue, for `AsyncEventStore`."""
+        return self._ready().direct
+
+    @property
+    def _query(self) -> EventQuery:
+        return self._ready().telemetry.query
+
+    def _ready(self) -> _Open:
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("the event store is closed: make another")
+            if self._open is None:
+                self._open = _Open(self.settings)
+            elif self._open.telemetry.is_shut_down:
+                raise ClosedError(
+                    "the telemetry of configure() was shut down, and the event store with it: make another"
+                )
+            return self._open
+
+
+class _Open:
+    """What a store holds from its first use until it is closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        standing = configured()
+        self._is_owned = standing is None or standing.settings != settings
+        self.telemetry = apart(settings) if standing is None or self._is_owned else standing
+        try:
+            migrate.ensure(self.telemetry.database)
+        except BaseException:
+            if self._is_owned:
+                self.telemetry.shutdown()
+            raise
+        provider = self.telemetry.logger_provider
+        self.logger = provider.get_logger(SCOPE, version(_PACKAGE))
+        self.direct = direct(self.telemetry)
+        self.monitor = Monitor(self.health, settings.health_interval_seconds) if settings.health_monitoring else None
+        if self.monitor is not None:
+            self.monitor.start()
+
+    def health(self) -> Health:
+        return replace(self.telemetry.query.health(), **self.telemetry.progress)
+
+    def close(self) -> None:
+        if self.monitor is not None:
+            self.monitor.stop()
+        self.direct.close()
+        if self._is_owned:
+            self.telemetry.shutdown(_FLUSH_MILLIS)
+        else:
+            self.telemetry.force_flush(_FLUSH_MILLIS)
+
+
+def log_record(event: EventShape) -> tuple[str, LogRecord]:
+    """An id for an event, and the event as a log record in the current trace."""
+    event_id = str(uuid.uuid4())
+    now = time.time_ns()
+    is_error = event.status == "error"
+    record = LogRecord(
+        timestamp=now if event.start_unix_nano is None else event.start_unix_nano,
+        observed_timestamp=now,
+        context=get_current(),
+        severity_number=SeverityNumber.ERROR if is_error else SeverityNumber.INFO,
+        severity_text="ERROR" if is_error else "INFO",
+        body=event.data,
+        attributes={**event.attributes(), EVENT_ID: event_id},
+        event_name=event.event_name,
+    )
+    return event_id, record
+
+
+def direct(telemetry: Telemetry) -> Direct:
+    """The way past the queue of a telemetry; its records say the same of where they come from."""
+    resource = getattr(telemetry.logger_provider, "resource", None) or Resource.create()
+    return Direct(telemetry.database, resource, InstrumentationScope(SCOPE, version(_PACKAGE)))
+
+
+def check_alone(wait: bool) -> None:
+    """Refuse `wait` beside a connection."""
+    if wait:
+        raise InvalidEventError("wait=True is not allowed with a connection: the event is stored when that commits")
+
+
+def query_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under the names that events are logged by, as `EventQuery` names them."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        known = _NAMES.get(name, name)
+        if known in found:
+            raise QueryError(f"{name} says the same as another option that was given: {known}")
+        found[known] = _bound(name, value) if name in {"start_date", "end_date"} else value
+    return found
+
+
+def _bound(name: str, value: Any) -> Any:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        begin = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
+        return begin + _DAY if name == "end_date" else begin
+    return value

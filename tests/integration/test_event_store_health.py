@@ -1,0 +1,210 @@
+"""Health of the event store in each state, and the monitor that finds the way back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from otel_pg_exporter import EventStore, diagnostics
+from otel_pg_exporter.embedded import EmbeddedServer
+from otel_pg_exporter.errors import AccessDenied, DatabaseError
+from otel_pg_exporter.health import Health
+from otel_pg_exporter.monitor import Monitor
+
+NOWHERE = "host=127.0.0.1 port=9 user=x dbname=y"
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Returns when it is so; fails after a long time."""
+    give_up_at = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < give_up_at, "it never became so"
+        time.sleep(0.02)
+
+
+def monitors() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "otel-pg-health"]
+
+
+def test_a_healthy_store_says_what_it_knows(dsn):
+    """Version, latency, pool, queue, counts and the last success."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        before = store.get_health_status()
+        store.log_task_event(event_name="x")
+        store.force_flush()
+        health = store.get_health_status()
+
+    assert (None, 0) == (before.last_success_at, before.exported)
+    assert (True, None, 0, 1, {}) == (
+        health.is_healthy, health.error, health.queue_depth, health.exported, health.failed,
+    )  # fmt: skip
+    assert int(health.server_version.split(".")[0]) >= 12
+    assert health.latency_ms > 0
+    assert 1 <= health.pool["open"] <= health.pool["most"] == 4
+    assert before.checked_at <= health.last_success_at <= health.checked_at
+    assert health.to_dict()["last_success_at"] == health.last_success_at.isoformat()
+
+
+def test_a_store_that_is_not_open_yet_can_be_asked(empty_dsn):
+    """It answers, and makes no tables."""
+    store = EventStore(dsn=empty_dsn)
+
+    assert store.get_health_status().is_healthy
+    assert not store.is_open
+    with psycopg.connect(empty_dsn) as connection:
+        assert (None,) == connection.execute("SELECT to_regclass('otel.events')").fetchone()
+
+
+def test_a_closed_store_is_not_healthy(dsn):
+    """It says so, and raises nothing."""
+    store = EventStore(dsn=dsn)
+    store.initialize()
+    store.close()
+
+    health = store.get_health_status()
+
+    assert (False, "the event store is closed") == (health.is_healthy, health.error)
+    assert store.last_health is None
+
+
+def test_a_server_that_is_not_there_is_named():
+    """The error says where it should be."""
+    health = EventStore(dsn=NOWHERE).get_health_status()
+
+    assert not health.is_healthy
+    assert "cannot reach host=127.0.0.1 port=9" in health.error
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server of the test's own, that it may stop."""
+    with EmbeddedServer(tmp_path / "data", options={"fsync": "off"}) as server:
+        yield server
+
+
+def test_a_wrong_password_is_named(server):
+    """Neither the password that was given nor another is shown."""
+    with psycopg.connect(server.conninfo, autocommit=True) as connection:
+        connection.execute("CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right'")
+        access = Path(connection.execute("SHOW hba_file").fetchone()[0])
+        access.write_text(f"local all locked scram-sha-256\n{access.read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    right, wrong = (make_conninfo(server.conninfo, user="locked", password=word) for word in ("right", "wr0ng!"))
+    wait_until(lambda: not EventStore(dsn=wrong).get_health_status().is_healthy)
+
+    health = EventStore(dsn=wrong).get_health_status()
+
+    assert "refused the connection" in health.error
+    assert "wr0ng!" not in str(health.to_dict())
+    with pytest.raises(AccessDenied):
+        EventStore(dsn=wrong).initialize()
+    assert EventStore(dsn=right).get_health_status().is_healthy
+
+
+def test_what_could_not_be_stored_is_counted_by_cause(server):
+    """A server that stopped, and a queue that is full."""
+    conninfo = server.conninfo
+    store = EventStore(dsn=conninfo, export_timeout_millis=100, queue_size=5, batch_timeout_millis=60_000,
+                       health_monitoring=False, spool_max_bytes=0)  # fmt: skip
+    store.initialize()
+    server.close()
+    for _ in range(3):
+        store.log_task_event(event_name="x")
+    waiting = store.get_health_status()
+    assert not store.force_flush()
+    lost = store.get_health_status()
+    store.close()
+
+    assert (False, 3, {}) == (waiting.is_healthy, waiting.queue_depth, waiting.failed)
+    assert (0, {"unreachable": 3}) == (lost.queue_depth, lost.failed)
+
+
+def test_records_that_a_full_queue_pushes_out_are_counted(dsn):
+    """While a batch hangs, more events come than the queue holds."""
+    with EventStore(dsn=dsn, queue_size=5, batch_size=1, health_monitoring=False) as store:
+        store.log_task_event(event_name="first", wait=True)
+        with psycopg.connect(dsn) as blocker:
+            blocker.execute("LOCK TABLE otel.task_events IN ACCESS EXCLUSIVE MODE")
+            store.log_task_event(event_name="hangs")
+            wait_until(lambda: not store._open.telemetry.progress["queue_depth"])
+            for number in range(8):
+                store.log_task_event(event_name=f"{number}")
+            pushed_out = store._open.telemetry.progress["failed"]
+        assert store.force_flush()
+        names = [event.event_name for event in store.query_task_events(order_direction="asc")]
+
+    assert {"queue_full": 3} == pushed_out
+    assert ["first", "hangs", "3", "4", "5", "6", "7"] == names
+
+
+def test_the_monitor_finds_the_way_back(server, monkeypatch):
+    """Down is noticed and up again too, without a call from the program; then events are stored."""
+    said: list[str] = []
+    monkeypatch.setattr("otel_pg_exporter.monitor.say", lambda level, message: said.append(message))
+    conninfo = server.conninfo
+    store = EventStore(dsn=conninfo, health_interval_seconds=1)
+    store.initialize()
+    wait_until(lambda: store.last_health and store.last_health.is_healthy)
+    (thread,) = monitors()
+
+    server.close()
+    wait_until(lambda: not store.last_health.is_healthy)
+    with pytest.raises(DatabaseError):
+        store.query_task_events()
+    assert conninfo == server.start()
+    wait_until(lambda: store.last_health.is_healthy)
+    store.log_task_event(event_name="after", wait=True)
+
+    assert ["after"] == [event.event_name for event in store.query_task_events()]
+    assert thread.daemon
+    assert "is not healthy" in said[0]
+    assert "healthy again" in said[-1]
+    store.close()
+    assert [] == monitors()
+
+
+def test_connections_that_broke_while_idle_disturb_nobody(dsn):
+    """A query after the server ended all sessions gets a connection that works."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_task_event(event_name="x", wait=True)
+        for _ in range(3):
+            assert 1 == len(store.query_task_events())
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
+                    [conninfo_to_dict(dsn)["dbname"], connection.info.backend_pid],
+                )
+
+
+def test_without_monitoring_there_is_no_thread(dsn):
+    """The setting switches it off."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        assert ([], None) == (monitors(), store.last_health)
+    with EventStore(dsn=dsn):
+        assert 1 == len(monitors())
+
+
+def test_a_monitor_ends_though_a_look_hangs(monkeypatch):
+    """stop() leaves it to itself, and it says nothing more."""
+    monkeypatch.setattr(diagnostics, "_said", {})
+    go_on, begun = threading.Event(), threading.Event()
+
+    def hang() -> Health:
+        begun.set()
+        go_on.wait()
+        return Health(is_healthy=False, target="x", schema="y", error="late")
+
+    monitor = Monitor(hang, 1)
+    monitor.start()
+    begun.wait()
+    monitor.stop()
+    assert monitor.is_running
+    go_on.set()
+    wait_until(lambda: not monitor.is_running)
+    assert {} == diagnostics._said

@@ -1,0 +1,187 @@
+"""Shapes of events: what is refused, and that what is accepted reaches its column."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, fields
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_pg_exporter import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
+from otel_pg_exporter.errors import EventStoreError, InvalidEventError
+from otel_pg_exporter.routing import CATEGORIES, SOURCES, route
+from otel_pg_exporter.shapes import SHAPES
+
+NOW = datetime(2026, 11, 23, 12, 30, 0, 5, tzinfo=timezone.utc)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+COLUMN_OF = {"deployment_id": "pipeline_run_id"}
+WITHOUT_COLUMN = {"event_name", "event_type", "status", "timestamp", "duration_seconds", "data", "target"}
+
+
+def filled(category: str) -> dict[str, object]:
+    """A value for each field of a shape, in the form that it keeps."""
+    special = {
+        "status": "cancelled", "timestamp": NOW, "duration_seconds": 1.5, "data": {"k": [1]}, "attempt": 2,
+        "cost": 0.25, "input": {"a": 1}, "output": [2], "build_result": "success", "test_result": "failure",
+        "result": "skip",
+    }  # fmt: skip
+    names = [each.name for each in fields(SHAPES[category])]
+    return {name: special.get(name, 7 if name.endswith("_tokens") else f"a {name}") for name in names}
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_field_has_a_column_of_its_table(category):
+    """What is given in a field is an attribute that fills the column of the same name."""
+    for name, value in filled(category).items():
+        if name in WITHOUT_COLUMN | {"action"}:
+            continue
+        attributes = SHAPES[category](event_name="x", **{name: value}).attributes()
+        sources = SOURCES[category][COLUMN_OF.get(name, name)]
+
+        assert set(sources) & set(attributes), name
+        assert category == route(attributes, event_name="x").category
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_what_is_given_is_kept(category):
+    """Each field holds what it was given, and the attributes name type and status."""
+    given_fields = filled(category)
+
+    event = SHAPES[category](**given_fields)
+
+    assert given_fields == {name: getattr(event, name) for name in given_fields}
+    assert "a event_type" == event.attributes()["otel_pg.event_type"]
+    assert "cancelled" == event.attributes()["otel_pg.status"]
+    assert 1_500_000_000 == event.attributes()["otel_pg.duration_ns"]
+    with pytest.raises(FrozenInstanceError):
+        event.status = "error"
+
+
+@pytest.mark.parametrize(
+    ("shape", "field", "value", "allowed"),
+    [
+        (SystemEvent, "event_name", "", "one character or more"),
+        (SystemEvent, "event_name", None, "one character or more"),
+        (SystemEvent, "event_type", 1, "one character or more"),
+        (SystemEvent, "status", "success", "started, completed, error, cancelled"),
+        (SystemEvent, "status", ["error"], "started, completed, error, cancelled"),
+        (SystemEvent, "timestamp", NOW.replace(tzinfo=None), "a datetime with a time zone"),
+        (SystemEvent, "timestamp", "2026-11-23", "a datetime with a time zone"),
+        (SystemEvent, "timestamp", NOW.replace(year=1600), "1678 to 2261"),
+        (SystemEvent, "user_id", 7, "a text"),
+        (SystemEvent, "data", [1], "a mapping"),
+        (SystemEvent, "data", {1: 2}, "keys are texts"),
+        (SystemEvent, "data", {"a": {"b": {1, 2}}}, "not set"),
+        (SystemEvent, "data", {"a": b"x"}, "not bytes"),
+        (TaskEvent, "duration_seconds", -0.1, "a number from 0"),
+        (TaskEvent, "duration_seconds", math.nan, "a number from 0"),
+        (TaskEvent, "duration_seconds", math.inf, "a number from 0"),
+        (TaskEvent, "duration_seconds", True, "a number from 0"),
+        (TaskEvent, "attempt", 0, "a whole number from 1"),
+        (TaskEvent, "attempt", 1 << 31, "to 2147483647"),
+        (TaskEvent, "attempt", 1.0, "a whole number from 1"),
+        (TaskEvent, "task_id", 1.0, "a text or a whole number"),
+        (TaskEvent, "input", object(), "not object"),
+        (AgentEvent, "input_tokens", -1, "a whole number from 0"),
+        (AgentEvent, "output_tokens", 1 << 63, "a whole number from 0"),
+        (AgentEvent, "cost", "0.1", "a number from 0"),
+        (AgentEvent, "action", "", "one character or more"),
+        (DeploymentEvent, "result", "passed", "success, failure, error, timeout, cancellation, skip"),
+        (DeploymentEvent, "test_result", "", "success, failure"),
+        (DeploymentEvent, "pull_request", False, "a text or a whole number"),
+    ],
+)
+def test_an_error_names_shape_field_value_and_what_is_allowed(shape, field, value, allowed):
+    """Nothing that its column could not hold as meant becomes an event."""
+    with pytest.raises(InvalidEventError) as caught:
+        shape(**{"event_name": "x", field: value})
+
+    assert str(caught.value).startswith(f"{shape.__name__}.{field}={value!r:.60} is not allowed; allowed is ")
+    assert allowed in str(caught.value)
+    assert isinstance(caught.value, EventStoreError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_data_that_contains_itself_is_refused():
+    """A circle ends in an error, not in an endless loop."""
+    data: dict[str, object] = {}
+    data["self"] = data
+
+    with pytest.raises(InvalidEventError, match="100 levels"):
+        SystemEvent(event_name="x", data=data)
+
+
+def test_what_happens_to_the_original_later_does_not_change_the_event():
+    """Data, input and output are copies."""
+    inner = [1]
+
+    event = TaskEvent(event_name="x", data={"a": inner}, input=inner, output=(inner,))
+    inner.append(2)
+
+    assert ({"a": [1]}, [1], [[1]]) == (event.data, event.input, event.output)
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_any_json_is_data(data):
+    """NUL, lone surrogates, NaN, huge integers: all that JSON in Python knows is accepted and kept."""
+    assert repr(data) == repr(SystemEvent(event_name="x", data=data).data)
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (SystemEvent(event_name="x"), "completed"),
+        (SystemEvent(event_name="x", error_type="OSError"), "error"),
+        (TaskEvent(event_name="x", error_message="no"), "error"),
+        (TaskEvent(event_name="x", error_message="no", status="completed"), "completed"),
+        (DeploymentEvent(event_name="x", result="failure"), "error"),
+        (DeploymentEvent(event_name="x", result="timeout"), "error"),
+        (DeploymentEvent(event_name="x", result="cancellation"), "cancelled"),
+        (DeploymentEvent(event_name="x", result="skip"), "completed"),
+        (DeploymentEvent(event_name="x", error_type="OSError"), "error"),
+    ],
+)
+def test_a_status_that_is_left_out_follows_from_errors_and_results(event, status):
+    """And one that is given stands."""
+    assert status == event.status
+
+
+@pytest.mark.parametrize(
+    ("given_fields", "action"),
+    [
+        ({}, "invoke"),
+        ({"tool_name": "search", "model": "gpt-5"}, "tool"),
+        ({"model": "gpt-5"}, "llm"),
+        ({"output_tokens": 0}, "llm"),
+        ({"action": "create", "model": "gpt-5"}, "create"),
+    ],
+)
+def test_an_agents_action_follows_from_what_it_used(given_fields, action):
+    """And one that is given stands; the route takes it over."""
+    event = AgentEvent(event_name="x", **given_fields)
+
+    assert action == event.action
+    assert action == route(event.attributes(), event_name="x").action
+
+
+def test_a_timestamp_is_exact_to_the_microsecond():
+    """Also before 1970 and in another time zone."""
+    east = timezone(timedelta(hours=5, minutes=30))
+    early = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone.utc)
+
+    assert 1_795_437_000_000_005_000 == SystemEvent(event_name="x", timestamp=NOW).start_unix_nano
+    assert 1_795_437_000_000_005_000 == SystemEvent(event_name="x", timestamp=NOW.astimezone(east)).start_unix_nano
+    assert -1000 == SystemEvent(event_name="x", timestamp=early).start_unix_nano
+    assert SystemEvent(event_name="x").start_unix_nano is None
+
+
+def test_numbers_become_texts_where_an_id_is_meant():
+    """A pull request is 42 or '42'."""
+    assert "42" == DeploymentEvent(event_name="x", pull_request=42).pull_request
