@@ -38,6 +38,7 @@ class Replay:
         self._state = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopped = False
+        self._is_hurried = False
         self._failed = 0
 
     @property
@@ -57,9 +58,13 @@ class Replay:
                 self._thread = None
 
     def wait_until_idle(self, seconds: float, or_failed: bool = False) -> bool:
-        """Wait until nothing is left; False if the time ran out, or, if asked for, an attempt failed meanwhile."""
+        """Wait until nothing is left; False if the time ran out.
+
+        With `or_failed`, an attempt is made now, and False is the answer as soon as one fails.
+        """
         with self._state:
-            failed = self._failed
+            failed, self._is_hurried = self._failed, or_failed
+            self._state.notify_all()
             self._state.wait_for(lambda: self._thread is None or (or_failed and self._failed > failed), seconds)
             return self._thread is None
 
@@ -86,7 +91,10 @@ class Replay:
                     with self._state:
                         self._failed += 1
                         self._state.notify_all()
-                        self._state.wait_for(lambda: self._is_stopped, pause * random.uniform(0.5, 1.0))
+                        self._is_hurried = False
+                        self._state.wait_for(
+                            lambda: self._is_stopped or self._is_hurried, pause * random.uniform(0.5, 1.0)
+                        )
         finally:
             detach(token)
 
