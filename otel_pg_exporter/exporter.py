@@ -26,6 +26,7 @@ from .database import Database
 from .diagnostics import say
 from .errors import ConfigurationError, EventStoreError
 from .routing import RULES, Rule
+from .plain_rows import SpanEncoder
 from .rows import Row, RowEncoder
 from .sink import Sink
 
@@ -146,7 +147,7 @@ class PostgresSpanExporter(SpanExporter):
         rules: Sequence[Rule] = RULES,
         **options: Any,
     ) -> None:
-        self._pipeline = _Pipeline("span", RowEncoder(rules).span, database, dsn, options)
+        self._pipeline = _Pipeline("span", SpanEncoder(rules).span, database, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:
