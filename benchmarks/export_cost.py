@@ -11,7 +11,7 @@ from realistic import cpu_per_item, medians, spans
 
 from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.exporter import PostgresSpanExporter
-from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.plain_rows import SpanEncoder
 
 BATCH = 512
 BATCHES = 4
@@ -21,7 +21,7 @@ def main(dsn: str) -> None:
     """Print the figures."""
     exporter = PostgresSpanExporter(dsn, schema="bench_export")
     exporter.export(spans(BATCH))
-    encoder = RowEncoder()
+    encoder = SpanEncoder()
 
     def encode(batch: Sequence[ReadableSpan]) -> object:
         return encode_batch(batch, encoder.span, producer_id=uuid.UUID(int=1), sequence=1, signal="span")

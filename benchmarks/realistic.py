@@ -23,12 +23,17 @@ RESOURCE = Resource(
 )  # fmt: skip
 
 
+def _scattered(number: int) -> str:
+    """Eight hex digits, of no pattern, as ids are."""
+    return f"{(number + 1) * 0x9E3779B1 % 2**32:08x}"
+
+
 def content(number: int) -> str:
     """300 bytes of JSON that differ from those of any other number."""
     return json.dumps(
         {
-            "question": f"Which hotels near conference centre {number} have a room free on Friday, and what would three"
-            " nights cost with breakfast and a parking place? Prefer quiet ones, not above the tram.",
+            "question": f"Which hotels near conference centre {_scattered(number)} have a room free on Friday, and"
+            " what would three nights cost with breakfast and a parking place? Prefer quiet ones, not above the tram.",
             "top_k": 5,
             "filters": {"city": "Lisbon", "stars": 4, "near": ["metro", "park"]},
             "language": "en",
@@ -43,14 +48,14 @@ def attributes(number: int) -> dict[str, str | int | float | bool]:
         "gen_ai.tool.name": "search_hotels",
         "gen_ai.agent.name": "travel agent",
         "gen_ai.request.model": "gpt-5",
-        "session.id": f"session-{number:06}",
+        "session.id": f"session-{_scattered(number)}",
         "user.id": "anna",
         "input.value": content(2 * number),
         "output.value": content(2 * number + 1),
         "retries": 2,
         "cached": False,
         "score": 0.75,
-        "gen_ai.tool.call.id": f"call_{number:06x}",
+        "gen_ai.tool.call.id": f"call_{_scattered(number + 1)}",
     }
 
 

@@ -25,8 +25,8 @@ from .config import Settings
 from .database import Database
 from .diagnostics import say
 from .errors import ConfigurationError, EventStoreError
-from .routing import RULES, Rule
 from .plain_rows import SpanEncoder
+from .routing import RULES, Rule
 from .rows import Row, RowEncoder
 from .sink import Sink
 

@@ -148,7 +148,12 @@ def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: 
 def values_of(keys: tuple[str, ...]) -> Values:
     """A function that gives the values of these attributes."""
     # itemgetter gives a tuple for two keys and more
-    return itemgetter(*keys) if len(keys) > 1 else lambda attributes: tuple(attributes[key] for key in keys)
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    if not keys:
+        return lambda attributes: ()
+    (key,) = keys
+    return lambda attributes: (attributes[key],)
 
 
 def _span_status(routed: Route, attributes: Mapping[str, Any], code: int) -> str:

@@ -54,7 +54,7 @@ class RowEncoder:
         row = plan.row.copy()
 
         start, end = span.start_time, span.end_time
-        if type(start) is int and type(end) is int and start >= _I64_MIN and end <= _I64_MAX:
+        if type(start) is int is type(end) and min(start, end) >= _I64_MIN and max(start, end) <= _I64_MAX:
             row["start_unix_nano"] = _TIMES(8, start, 8, end, 8, _within_64_bits(end - start))
             row["end_unix_nano"] = row["duration_ns"] = b""
         else:

@@ -35,10 +35,8 @@ class Shape:
 
     order: str | None
     """The order of the keys, as in the column attribute_order."""
-    floats: tuple[str, ...]
-    """Keys of values that are plain only if they are usual numbers."""
-    arrays: tuple[str, ...]
-    """Keys of values that are plain only if what they hold is."""
+    loose: tuple[str, ...]
+    """Keys of numbers and arrays: whether these are plain, the type alone does not say."""
     deciding: Values
     """Gives the values that the route depends on."""
 
@@ -50,8 +48,8 @@ class Layout:
     table: str
     count: int
     """Number of columns."""
-    input: str | None
-    output: str | None
+    contents: tuple[str | None, ...]
+    """Attributes that fill input and output."""
     has_outcome: bool
     """The columns about the outcome are not just NULL."""
     error_type: str | None
@@ -85,8 +83,7 @@ class Shapes(dict[tuple[Any, ...], Shape]):
             raise Unusual
         shape = Shape(
             key_order(keys),
-            tuple(key for key in keys if types[key] is float),
-            tuple(key for key in keys if types[key] in _ARRAYS),
+            tuple(key for key in keys if types[key] not in _SCALARS),
             values_of(tuple(key for key in keys if key in self._deciding)),
         )
         if len(self) >= _MAX_SHAPES:
@@ -109,20 +106,23 @@ def layout_of(plan: Plan, code: int) -> Layout:
         keys[plan.name_column] = NAME
         if plan.name_column == "agent_name":
             keys["agent_id"] = NAME
-    contents = [forms.pop(column, (None,))[0] for column in ("input", "output")]
+    contents = tuple(forms.pop(column, (None,))[0] for column in ("input", "output"))
     error_type, error_message = (keys.pop(column, None) for column in ("error_type", "error_message"))
-    columns = [column for column in plan.row if column and column not in FRONT]
-    varying = [column for column in columns if column in keys] + [column for column in columns if column in forms]
-    rest = [b""]
-    for column in columns:
-        if column in keys or column in forms:
-            rest += b"", b""
+    rest, texts, others = [b""], [], []
+    for column, field in plan.row.items():
+        if column in keys:
+            texts.append(keys[column])
+        elif column in forms:
+            others.append(forms[column])
+        elif column and column not in FRONT:
+            rest[-1] += field
+            continue
         else:
-            rest[-1] += plan.row[column]
+            continue
+        rest += b"", b""
     return Layout(
-        plan.table, len(plan.row) - 1, contents[0], contents[1],
+        plan.table, len(plan.row) - 1, contents,
         bool(code or error_type or error_message), error_type, error_message,
         bool(plan.name_column), rest,
-        values_of(tuple(keys[column] for column in varying if column in keys)),
-        tuple(forms[column] for column in varying if column in forms),
+        values_of(tuple(texts)), tuple(others),
     )  # fmt: skip
