@@ -97,20 +97,35 @@ events = st.builds(Event, names, holders, times) | st.builds(
     Event, st.just("exception"), exceptions.map(bounded), st.integers(0, 2**62)
 )
 links = st.builds(Link, contexts, holders)
-spans = st.builds(
-    ReadableSpan,
-    name=names,
-    context=contexts | st.none(),
-    parent=st.none() | contexts,
-    resource=st.just(RESOURCE),
-    attributes=holders,
-    events=st.builds(listed, st.lists(events, max_size=3), drops) | st.lists(events, max_size=2),
-    links=st.builds(listed, st.lists(links, max_size=2), drops) | st.lists(links, max_size=2),
-    kind=st.sampled_from(SpanKind),
-    status=st.builds(Status, st.sampled_from(StatusCode)) | st.builds(Status, st.just(StatusCode.ERROR), texts),
-    start_time=times,
-    end_time=times,
-    instrumentation_scope=st.none() | st.just(SCOPE),
+OWN = SpanContext(0xABC, 2**64 - 2, False, TraceFlags(1))
+USUAL: dict[str, Any] = {
+    "name": "n",
+    "context": OWN,
+    "parent": SpanContext(0xABC, 5, True, TraceFlags(1)),
+    "resource": RESOURCE,
+    "attributes": bounded({"session.id": "s", "b": 1, "a": 0.5}),
+    "events": listed([Event("exception", bounded({"exception.type": "E", "exception.message": "m"}), 5)]),
+    "links": listed([Link(OWN, bounded({}))]),
+    "start_time": 5,
+    "end_time": 7,
+}
+ODD = {
+    "name": names,
+    "context": contexts | st.none(),
+    "parent": contexts | st.none(),
+    "attributes": holders,
+    "events": st.builds(listed, st.lists(events, max_size=3), drops) | st.lists(events, max_size=2),
+    "links": st.builds(listed, st.lists(links, max_size=2), drops) | st.lists(links, max_size=2),
+    "kind": st.sampled_from(SpanKind),
+    "status": st.builds(Status, st.sampled_from(StatusCode)) | st.builds(Status, st.just(StatusCode.ERROR), texts),
+    "start_time": times,
+    "end_time": times,
+    "instrumentation_scope": st.none() | st.just(SCOPE),
+}
+spans = (
+    st.sets(st.sampled_from([*ODD]), max_size=3)
+    .flatmap(lambda parts: st.fixed_dictionaries({part: ODD[part] for part in parts}))
+    .map(lambda odd: ReadableSpan(**{**USUAL, **odd}))
 )
 
 
@@ -138,6 +153,38 @@ def test_spans_with_any_attributes_have_the_same_row(found, name, is_error, is_r
             status=Status(StatusCode.ERROR, "E: m") if is_error else Status(), start_time=5, end_time=7,
         )
     )  # fmt: skip
+
+    assert plain is None or careful == plain
+
+
+def levels(count: int) -> Any:
+    """Arrays in arrays."""
+    return (levels(count - 1),) if count else "bottom"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        *({"attributes": bounded({"a": levels(count)})} for count in (7, 8, 9, 10)),
+        {"attributes": bounded({"a": "name\0"}), "name": "name\0"},
+        {"attributes": bounded({"a": (0.5, -0.0)})},
+        {"attributes": bounded({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.id": ""})},
+        {"attributes": bounded({"gen_ai.operation.name": "invoke_agent"}), "name": ""},
+        {"attributes": bounded({"exception.message": "attribute"}), "status": Status(StatusCode.ERROR, "d")},
+        {"attributes": bounded({"error.type": ""}), "status": Status(StatusCode.ERROR, "d")},
+        {"attributes": bounded({"session.id": ("a", "b")})},
+        {"status": Status(StatusCode.ERROR, "d\0")},
+        {"status": Status(StatusCode.ERROR, "d"), "events": listed([Event("exception", bounded({}), 5)])},
+        {"start_time": 2**70, "end_time": 5},
+        {"start_time": -(2**63), "end_time": 2**63 - 1},
+        {"parent": SpanContext(1, 2, None)},
+    ],
+    ids=lambda parts: " ".join(parts),
+)
+def test_spans_at_the_edge_have_the_same_row(parts):
+    """Values that one more or one less would make usual or unusual."""
+    span = ReadableSpan(**{**USUAL, **parts})
+    plain, careful = rows(span)
 
     assert plain is None or careful == plain
 
