@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import orjson
-from realistic import ATTRIBUTES, CONTENT, cpu_per_item, medians
+from realistic import attributes, content, cpu_per_item, medians
 
 CALLS = 5000
+ATTRIBUTES, CONTENT = attributes(1), content(1)
 
 
 def main() -> None:

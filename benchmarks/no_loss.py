@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from opentelemetry import trace
-from realistic import ATTRIBUTES, RESOURCE
+from realistic import RESOURCE, attributes
 
 from otel_pg_exporter import configure
 
@@ -19,8 +19,8 @@ def main(dsn: str) -> None:
     tracer = trace.get_tracer("bench")
     created = []
     begun = time.perf_counter()
-    for _ in range(COUNT):
-        with tracer.start_as_current_span("job", attributes=ATTRIBUTES) as span:
+    for number in range(COUNT):
+        with tracer.start_as_current_span("job", attributes=attributes(number)) as span:
             created.append(span.get_span_context().span_id)
     made = time.perf_counter() - begun
     telemetry.force_flush()

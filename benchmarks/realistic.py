@@ -3,6 +3,7 @@ a resource of six attributes."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import time
@@ -20,33 +21,49 @@ RESOURCE = Resource(
         "deployment.environment.name": "test", "telemetry.sdk.language": "python", "telemetry.sdk.version": "1.45.2",
     }
 )  # fmt: skip
-CONTENT = json.dumps(
-    {
-        "question": "Which hotels near the conference centre have a room free on Friday, and what would three nights"
-        " cost with breakfast and a parking place? Prefer quiet ones, not above the tram.",
-        "top_k": 5,
-        "filters": {"city": "Lisbon", "stars": 4, "near": ["metro", "park"]},
-        "language": "en",
+
+
+def _scattered(number: int) -> str:
+    """Eight hex digits, of no pattern, as ids are."""
+    return f"{(number + 1) * 0x9E3779B1 % 2**32:08x}"
+
+
+def content(number: int) -> str:
+    """300 bytes of JSON that differ from those of any other number."""
+    return json.dumps(
+        {
+            "question": f"Which hotels near conference centre {_scattered(number)} have a room free on Friday, and"
+            " what would three nights cost with breakfast and a parking place? Prefer quiet ones, not above the tram.",
+            "top_k": 5,
+            "filters": {"city": "Lisbon", "stars": 4, "near": ["metro", "park"]},
+            "language": "en",
+        }
+    )
+
+
+def attributes(number: int) -> dict[str, str | int | float | bool]:
+    """Of one span: what differs between spans in a program differs here, so that no cache can know it."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "search_hotels",
+        "gen_ai.agent.name": "travel agent",
+        "gen_ai.request.model": "gpt-5",
+        "session.id": f"session-{_scattered(number)}",
+        "user.id": "anna",
+        "input.value": content(2 * number),
+        "output.value": content(2 * number + 1),
+        "retries": 2,
+        "cached": False,
+        "score": 0.75,
+        "gen_ai.tool.call.id": f"call_{_scattered(number + 1)}",
     }
-)
-ATTRIBUTES = {
-    "gen_ai.operation.name": "execute_tool",
-    "gen_ai.tool.name": "search_hotels",
-    "gen_ai.agent.name": "travel agent",
-    "gen_ai.request.model": "gpt-5",
-    "session.id": "session-4711",
-    "user.id": "anna",
-    "input.value": CONTENT,
-    "output.value": CONTENT,
-    "retries": 2,
-    "cached": False,
-    "score": 0.75,
-    "gen_ai.tool.call.id": "call_9f8e7d",
-}
+
+
+_numbers = itertools.count()
 
 
 def spans(count: int) -> list[ReadableSpan]:
-    """Finished spans, each made through the SDK."""
+    """Finished spans, each made through the SDK; no two calls give the same."""
     memory = InMemorySpanExporter()
     provider = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
@@ -56,7 +73,7 @@ def spans(count: int) -> list[ReadableSpan]:
             tracer.start_as_current_span("root") as root,
             tracer.start_as_current_span(
                 "execute_tool search_hotels",
-                attributes=ATTRIBUTES,
+                attributes=attributes(next(_numbers)),
                 links=[Link(root.get_span_context(), {"why": "x"})],
             ) as span,
         ):

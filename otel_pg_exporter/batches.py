@@ -120,6 +120,7 @@ def encode_batch(
     batch_id = batch.id.bytes
     rows, sources = batch.rows, batch.sources
     times = []
+    known: tuple[Source, ...] = ()
     for index, record in enumerate(records):
         try:
             table, data, moment, origin = encode(record, batch_id, index)
@@ -128,9 +129,12 @@ def encode_batch(
             continue
         rows[table].append(data)
         times.append(moment)
-        for source in origin:
-            sources[source.id] = source
+        if origin is not known:
+            sources.update((source.id, source) for source in origin)
+            known = origin
     times = times or [batch.time_us]
     batch.first_us, batch.last_us = min(times), max(times)
-    batch.days = {moment // DAY_US for moment in (batch.time_us, *times)}
+    batch.days = {batch.time_us // DAY_US, batch.first_us // DAY_US}
+    if batch.first_us // DAY_US != batch.last_us // DAY_US:
+        batch.days.update(moment // DAY_US for moment in times)
     return batch

@@ -13,17 +13,27 @@ import orjson
 from . import values
 from .binary_copy import NULL, float8, int4, int8, jsonb, text
 
-__all__ = ["FORMS", "Form", "as_text", "as_texts", "known_text"]
+__all__ = ["FORMS", "JSON_STARTS", "Form", "as_content", "as_text", "as_texts", "known_text", "text_field"]
 
 Form: TypeAlias = Callable[[Any], bytes]
 _I31, _I63 = (1 << 31) - 1, (1 << 63) - 1
-_JSON_STARTS = frozenset('{["0123456789-tfn')
+JSON_STARTS = frozenset('{["0123456789-tfn')
+"""What JSON text may start with."""
 
 
-_texts: dict[Any, bytes] = {}
+class _Texts(dict[Any, bytes]):
+    """Text → its field; one that is not there is encoded."""
+
+    def __missing__(self, value: Any) -> bytes:
+        return as_text(value)
+
+
+_texts = _Texts()
 _MAX_TEXTS, _MAX_LENGTH = 16384, 200
 known_text = _texts.get
 """The field of a text that was met before, else None."""
+text_field = _texts.__getitem__
+"""The same as `as_text`, quicker for texts that were met before; TypeError for a list or a map."""
 
 
 def as_text(value: Any) -> bytes:
@@ -32,8 +42,10 @@ def as_text(value: Any) -> bytes:
         value = str(value)
     if type(value) is not str or not value:
         return NULL
-    field = text(values.clean_text(value, "", []))
-    if len(value) <= _MAX_LENGTH:
+    cleaned = value if value.isascii() and "\0" not in value else values.clean_text(value, "", [])
+    field = text(cleaned)
+    # a text that had to be cleaned is not kept: the name of a record that is equal to it needs a fixup
+    if len(value) <= _MAX_LENGTH and cleaned is value:
         if len(_texts) >= _MAX_TEXTS:
             _texts.clear()
         _texts[value] = field
@@ -71,7 +83,7 @@ def as_float8(value: Any) -> bytes:
 
 def as_content(value: Any) -> bytes:
     """Input or output: JSON text becomes JSON, any other value a JSON value."""
-    if type(value) is str and value[:1] in _JSON_STARTS and "\\u0000" not in value:
+    if type(value) is str and value[:1] in JSON_STARTS and "\\u0000" not in value:
         try:
             # orjson refuses what jsonb refuses: infinite numbers, lone surrogates, control characters
             orjson.loads(value)

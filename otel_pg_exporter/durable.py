@@ -24,6 +24,7 @@ from .batches import Batch, new_batch_id
 from .delivery import Delivery
 from .diagnostics import warn
 from .errors import EventStoreError, SpoolError
+from .plain_rows import SpanEncoder
 from .rows import Row, RowEncoder
 from .spool import Journal, Waiting
 
@@ -188,7 +189,7 @@ class DurableSpanProcessor(_Watched, SpanProcessor):
     """
 
     def __init__(self, delivery: Delivery, *, batch_size: int = 2048, delay_millis: int = 200) -> None:
-        self._intake = _Intake("span", RowEncoder().span, delivery, batch_size, delay_millis)
+        self._intake = _Intake("span", SpanEncoder().span, delivery, batch_size, delay_millis)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Make a finished span safe."""

@@ -26,6 +26,7 @@ from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
 from .errors import ConfigurationError, EventStoreError
+from .plain_rows import SpanEncoder
 from .routing import RULES, Rule
 from .rows import Row, RowEncoder
 
@@ -142,7 +143,7 @@ class PostgresSpanExporter(SpanExporter):
         rules: Sequence[Rule] = RULES,
         **options: Any,
     ) -> None:
-        self._pipeline = _Pipeline("span", RowEncoder(rules).span, delivery, dsn, options)
+        self._pipeline = _Pipeline("span", SpanEncoder(rules).span, delivery, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:

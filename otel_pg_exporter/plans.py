@@ -19,10 +19,13 @@ from .routing import CATEGORIES, Route, Rule, column_sources, route
 from .tables import COLUMNS
 from .values import key_order
 
-__all__ = ["Fields", "Plan", "Plans"]
+__all__ = ["Fields", "Plan", "Plans", "Values", "values_of"]
 
 Fields: TypeAlias = dict[str, bytes]
 """Column → encoded field, in the order of the columns."""
+
+Values: TypeAlias = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+"""Gives some of a record's attributes."""
 
 _EMPTY: Mapping[str, Fields] = {
     table: {"": pack(">h", len(columns)), **dict.fromkeys(columns, NULL)} for table, columns in COLUMNS.items()
@@ -43,7 +46,9 @@ class Plan:
     """All columns; those that follow from the shape are filled."""
     text_columns: tuple[str, ...]
     """Text columns that attributes fill."""
-    text_values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    text_keys: tuple[str, ...]
+    """Which attributes fill them."""
+    text_values: Values
     """Gives the values for them."""
     columns: tuple[tuple[str, str, Form], ...]
     """The others: column, the attribute that fills it, and how."""
@@ -56,7 +61,7 @@ class Plans:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
-        self._deciding = frozenset((*(rule.attribute for rule in rules), *_OWN_DECIDERS))
+        self.deciding = frozenset((*(rule.attribute for rule in rules), *_OWN_DECIDERS))
         self._deciders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._plans: dict[Any, Plan] = {}
 
@@ -84,7 +89,7 @@ class Plans:
         keys = tuple(attributes)
         deciders = self._deciders.get(keys)
         if deciders is None:
-            deciders = tuple(key for key in keys if key in self._deciding)
+            deciders = tuple(key for key in keys if key in self.deciding)
             if len(self._deciders) >= _MAX_SHAPES:
                 self._deciders.clear()
             self._deciders[keys] = deciders
@@ -135,13 +140,22 @@ def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: 
         table,
         row,
         tuple(texts),
-        # itemgetter gives a tuple for two keys and more
-        itemgetter(*texts.values())
-        if len(texts) > 1
-        else lambda attributes: tuple(attributes[k] for k in texts.values()),
+        tuple(texts.values()),
+        values_of(tuple(texts.values())),
         tuple((column, key, forms[column]) for column, key in sources.items() if column in forms),
         name_column,
     )
+
+
+def values_of(keys: tuple[str, ...]) -> Values:
+    """A function that gives the values of these attributes."""
+    # itemgetter gives a tuple for two keys and more
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    if not keys:
+        return lambda attributes: ()
+    (key,) = keys
+    return lambda attributes: (attributes[key],)
 
 
 def _span_status(routed: Route, attributes: Mapping[str, Any], code: int) -> str:

@@ -41,8 +41,8 @@ class RowEncoder:
     """Encodes the records of one batch after another, and keeps what they share."""
 
     def __init__(self, rules: Sequence[Rule] = RULES) -> None:
-        self._plans = Plans(rules)
-        self._sources = SourceCache()
+        self.plans = Plans(rules)
+        self.sources = SourceCache()
 
     def span(self, span: ReadableSpan, batch_id: bytes, index: int) -> Row:
         """Encode a span as row number `index` of a batch."""
@@ -50,11 +50,11 @@ class RowEncoder:
         context, parent, status = span.context, span.parent, span.status
         attributes = _as_dict(span.attributes)
         code = status.status_code.value
-        plan = self._plans.span(attributes, span.kind.value + 1, parent is None, code)
+        plan = self.plans.span(attributes, span.kind.value + 1, parent is None, code)
         row = plan.row.copy()
 
         start, end = span.start_time, span.end_time
-        if type(start) is int and type(end) is int and start >= _I64_MIN and end <= _I64_MAX:
+        if type(start) is int is type(end) and min(start, end) >= _I64_MIN and max(start, end) <= _I64_MAX:
             row["start_unix_nano"] = _TIMES(8, start, 8, end, 8, _within_64_bits(end - start))
             row["end_unix_nano"] = row["duration_ns"] = b""
         else:
@@ -63,7 +63,7 @@ class RowEncoder:
         _identify(row, context, batch_id, index, time_us)
         if parent is not None:
             row["parent_span_id"] = int8(_signed(parent.span_id))
-            row["parent_is_remote"] = boolean(parent.is_remote)
+            row["parent_is_remote"] = boolean(bool(parent.is_remote))
         if events := span.events:
             row["events"] = _events(events, fixups)
         if links := span.links:
@@ -89,7 +89,7 @@ class RowEncoder:
         name = record.event_name
         number: Any = record.severity_number
         severity = getattr(number, "value", number)
-        plan = self._plans.log(attributes, name if isinstance(name, str) else None, severity)
+        plan = self.plans.log(attributes, name if isinstance(name, str) else None, severity)
         row = plan.row.copy()
 
         timestamp = _nanoseconds(record.timestamp, "start_unix_nano", fixups)
@@ -123,7 +123,7 @@ class RowEncoder:
         time_us: int,
         fixups: values.Fixups,
     ) -> Row:
-        origin = self._sources.origin(record.resource, record.instrumentation_scope)
+        origin = self.sources.origin(record.resource, record.instrumentation_scope)
         row["resource_id"] = origin.fields
         row["scope_id"] = row["service_name"] = b""
         row["event_name"] = known if (known := known_text(name)) else _name(name, fixups)

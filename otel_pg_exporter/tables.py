@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "COMMON", "SPECIAL"]
+__all__ = ["COLUMNS", "COMMON", "FRONT", "SPECIAL"]
+
+FRONT = (
+    "trace_id", "span_id", "batch_id", "batch_index", "time", "trace_flags", "start_unix_nano", "end_unix_nano",
+    "duration_ns", "parent_span_id", "parent_is_remote", "resource_id", "scope_id", "service_name", "event_name",
+    "attributes", "events", "links", "input", "output", "status_message", "error_type", "error_message",
+)  # fmt: skip
+"""Columns that differ from record to record, whatever their shape."""
 
 COMMON = (
-    "trace_id", "span_id", "batch_id", "batch_index", "time", "trace_flags", "kind", "status_code",
-    "resource_id", "scope_id", "service_name", "parent_span_id", "parent_is_remote", "start_unix_nano",
-    "end_unix_nano", "duration_ns", "observed_unix_nano", "record", "event_type", "event_name",
-    "status", "severity_number", "severity_text", "agent_id", "task_id", "session_id", "user_id",
-    "error_type", "error_message", "input", "output", "attributes", "attribute_order", "body", "events",
-    "links", "dropped_attributes", "dropped_events", "dropped_links", "status_message", "trace_state",
-    "fixups",
+    *FRONT, "kind", "status_code", "record", "event_type", "status", "attribute_order", "observed_unix_nano",
+    "severity_number", "severity_text", "body", "dropped_attributes", "dropped_events", "dropped_links",
+    "trace_state", "fixups", "agent_id", "task_id", "session_id", "user_id",
 )  # fmt: skip
 """Columns that all four event tables have; sql/migrations says what each holds."""
 
 SPECIAL = {
     "events": (),
-    "task_events": ("task_name", "attempt", "queue"),
+    "task_events": ("task_name", "queue", "attempt"),
     "agent_events": (
         "agent_name", "action", "tool_name", "model", "provider", "input_tokens", "output_tokens",
         "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost",
@@ -27,7 +30,7 @@ SPECIAL = {
         "build_result", "test_result",
     ),
 }  # fmt: skip
-"""Table → the columns that it has beside the common ones."""
+"""Table → the columns that it has beside the common ones, text before numbers."""
 
 COLUMNS = {table: COMMON + special for table, special in SPECIAL.items()}
 """Table → all its columns."""

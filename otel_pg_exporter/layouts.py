@@ -1,0 +1,128 @@
+"""What can be decided once for all plain spans of the same shape.
+
+Beside the keys of attributes the types of their values decide here. A `Layout` is a `Plan` made ready for
+joining: fields that are the same in all rows stand together, with gaps for those that attributes fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .columns import Form
+from .plans import Plan, Values, values_of
+from .tables import FRONT
+from .values import key_order
+
+__all__ = ["NAME", "Layout", "Shape", "Shapes", "Unusual", "layout_of"]
+
+NAME = ""
+"""Stands for the name of a span among its attributes, where no key is empty."""
+
+_SCALARS = frozenset({str, int, bool, type(None)})
+_ARRAYS = frozenset({tuple, list})
+_MAX_SHAPES = 4096
+
+
+class Unusual(Exception):
+    """Not a plain span."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Attributes with the same keys in the same order, and values of the same types."""
+
+    order: str | None
+    """The order of the keys, as in the column attribute_order."""
+    loose: tuple[str, ...]
+    """Keys of numbers and arrays: whether these are plain, the type alone does not say."""
+    deciding: Values
+    """Gives the values that the route depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How to write the rows of one shape, kind and outcome."""
+
+    table: str
+    count: int
+    """Number of columns."""
+    contents: tuple[str | None, ...]
+    """Attributes that fill input and output."""
+    has_outcome: bool
+    """The columns about the outcome are not just NULL."""
+    error_type: str | None
+    error_message: str | None
+    """Attributes that fill these columns."""
+    takes_name: bool
+    """The name is wanted among the attributes."""
+    rest: list[bytes]
+    """What follows the front: fields that do not differ, and at each odd place one that does."""
+    texts: Values
+    """Gives the values for those places, first the texts,"""
+    forms: tuple[tuple[str, Form], ...]
+    """then the others: the attribute, and how to write it."""
+
+
+class Shapes(dict[tuple[Any, ...], Shape]):
+    """(*keys, *types of the values) → shape, each made when it is first met.
+
+    Raises:
+        Unusual: values of these types, or these keys, are never plain.
+    """
+
+    def __init__(self, deciding: Iterable[str]) -> None:
+        super().__init__()
+        self._deciding = frozenset(deciding)
+
+    def __missing__(self, keys_and_types: tuple[Any, ...]) -> Shape:
+        keys = keys_and_types[: len(keys_and_types) // 2]
+        types = dict(zip(keys, keys_and_types[len(keys) :], strict=True))
+        if not set(types.values()) <= _SCALARS | _ARRAYS | {float} or NAME in keys:
+            raise Unusual
+        shape = Shape(
+            key_order(keys),
+            tuple(key for key in keys if types[key] not in _SCALARS),
+            values_of(tuple(key for key in keys if key in self._deciding)),
+        )
+        if len(self) >= _MAX_SHAPES:
+            self.clear()
+        self[keys_and_types] = shape
+        return shape
+
+
+def layout_of(plan: Plan, code: int) -> Layout:
+    """The layout for plain spans with a plan and a status code.
+
+    Raises:
+        Unusual: the plan does not say enough about where the name goes.
+    """
+    keys = dict(zip(plan.text_columns, plan.text_keys, strict=True))
+    forms = {column: (key, form) for column, key, form in plan.columns}
+    if plan.name_column:
+        if "agent_id" in keys:
+            raise Unusual  # whether the name goes there too, each value decides
+        keys[plan.name_column] = NAME
+        if plan.name_column == "agent_name":
+            keys["agent_id"] = NAME
+    contents = tuple(forms.pop(column, (None,))[0] for column in ("input", "output"))
+    error_type, error_message = (keys.pop(column, None) for column in ("error_type", "error_message"))
+    rest, texts, others = [b""], [], []
+    for column, field in plan.row.items():
+        if column in keys:
+            texts.append(keys[column])
+        elif column in forms:
+            others.append(forms[column])
+        elif column and column not in FRONT:
+            rest[-1] += field
+            continue
+        else:
+            continue
+        rest += b"", b""
+    return Layout(
+        plan.table, len(plan.row) - 1, contents,
+        bool(code or error_type or error_message), error_type, error_message,
+        bool(plan.name_column), rest,
+        values_of(tuple(texts)), tuple(others),
+    )  # fmt: skip
