@@ -7,7 +7,7 @@ import tempfile
 from time import perf_counter_ns, thread_time_ns
 
 from opentelemetry.sdk.trace import TracerProvider
-from realistic import ATTRIBUTES, RESOURCE
+from realistic import RESOURCE, attributes
 
 from otel_pg_exporter import configure
 
@@ -43,7 +43,7 @@ def main(dsn: str) -> None:
 
 
 def _cost(tracer: object) -> tuple[float, float]:
-    spans = [tracer.start_span("execute_tool search_hotels", attributes=ATTRIBUTES) for _ in range(SPANS)]
+    spans = [tracer.start_span("execute_tool search_hotels", attributes=attributes(number)) for number in range(SPANS)]
     cpu, wall = thread_time_ns(), perf_counter_ns()
     for span in spans:
         span.end()
