@@ -165,7 +165,7 @@ def levels(count: int) -> Any:
 @pytest.mark.parametrize(
     "parts",
     [
-        *({"attributes": bounded({"a": levels(count)})} for count in (7, 8, 9, 10)),
+        *({"attributes": bounded({"b": 1, "a": levels(count)})} for count in (7, 8, 9, 10)),
         {"attributes": bounded({"a": "name\0"}), "name": "name\0"},
         {"attributes": bounded({"a": (0.5, -0.0)})},
         {"attributes": bounded({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.id": ""})},
