@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .async_query import AsyncEventQuery
     from .async_store import AsyncEventStore
     from .config import Settings
+    from .event_config import create_event_config, get_event_config
     from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
+    from .integration import EventIntegration
     from .providers import Telemetry, configure
     from .query import EventQuery
     from .shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
@@ -39,6 +41,9 @@ __all__ = [
     "Trace",
     "EventStore",
     "AsyncEventStore",
+    "EventIntegration",
+    "create_event_config",
+    "get_event_config",
     "SystemEvent",
     "TaskEvent",
     "AgentEvent",
@@ -59,6 +64,9 @@ _HOMES = {
     "Trace": "trace",
     "EventStore": "store",
     "AsyncEventStore": "async_store",
+    "EventIntegration": "integration",
+    "create_event_config": "event_config",
+    "get_event_config": "event_config",
     "SystemEvent": "shapes",
     "TaskEvent": "shapes",
     "AgentEvent": "shapes",

@@ -1,7 +1,7 @@
 """Settings: where the database is and how events are written to it.
 
-One frozen object. Each field names its environment variable, its default and its unit;
-a keyword argument wins over the environment:
+One frozen object. Each field names its environment variable, its path in `create_event_config`, its
+default and its unit; a keyword argument wins over the environment:
 
     Settings.from_env(dsn="postgresql://localhost/app", schema="telemetry")
 
@@ -15,13 +15,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "parse"]
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
@@ -78,62 +78,87 @@ def _conninfo(text: str) -> str:
     return text
 
 
-def _option(env: str, parse: _Parser, default: Any, *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"env": env, "parse": parse, "secret": secret}, repr=not secret)
+def _option(env: str, path: str, parse: _Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:
+    about = {"env": env, "path": path, "parse": parse, "unit": unit, "secret": secret}
+    return field(default=default, metadata=about, repr=not secret)
 
 
 @dataclass(frozen=True, repr=False)
 class Settings:
     """Everything that can be configured. Build it with `Settings.from_env()`."""
 
-    dsn: str | None = _option("OTEL_EXPORTER_POSTGRES_DSN", _conninfo, None)
-    """libpq connection string or URI; wins over the `POSTGRES_*` fields."""
-    host: str | None = _option("POSTGRES_HOST", str, None)
+    dsn: str | None = _option("OTEL_EXPORTER_POSTGRES_DSN", "database.dsn", _conninfo, None)
+    """libpq connection string or URI; wins over `POSTGRES_*`."""
+    host: str | None = _option("POSTGRES_HOST", "database.host", str, None)
     """Server name, address or socket folder."""
-    port: int | None = _option("POSTGRES_PORT", _integer(1, 65535), None)
+    port: int | None = _option("POSTGRES_PORT", "database.port", _integer(1, 65535), None)
     """TCP port; libpq's default is 5432."""
-    database: str | None = _option("POSTGRES_DATABASE", str, None)
+    database: str | None = _option("POSTGRES_DATABASE", "database.name", str, None)
     """Database name."""
-    user: str | None = _option("POSTGRES_USER", str, None)
+    user: str | None = _option("POSTGRES_USER", "database.user", str, None)
     """Role that connects."""
-    password: str | None = _option("POSTGRES_PASSWORD", str, None, secret=True)
+    password: str | None = _option("POSTGRES_PASSWORD", "database.password", str, None, secret=True)
     """Password of that role; never shown."""
-    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", _one_of(*_SSL_MODES), None)
+    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", "database.ssl_mode", _one_of(*_SSL_MODES), None)
     """libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full."""
-    schema: str = _option("EVENT_SCHEMA", _identifier, "otel")
+    schema: str = _option("EVENT_SCHEMA", "database.schema", _identifier, "otel")
     """Schema of the tables; created on first use."""
-    table_prefix: str = _option("EVENT_TABLE_PREFIX", _prefix, "")
+    table_prefix: str = _option("EVENT_TABLE_PREFIX", "database.table_prefix", _prefix, "")
     """Put before each table's name."""
-    auto_migrate: bool = _option("EVENT_AUTO_MIGRATE", _boolean, True)
+    auto_migrate: bool = _option("EVENT_AUTO_MIGRATE", "database.auto_migrate", _boolean, True)
     """Create or upgrade the tables on first use."""
-    batch_size: int | None = _option("EVENT_BATCH_SIZE", _integer(1, 100_000), None)
+    batch_size: int | None = _option("EVENT_BATCH_SIZE", "batch.size", _integer(1, 100_000), None, unit="records")
     """Records per export; default `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, else 2048."""
-    batch_timeout_millis: int | None = _option("EVENT_BATCH_TIMEOUT", _integer(1, 3_600_000), None)
+    batch_timeout_millis: int | None = _option(
+        "EVENT_BATCH_TIMEOUT", "batch.timeout_millis", _integer(1, 3_600_000), None, unit="ms"
+    )
     """Longest wait before a part-filled batch is exported, ms; default `OTEL_BSP_SCHEDULE_DELAY`, else 200."""
-    queue_size: int | None = _option("EVENT_QUEUE_SIZE", _integer(1, 10_000_000), None)
+    queue_size: int | None = _option(
+        "EVENT_QUEUE_SIZE", "batch.queue_size", _integer(1, 10_000_000), None, unit="records"
+    )
     """Records held in memory while Postgres is busy; default `OTEL_BSP_MAX_QUEUE_SIZE`, else 65536."""
-    export_timeout_millis: int = _option("EVENT_EXPORT_TIMEOUT", _integer(100, 25_000), 10_000)
+    export_timeout_millis: int = _option(
+        "EVENT_EXPORT_TIMEOUT", "batch.export_timeout_millis", _integer(100, 25_000), 10_000, unit="ms"
+    )
     """Longest time that one export may take with all its retries, ms."""
-    connect_timeout_seconds: int = _option("EVENT_CONNECT_TIMEOUT", _integer(2, 60), 5)
+    connect_timeout_seconds: int = _option(
+        "EVENT_CONNECT_TIMEOUT", "database.connect_timeout_seconds", _integer(2, 60), 5, unit="s"
+    )
     """Longest wait for one connection, s (libpq counts in whole seconds, at least 2)."""
-    pool_min_size: int = _option("EVENT_POOL_MIN", _integer(0, 50), 0)
+    pool_min_size: int = _option("EVENT_POOL_MIN", "pool.min_size", _integer(0, 50), 0, unit="connections")
     """Connections that queries keep open."""
-    pool_max_size: int = _option("EVENT_POOL_MAX", _integer(2, 50), 4)
+    pool_max_size: int = _option("EVENT_POOL_MAX", "pool.max_size", _integer(2, 50), 4, unit="connections")
     """Connections that queries may open at once."""
-    durability: str = _option("EVENT_DURABILITY", _one_of("memory", "process", "power"), "memory")
+    durability: str = _option("EVENT_DURABILITY", "spool.durability", _one_of("memory", "process", "power"), "memory")
     """What survives the death of the program: memory (what is stored or spooled), process (all that ended
     survives kill -9), power (also a power cut)."""
-    spool_dir: str | None = _option("EVENT_SPOOL_DIR", str, None)
+    spool_dir: str | None = _option("EVENT_SPOOL_DIR", "spool.dir", str, None)
     """Folder for batches that PostgreSQL could not take; default the platform's folder for a user's state."""
-    spool_max_bytes: int = _option("EVENT_SPOOL_MAX_BYTES", _integer(0, 1 << 50), 1 << 30)
+    spool_max_bytes: int = _option(
+        "EVENT_SPOOL_MAX_BYTES", "spool.max_bytes", _integer(0, 1 << 50), 1 << 30, unit="bytes"
+    )
     """Most that the spool may hold, bytes; 0 switches it off."""
-    spool_policy: str = _option("EVENT_SPOOL_POLICY", _one_of("drop-oldest", "drop-newest"), "drop-oldest")
+    spool_policy: str = _option(
+        "EVENT_SPOOL_POLICY", "spool.policy", _one_of("drop-oldest", "drop-newest"), "drop-oldest"
+    )
     """What is given up when the spool is full."""
-    health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", _boolean, True)
+    health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
-    health_interval_seconds: int = _option("EVENT_HEALTH_INTERVAL", _integer(1, 86_400), 30)
+    health_interval_seconds: int = _option(
+        "EVENT_HEALTH_INTERVAL", "health.interval_seconds", _integer(1, 86_400), 30, unit="s"
+    )
     """Time from one such look to the next, s; while the database is away it looks more often."""
-    data_dir: str | None = _option("EVENT_DATA_DIR", str, None)
+    integration_enabled: bool = _option("EVENT_INTEGRATION_ENABLED", "integration.enabled", _boolean, True)
+    """An event integration begins enabled; `set_enabled` changes it."""
+    auto_capture_tasks: bool = _option("EVENT_AUTO_CAPTURE_TASKS", "auto_capture.tasks", _boolean, True)
+    """An event integration stores task events; handlers hear them anyway."""
+    auto_capture_agents: bool = _option("EVENT_AUTO_CAPTURE_AGENTS", "auto_capture.agents", _boolean, True)
+    """An event integration stores agent events; handlers hear them anyway."""
+    auto_capture_deployments: bool = _option(
+        "EVENT_AUTO_CAPTURE_DEPLOYMENTS", "auto_capture.deployments", _boolean, True
+    )
+    """An event integration stores deployment events; handlers hear them anyway."""
+    data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 
     @classmethod
@@ -157,7 +182,7 @@ class Settings:
             env = option.metadata["env"]
             raw, source = (given[name], name) if name in given else (environ.get(env, ""), env)
             if name in given or raw != "":
-                values[name] = _parse(source, raw, option.metadata["parse"], option.metadata["secret"])
+                values[name] = parse(option, source, raw)
         settings = cls(**{k: v for k, v in values.items() if v != "" or k == "table_prefix"})
         if settings.pool_min_size > settings.pool_max_size:
             raise ConfigurationError(
@@ -209,12 +234,17 @@ class Settings:
         return f"Settings({', '.join(shown)})"
 
 
-def _parse(source: str, raw: Any, parse: _Parser, secret: bool) -> Any:
+def parse(option: Field[Any], source: str, raw: Any) -> Any:
+    """The value of a field of `Settings` that `source` (a variable, a keyword, a path) gives as `raw`.
+
+    Raises:
+        ConfigurationError: it is not allowed.
+    """
     text = str(raw).lower() if isinstance(raw, bool) else str(raw)
     try:
-        return parse(text)
+        return option.metadata["parse"](text)
     except ValueError as error:
-        shown = "***" if secret else repr(hide_password(text))
+        shown = "***" if option.metadata["secret"] else repr(hide_password(text))
         raise ConfigurationError(f"{source}={shown} is not allowed; allowed is {error}") from None
 
 

@@ -5,7 +5,7 @@
      ├── QueryError               a filter, an order or a cursor is wrong; also a ValueError
      ├── SpoolError               a file of the spool, or its folder, cannot be used
      ├── InvalidEventError        an event has a field that is not allowed; also a ValueError
-     ├── ClosedError              an event store was used after it was closed
+     ├── ClosedError              an event store or integration was used after it was closed
      ├── EmbeddedServerError      the embedded PostgreSQL cannot be found or started
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
@@ -58,7 +58,7 @@ class InvalidEventError(EventStoreError, ValueError):
 
 
 class ClosedError(EventStoreError):
-    """An event store was used after `close()`."""
+    """An event store or an event integration was used after `close()`."""
 
 
 class EmbeddedServerError(EventStoreError):

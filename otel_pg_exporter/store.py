@@ -174,6 +174,10 @@ class EventStore:
         """
         return self._query.system_events(**query_options(options))
 
+    def query_events(self, category: str | None = None, **options: Any) -> EventPage:
+        """As `query_system_events`, of a category by its name, or of all."""
+        return self._query.events(category, **query_options(options))
+
     def query_task_events(self, **options: Any) -> EventPage:
         """As `query_system_events`; also task_name and queue."""
         return self._query.task_events(**query_options(options))

@@ -264,6 +264,8 @@ COMMENT ON COLUMN {task_events}.queue IS 'Queue it came from.';
 CREATE INDEX {index:task_events_time} ON {task_events} ("time");
 CREATE INDEX {index:task_events_trace} ON {task_events} (trace_id);
 CREATE INDEX {index:task_events_errors} ON {task_events} ("time") WHERE status = 'error';
+-- The few rows that wait for their end, which may come from another process.
+CREATE INDEX {index:task_events_started} ON {task_events} (task_id, "time") WHERE status = 'started';
 
 CREATE TABLE {agent_events} (
     trace_id uuid NOT NULL,

@@ -121,18 +121,6 @@ def test_the_page_of_the_event_store_names_every_field():
         assert {field.name for field in fields(shape)} - common == set(re.findall(r"\w+", rows[shape.__name__]))
 
 
-def test_every_setting_is_in_the_readme():
-    """The README's table of variables and the settings are the same."""
-    from dataclasses import fields
-
-    from otel_pg_exporter.config import Settings
-
-    readme = (ROOT / "README.md").read_text("utf-8")
-    for field in fields(Settings):
-        variable = field.metadata["env"]
-        assert variable in readme or variable.startswith("POSTGRES_")
-
-
 def test_every_command_explains_itself():
     """Each command of the command line has a help text."""
     for command in ((), ("health",), ("migrate", "up"), ("show",), ("stats",), ("db", "psql")):

@@ -97,3 +97,18 @@ def test_a_queue_smaller_than_a_batch_is_no_error(dsn, queue):
 
     assert ("", 0) == (done.stderr, done.returncode)
     assert {"small"} == stored(dsn)
+
+
+def test_the_settings_of_configure_are_in_force(dsn):
+    """get_event_config() gives them, and an integration made without any takes them, with its providers."""
+    done = run(
+        SET_UP + "from otel_pg_exporter import EventIntegration, create_event_config, get_event_config\n"
+        f"settings = create_event_config(database={{'dsn': {dsn!r}}}, batch={{'size': 7}})\n"
+        "configure(settings); assert get_event_config() is settings\n"
+        "with EventIntegration() as events:\n"
+        "    assert events.settings is settings\n"
+        "    events.emit('system:event', {})",
+    )
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert {"system:event"} == stored(dsn)
