@@ -6,13 +6,18 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test lint check bench test-oldest clean
+.PHONY: demo test test-services lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
 
 test: .venv/.dev
-	$(BIN)/$(PYTEST)
+	$(BIN)/$(PYTEST) -m 'not services'
+
+# Tests with programs that PyPI does not have; installs them, which takes root on Debian or Ubuntu.
+test-services: .venv/.dev
+	tests/services.sh
+	$(BIN)/$(PYTEST) -m services
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -26,7 +31,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/$(PYTEST) tests/unit tests/integration
+	.venv-oldest/bin/$(PYTEST) -m 'not services' tests/unit tests/integration
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv
