@@ -1,12 +1,14 @@
 # `make demo` and `make test` need Python 3.10+ and make, and do all the rest.
 PYTHON ?= python3
+# What `make test-versions` runs on; for ARM only 15 and newer can be had.
+VERSIONS ?= 12 13 14 15 16 17 18
 # The oldest that `make test-oldest` installs; other lower bounds of pyproject.toml are beside it below.
 OLDEST_OTEL ?= 1.39.1
 BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -17,7 +19,18 @@ test: .venv/.dev
 # Tests with programs that PyPI does not have; installs them, which takes root on Debian or Ubuntu.
 test-services: .venv/.dev
 	tests/services.sh
+	tests/servers.sh 18
 	$(BIN)/$(PYTEST) -m services
+
+# Everything that asks a server something, on one of each version; all of them, also if one fails.
+test-versions: .venv/.dev
+	tests/servers.sh $(VERSIONS)
+	@failed=; for version in $(VERSIONS); do \
+	  echo "=== PostgreSQL $$version"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' tests/integration \
+	    --ignore tests/integration/test_embedded.py || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -69,4 +82,4 @@ endef
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .postgres dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,8 +5,8 @@ default and its unit; a keyword argument wins over the environment:
 
     Settings.from_env(dsn="postgresql://localhost/app", schema="telemetry")
 
-Where the database is, first match wins: the `dsn` argument, the `host` … `ssl_mode` arguments,
-`OTEL_EXPORTER_POSTGRES_DSN`, `POSTGRES_HOST/PORT/DATABASE/USER/PASSWORD/SSL_MODE`, libpq's own
+Where the database is, first match wins: the `dsn` argument, the `host` … `ssl_root_cert` arguments,
+`OTEL_EXPORTER_POSTGRES_DSN`, `POSTGRES_HOST/PORT/DATABASE/USER/PASSWORD/SSL_MODE/SSL_ROOT_CERT`, libpq's own
 `PG*` variables, and with none of them the embedded server.
 """
 
@@ -101,6 +101,8 @@ class Settings:
     """Password of that role; never shown."""
     ssl_mode: str | None = _option("POSTGRES_SSL_MODE", "database.ssl_mode", _one_of(*_SSL_MODES), None)
     """libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full."""
+    ssl_root_cert: str | None = _option("POSTGRES_SSL_ROOT_CERT", "database.ssl_root_cert", str, None)
+    """libpq's sslrootcert: file with the CA that signs the server's certificate, or `system`."""
     schema: str = _option("EVENT_SCHEMA", "database.schema", _identifier, "otel")
     """Schema of the tables; created on first use."""
     table_prefix: str = _option("EVENT_TABLE_PREFIX", "database.table_prefix", _prefix, "")
@@ -173,7 +175,7 @@ class Settings:
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(overrides) - set(known)):
             raise ConfigurationError(f"unknown setting {unknown[0]!r}; known are: {', '.join(known)}")
-        location = ("host", "port", "database", "user", "password", "ssl_mode")
+        location = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
         given = {name: value for name, value in overrides.items() if value is not None}
         if "dsn" not in given and any(name in given for name in location):
             given["dsn"] = ""  # arguments say where: the environment's DSN must not win over them
@@ -207,6 +209,7 @@ class Settings:
             "user": self.user,
             "password": self.password,
             "sslmode": self.ssl_mode,
+            "sslrootcert": self.ssl_root_cert,
         }
         given = {key: str(value) for key, value in parts.items() if value is not None}
         says_where = any(key in given for key in ("host", "port", "dbname", "user"))

@@ -331,7 +331,7 @@ def test_a_database_that_is_not_utf8_is_refused(server_dsn):
         try:
             done = otel_pg("--dsn", make_conninfo(server_dsn, dbname=name), "migrate", "up")
         finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute(f"DROP DATABASE {name}")
 
     refused(done, "LATIN1", "needed are PostgreSQL 12 or newer and UTF8")
 

@@ -329,7 +329,7 @@ def test_an_event_waits_for_a_database_that_comes_late(server_dsn):
             events.close()
             assert [("task:started",)] == rows(late, "task_events")
         finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            connection.execute(f'DROP DATABASE "{name}"')
 
 
 def test_a_full_queue_is_counted(dsn, said):

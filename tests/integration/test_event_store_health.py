@@ -91,6 +91,7 @@ def server(tmp_path):
 def test_a_wrong_password_is_named(server):
     """Neither the password that was given nor another is shown."""
     with psycopg.connect(server.conninfo, autocommit=True) as connection:
+        connection.execute("SET password_encryption = 'scram-sha-256'")
         connection.execute("CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right'")
         access = Path(connection.execute("SHOW hba_file").fetchone()[0])
         access.write_text(f"local all locked scram-sha-256\n{access.read_text()}")
