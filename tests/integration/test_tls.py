@@ -270,9 +270,7 @@ def test_an_exporter_counts_what_it_could_not_give_to_an_untrusted_server(server
 def test_an_expired_certificate_is_refused(tmp_path_factory, authority, root_cert):
     """The message says so; without a check it gets in."""
     now = datetime.now(timezone.utc)
-    expired = authority.issue_cert(
-        "localhost", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1)
-    )
+    expired = authority.issue_cert("localhost", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
     server = Server(tmp_path_factory.mktemp("expired"))
     with server.running(expired):
         said = refusal_of(settings_for(server.port, "verify-full", POSTGRES_SSL_ROOT_CERT=root_cert))
@@ -299,8 +297,8 @@ def test_a_server_without_tls_is_refused_where_tls_is_required(tmp_path_factory)
 def test_an_impostor_is_told_nothing(mode, has_tls, root_cert):
     """Neither password nor user nor database, be it with a certificate of its own or without TLS."""
     impostor = Impostor(trustme.CA().issue_cert("localhost") if has_tls else None)
+    settings = settings_for(impostor.port, mode, POSTGRES_SSL_ROOT_CERT=root_cert)
     with pytest.raises(UntrustedServer):
-        settings = settings_for(impostor.port, mode, POSTGRES_SSL_ROOT_CERT=root_cert)
         connect(settings.conninfo, settings)
     impostor.wait()
     impostor.close()
