@@ -22,7 +22,8 @@ test-services: .venv/.dev
 	tests/servers.sh 18
 	$(BIN)/$(PYTEST) -m services
 
-# Everything that asks a server something, on one of each version; all of them, also if one fails.
+# What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
+# embedded server, whose version is that of its wheel.
 test-versions: .venv/.dev
 	tests/servers.sh $(VERSIONS)
 	@failed=; for version in $(VERSIONS); do \

