@@ -127,4 +127,4 @@ class AsyncEventStore:
 
     async def _opened(self) -> None:
         if not self._store.is_open:
-            await self.initialize()
+            await asyncio.to_thread(self._store.__enter__)

@@ -22,7 +22,7 @@ from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from .config import Settings
@@ -87,7 +87,10 @@ def configured() -> Telemetry | None:
 
 def apart(settings: Settings) -> Telemetry:
     """Telemetry with providers of its own: the program's, and what goes through them, are left alone."""
-    resource = Resource.create()
+    try:
+        resource = Resource.create()
+    except RuntimeError:  # the interpreter is ending: there are no threads for the detectors
+        resource = Resource(OTELResourceDetector().detect().attributes)
     tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     return Telemetry(settings, tracing, logs, resource)
