@@ -35,6 +35,8 @@ class Health:
     """When a batch was last stored, by the ledger, UTC."""
     pool: Mapping[str, int] = field(default_factory=dict)
     """Connections for queries: open, idle, most, waiting."""
+    cache: Mapping[str, int] = field(default_factory=dict)
+    """Queries of this process by cache: hits, misses, failed. Empty without `cache_url`."""
     queue_depth: int | None = None
     """Records of this process that wait in memory; this and what follows are None without a pipeline."""
     spool_depth: int | None = None
