@@ -166,7 +166,7 @@ class Settings:
     """An event integration stores deployment events; handlers hear them anyway."""
     cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", _redis_url, None)
     """Redis that keeps answers of queries for a while; none without it."""
-    cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 5, unit="s")
+    cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 30, unit="s")
     """Longest time that a kept answer may differ from the one that the tables would give, s."""
     data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
     """Folder of the embedded server; default the platform's user data folder."""

@@ -180,6 +180,23 @@ def test_what_one_process_left_in_the_spool_the_next_knows(dsn, outage, options)
     assert 4 == len(rows(dsn, "1"))
 
 
+@pytest.mark.parametrize(("durability", "is_kept"), [("process", True), ("memory", False)])
+def test_what_was_emitted_survives_a_kill_with_a_durable_mode(dsn, options, durability, is_kept):
+    """It is on disk before emit returns; in memory mode, the counterpart, it is lost."""
+    program = (
+        "import os\n"
+        f"events = EventIntegration(durability={durability!r}, batch_timeout_millis=60_000)\n"
+        "for number in range(20): events.emit('task:started', {'task_id': number})\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    with pytest.raises(AssertionError):
+        run(program, options)
+    with EventStore(**options) as store:
+        assert store.force_flush()
+
+    assert (20 if is_kept else 0) == len(rows(dsn, "1"))
+
+
 def test_a_process_that_says_nothing_itself_stores_what_was_left(dsn, outage, options):
     """It need not wait for an event of its own to look into the spool."""
     outage.begin()
