@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from . import migrate, questions
 from .cache import Cache
 from .config import Settings
-from .database import AsyncDatabase
+from .database import AsyncDatabase, Listener
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
 from .events import EventPage
 from .health import Health
@@ -20,6 +21,7 @@ from .query import EventQuery
 from .recall import Recall
 from .sql_files import Names, query
 from .statistics import Statistics
+from .tail import AsyncTail, Position, check_poll_seconds, poll
 from .trace import Trace
 
 __all__ = ["AsyncEventQuery"]
@@ -83,6 +85,34 @@ class AsyncEventQuery:
         """As `EventQuery.statistics`."""
         return await self._recall(
             lambda: questions.statistics(self._names, category, bucket, filters), "statistics", str(bucket)
+        )
+
+    def tail(
+        self,
+        cursor: str | None = None,
+        *,
+        category: str | None = None,
+        from_start: bool = False,
+        follow: bool = True,
+        poll_seconds: float = 1.0,
+        listen: bool = False,
+        **filters: Any,
+    ) -> AsyncTail:
+        """As `EventQuery.tail`, for `async for`; begins with the first event that is asked for."""
+        check_poll_seconds(poll_seconds)
+        listener = Listener(self._database.blocking) if listen else None
+
+        async def wait() -> None:
+            if listener is None:
+                await asyncio.sleep(poll_seconds)
+            else:
+                await asyncio.to_thread(listener.wait, poll_seconds, threading.Event())
+
+        return AsyncTail(
+            lambda position: self._ask(poll(self._names, category, filters, position)),
+            Position.of(cursor, from_start=from_start),
+            follow=follow,
+            wait=wait,
         )
 
     async def counts(self) -> dict[str, int]:
