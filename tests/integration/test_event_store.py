@@ -284,22 +284,32 @@ def test_a_store_opens_when_it_is_used_and_closes_for_good(dsn):
 
 def test_tables_are_made_on_first_use_unless_that_is_off(empty_dsn):
     """The error names the command that makes them."""
-    with pytest.raises(SchemaMismatch, match="otel-pg migrate up"):
-        EventStore(dsn=empty_dsn, auto_migrate=False).initialize()
+    with (
+        EventStore(dsn=empty_dsn, auto_migrate=False) as store,
+        pytest.raises(SchemaMismatch, match="otel-pg migrate up"),
+    ):
+        store.initialize()
     with EventStore(dsn=empty_dsn) as store:
         store.log_task_event(event_name="x", wait=True)
     assert ["x"] == stored(empty_dsn)
 
 
 def test_a_database_that_cannot_be_used_is_an_error_that_can_be_tried_again(dsn):
-    """Each call says what is wrong."""
-    store = EventStore(dsn=NOWHERE)
-    for _ in range(2):
-        with pytest.raises(DatabaseUnavailable, match="cannot reach"):
-            store.initialize()
+    """Each call that needs it says what is wrong; one that does not raises nothing."""
+    with EventStore(dsn=NOWHERE, health_monitoring=False) as store:
+        for needs_it in (
+            store.initialize,
+            store.initialize,
+            lambda: store.log_task_event(event_name="x", wait=True),
+            store.query_task_events,
+            store.get_event_statistics,
+        ):
+            with pytest.raises(DatabaseUnavailable, match="cannot reach"):
+                needs_it()
+        store.log_task_event(event_name="x")
     wrong = psycopg.conninfo.make_conninfo(dsn, user="nobody_of_this_name")
-    with pytest.raises(AccessDenied):
-        EventStore(dsn=wrong).initialize()
+    with EventStore(dsn=wrong, health_monitoring=False) as store, pytest.raises(AccessDenied):
+        store.initialize()
     with pytest.raises(ConfigurationError, match="one of them"):
         EventStore(Settings(), dsn=dsn)
 
