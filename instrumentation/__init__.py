@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .events import event
     from .kinds import action, agent, deployment, task
     from .scope import propagate
+    from .suspension import resume
 
 __all__ = [
     "task",
@@ -44,6 +45,7 @@ __all__ = [
     "event",
     "current",
     "propagate",
+    "resume",
     "configure_capture",
     "Block",
     "CaptureSettings",
@@ -57,6 +59,7 @@ _HOMES = {
     "event": "events",
     "current": "blocks",
     "propagate": "scope",
+    "resume": "suspension",
     "configure_capture": "capture",
     "Block": "blocks",
     "CaptureSettings": "capture",

@@ -4,50 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from .config import Settings
 
 try:
     import click
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    import rich  # noqa: F401
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
 from .cli_errors import plainly
+from .cli_options import print_table, since_option
+from .runs_cli import ps
 from .spool_cli import spool
 from .tail_cli import tail
-from .terminal import harmless
 
 __all__ = ["main"]
-
-_SPAN = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _since(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    match = _SPAN.fullmatch(value)
-    try:
-        if match:
-            return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    except (OverflowError, ValueError):  # before the year 1, or more digits than Python reads
-        pass
-    raise click.BadParameter(f"{value!r:.40} is not allowed; allowed is a number and s, m, h or d: 90m, 24h, 7d")
-
-
-def _cell(value: object) -> Text:
-    """A stored name as it is: not as rich's markup, and without what would steer the terminal."""
-    return Text(harmless(value))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -179,7 +157,7 @@ def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--since", callback=_since, help="Only what began this long ago or later: 90m, 24h, 7d.")
+@since_option("Only what began this long ago or later: 90m, 24h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 @plainly
@@ -192,15 +170,14 @@ def stats(settings: Settings, since: datetime | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
-    table = Table("by", "name", "events", "errors", "p50 ms", "p95 ms", "tokens in", "tokens out")
+    columns = ["by", "name", "events", "errors", "p50 ms", "p95 ms", "tokens in", "tokens out"]
     groups = {"category": found.by_category, "type": found.by_type, "status": found.by_status, "agent": found.by_agent}
+    rows: list[tuple[object, ...]] = []
     for by, named in groups.items():
         for name, group in named.items():
             durations = [f"{value / 1e6:.1f}" if value is not None else "" for value in (group.p50, group.p95)]
-            numbers = (group.count, group.errors, *durations, group.input_tokens, group.output_tokens)
-            table.add_row(*map(_cell, (by, name, *numbers)))
-    # a pipe has no edge: rich would fold the names at column 80
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+            rows.append((by, name, group.count, group.errors, *durations, group.input_tokens, group.output_tokens))
+    print_table(columns, rows)
 
 
 @main.group()
@@ -274,6 +251,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
     sys.exit(code if code >= 0 else 128 - code)
 
 
+main.add_command(ps)
 main.add_command(spool)
 main.add_command(tail)
 

@@ -152,6 +152,10 @@ class Settings:
         "EVENT_SPOOL_POLICY", "spool.policy", _one_of("drop-oldest", "drop-newest"), "drop-oldest"
     )
     """What is given up when the spool is full."""
+    runs: bool = _option("EVENT_RUNS", "runs.enabled", _boolean, True)
+    """Spans that are open for longer than a second are seen while they run, and as lost when their process died."""
+    heartbeat_seconds: int = _option("EVENT_HEARTBEAT", "runs.heartbeat_seconds", _integer(1, 3600), 10, unit="s")
+    """Time from one sign of life of a process with runs to the next, s; without three of them its runs are lost."""
     health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
     health_interval_seconds: int = _option(

@@ -30,7 +30,7 @@ Values: TypeAlias = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 _EMPTY: Mapping[str, Fields] = {
     table: {"": pack(">h", len(columns)), **dict.fromkeys(columns, NULL)} for table, columns in COLUMNS.items()
 }
-_STATUSES = frozenset({"started", "completed", "error", "cancelled"})
+_STATUSES = frozenset({"started", "completed", "error", "cancelled", "suspended"})
 _ERROR = 2
 _ERROR_SEVERITY = 17
 _MAX_SHAPES = 4096

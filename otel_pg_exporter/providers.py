@@ -31,6 +31,7 @@ from .delivery import Delivery
 from .diagnostics import say
 from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
+from .open_spans import OpenSpanProcessor
 from .query import EventQuery
 from .queues import LogQueue, SpanQueue
 
@@ -112,7 +113,9 @@ class Telemetry:
         self._query: EventQuery | None = None
         resource = resource or Resource.create()
         self._span_processor = _span_processor(settings, self.delivery)
-        self.tracer_provider = _joined(tracer_provider or _tracing(resource), self._span_processor)
+        self._open_spans = OpenSpanProcessor(self.database) if settings.runs else None
+        tracing = tracer_provider or _tracing(resource)
+        self.tracer_provider = _joined(tracing, self._span_processor, self._open_spans)
         """The provider that creates spans: yours if there was one."""
         self._log_processor = _log_processor(settings, self.delivery)
         self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
@@ -162,8 +165,9 @@ class Telemetry:
         self.is_shut_down = True
         atexit.unregister(self.shutdown)
         self.delivery.end_within(timeout_millis / 1000)
-        for processor in (self._log_processor, self._span_processor):
-            processor.shutdown()
+        for processor in (self._open_spans, self._log_processor, self._span_processor):
+            if processor is not None:
+                processor.shutdown()
         if self._query is not None:
             self._query.close()
         self.delivery.close(_CLOSE_SECONDS)
@@ -227,7 +231,7 @@ def _from_sdk(name: str, family: str) -> int:
     return _DEFAULTS[name]
 
 
-def _joined(provider: Any, processor: Any) -> Any:
+def _joined(provider: Any, *processors: Any) -> Any:
     add = getattr(provider, "add_span_processor", None) or getattr(provider, "add_log_record_processor", None)
     if add is None:
         say(
@@ -236,7 +240,9 @@ def _joined(provider: Any, processor: Any) -> Any:
             " it takes no processors. Call configure() before it is set",
         )
     else:
-        add(processor)
+        for processor in processors:
+            if processor is not None:
+                add(processor)
     return provider
 
 
