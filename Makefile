@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services lint check bench test-oldest clean
+.PHONY: demo test test-services test-forks lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -18,6 +18,10 @@ test: .venv/.dev
 test-services: .venv/.dev
 	tests/services.sh
 	$(BIN)/$(PYTEST) -m services
+
+# Many more forks, requests and tasks than `make test`: FORKS=1000 REQUESTS=1000 TASKS=20 SEED=1 make test-forks
+test-forks: .venv/.dev
+	FORKS=$${FORKS:-1000} REQUESTS=$${REQUESTS:-1000} TASKS=$${TASKS:-20} $(BIN)/$(PYTEST) tests/faults/processes
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -12,9 +12,7 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,10 +22,10 @@ from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
-from weakref import WeakSet
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from . import exits, forks
 from .config import Settings
 from .courier import Courier
 from .diagnostics import say
@@ -46,8 +44,8 @@ Handler = Callable[..., object]
 
 _CAPACITY = 65_536
 _CLOSE_SECONDS = 5.0
-_SETTLE_SECONDS = 2.0
-"""Of these, at the end of the main thread."""
+_SHARE = 0.6
+"""Of the time for the program's end; the rest is for the queues of the telemetry."""
 _LOOK_SECONDS = 2.0
 _PAUSE_SECONDS = 0.5
 # the start that another process has just emitted waits in its queue for a moment
@@ -55,8 +53,6 @@ _SETTLED_SECONDS = 0.5
 
 _FULL = ("queue_full", "too many wait to be stored")
 _ENDED = ("shut_down", "the program ends")
-
-_living: WeakSet[EventIntegration] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,8 @@ class EventIntegration:
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._lost: Counter[str] = Counter()
         self._prepare()
-        _living.add(self)
+        forks.in_child(self._begin_anew)
+        exits.register(self._end_at_exit, self._settle)
 
     def __enter__(self) -> EventIntegration:
         self.initialize()
@@ -226,7 +223,15 @@ class EventIntegration:
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
+            exits.unregister(self._end_at_exit)
             self._end(_CLOSE_SECONDS)
+
+    def _end_at_exit(self, seconds: float) -> None:
+        # not closed: a thread that still emits is not to learn of the end by an exception
+        self._end(seconds * _SHARE)
+
+    def _settle(self, seconds: float) -> None:
+        self.force_flush(int(seconds * 1000))
 
     def _end(self, seconds: float) -> None:
         if left := self._courier.end(seconds):
@@ -327,7 +332,8 @@ class EventIntegration:
     def _note_open(self) -> None:
         if not self._was_open:
             self._was_open = True
-            _close_before_the_providers()
+            # again, to come before the telemetry that the store brought
+            exits.register(self._end_at_exit, self._settle)
 
     def _lose(self, cause: str, reason: str, count: int = 1) -> None:
         with self._lock:
@@ -339,38 +345,3 @@ class EventIntegration:
             self._store.close()
         elif self._store.is_open:
             self._store.force_flush(int(_CLOSE_SECONDS * 1000))
-
-
-def _settle_all() -> None:
-    """The main thread ends, others may go on: store what waits, while threads can still be started."""
-    ends_at = monotonic() + _SETTLE_SECONDS
-    for each in list(_living):
-        if not each._is_closed:
-            each.force_flush(max(0, int((ends_at - monotonic()) * 1000)))
-
-
-def _close_all() -> None:
-    ends_at = monotonic() + _CLOSE_SECONDS - _SETTLE_SECONDS
-    for each in list(_living):
-        if not each._is_closed:
-            # not closed: a thread that still emits is not to learn of the end by an exception
-            each._end(max(0.0, ends_at - monotonic()))
-
-
-def _close_before_the_providers() -> None:
-    """The exit handler that was registered last runs first; those of the providers came with the store."""
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)
-
-
-def _renew_all() -> None:
-    for each in list(_living):
-        each._begin_anew()
-
-
-atexit.register(_close_all)
-# atexit's handlers run when the interpreter starts no more threads, and a store that was not opened yet needs some;
-# concurrent.futures ends its workers by the same way
-getattr(threading, "_register_atexit", atexit.register)(_settle_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)

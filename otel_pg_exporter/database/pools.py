@@ -110,6 +110,7 @@ class Database:
         forks.keep(pool)
 
     def _opened(self) -> ConnectionPool[psycopg.Connection[Record]]:
+        forks.notice()
         with self._lock:
             if self._pool is None:
                 conninfo = self.conninfo()
