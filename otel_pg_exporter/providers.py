@@ -212,7 +212,7 @@ class Telemetry:
         if self._query is not None:
             self._query.close()
         self.delivery.close(_CLOSE_SECONDS)
-        self.database.close()
+        self.database.close(max(_CLOSE_SECONDS, ends_at - monotonic()))
 
 
 def _millis_until(moment: float) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +120,35 @@ def test_a_program_ends_in_time_and_keeps_what_its_mode_promises(postgres, judge
     expected = set(AT_ONCE) if durability == "memory" else set()
     assert expected == {way for way, ids in lost.items() if ids}
     assert {} == {way: doubled for way, judge in judges.items() if (doubled := judge.verdict()[1])}
+
+
+EMBEDDED = """
+import os, signal, sys, time
+from opentelemetry import trace
+from otel_pg_exporter import configure
+telemetry = configure()
+trace.get_tracer("x").start_span("s").end()
+assert telemetry.force_flush()
+postmaster = int((telemetry.database.server.data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
+os.kill(postmaster, signal.SIGSTOP)
+begun = time.monotonic()
+telemetry.shutdown()
+print(time.monotonic() - begun)
+os.kill(postmaster, signal.SIGCONT)
+"""
+
+
+def test_an_embedded_server_that_does_not_stop_keeps_no_program_from_ending(tmp_path):
+    """It is told to stop, and does so when it can."""
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDED], capture_output=True, text=True, timeout=90, check=False,
+        env={**os.environ, "EVENT_DATA_DIR": str(tmp_path / "data")},
+    )  # fmt: skip
+
+    assert 0 == done.returncode
+    assert "it was told to stop" in done.stderr
+    assert float(done.stdout) < MOST_SECONDS + NOISE_SECONDS
+    wait_until(lambda: not (tmp_path / "data" / "cluster" / "postmaster.pid").exists(), 60)
 
 
 def test_sigterm_does_nothing_new_unless_it_is_asked_for():
