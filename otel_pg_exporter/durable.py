@@ -53,6 +53,7 @@ class _Intake:
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
         self._sequence = 0
+        self._this_thread, self._nested = threading.local(), deque[Any]()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._journal = self._new_journal()
@@ -72,8 +73,18 @@ class _Intake:
         """Make a record safe. Raises nothing."""
         try:
             forks.notice()
-            with self._lock:
-                self._take(record)
+            if getattr(self._this_thread, "is_taking", False):
+                # a signal handler or a destructor, in the middle of another record: whoever takes that takes this too
+                self._nested.append(record)
+                return
+            self._this_thread.is_taking = True
+            try:
+                with self._lock:
+                    self._take(record)
+                    while self._nested:
+                        self._take(self._nested.popleft())
+            finally:
+                self._this_thread.is_taking = False
         except Exception as error:
             self._delivery.drop(self._producer_id, 1, f"{type(error).__name__}: {error}", "internal")
             warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")

@@ -91,15 +91,18 @@ class _Queue(Generic[T]):
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
 
     def _start(self) -> None:
-        with self._starting:
-            if self._worker is not None:
-                return
-            worker = threading.Thread(target=self._work, name=self._name, daemon=True)
-            try:
+        # not waiting: this may be a signal handler, in the middle of this very function
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._worker is None:
+                worker = threading.Thread(target=self._work, name=self._name, daemon=True)
                 worker.start()
-            except RuntimeError:  # the interpreter is ending: closing exports
-                return
-            self._worker = worker
+                self._worker = worker
+        except RuntimeError:
+            pass  # the interpreter is ending: closing exports
+        finally:
+            self._starting.release()
 
     def _work(self) -> None:
         try:

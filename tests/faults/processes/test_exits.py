@@ -92,8 +92,11 @@ def postgres(own_server, request) -> Iterator[Postgres]:
     found.close()
 
 
-@pytest.mark.parametrize("durability", ["memory", "process"])
-@pytest.mark.parametrize("postgres", ["up", "refused", "silent", "stopped"], indirect=True)
+@pytest.mark.parametrize(
+    ("postgres", "durability"),
+    [(how, mode) for how in ("up", "refused", "silent", "stopped") for mode in ("memory", "process")],
+    indirect=["postgres"],
+)
 def test_a_program_ends_in_time_and_keeps_what_its_mode_promises(postgres, judge_of, durability, tmp_path):
     """All ways to end, at once, with PostgreSQL up, away, silent from the beginning, and stopped in between."""
     judges, programs, go = {}, {}, tmp_path / "go"
@@ -120,6 +123,28 @@ def test_a_program_ends_in_time_and_keeps_what_its_mode_promises(postgres, judge
     expected = set(AT_ONCE) if durability == "memory" else set()
     assert expected == {way for way, ids in lost.items() if ids}
     assert {} == {way: doubled for way, judge in judges.items() if (doubled := judge.verdict()[1])}
+
+
+def test_an_end_that_takes_longer_is_seen(judge):
+    """The counterpart: the time that the test above compares is that of the exit handlers."""
+    judge.run("leave.py", "return", "memory", BROKEN="time")
+
+    assert float(judge.told("left")[0]) - float(judge.told("leaving")[0]) > MOST_SECONDS + NOISE_SECONDS
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_signal_handler_may_record_whatever_it_interrupts(judge, durability):
+    """It may run in the middle of a record of the same thread, whose locks are held."""
+    code, _, err = judge.run("interrupt.py", durability)
+
+    assert (0, "") == (code, err)
+    assert (set(), set()) == judge.verdict()
+
+
+def test_a_handler_that_waits_for_the_lock_it_interrupts_waits_for_ever(judge):
+    """The counterpart: without a look at who holds the lock the program above hangs."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        judge.run("interrupt.py", "process", seconds=20, BROKEN="nested")
 
 
 EMBEDDED = """

@@ -87,10 +87,16 @@ def test_the_processor_of_the_sdk_does_start_a_thread_in_such_a_child(judge):
     assert int(judge.told("threads")[0]) > 1
 
 
-@pytest.mark.parametrize("durability", MODES)
 @pytest.mark.parametrize("kind", ["process", "pool", "executor"])
 @pytest.mark.parametrize(
-    ("method", "when"), [("fork", "early"), ("fork", "late"), ("spawn", "early"), ("forkserver", "early")]
+    ("method", "when", "durability"),
+    [
+        ("fork", "early", "memory"),
+        ("fork", "early", "process"),
+        ("fork", "late", "memory"),
+        ("spawn", "early", "memory"),
+        ("forkserver", "early", "memory"),
+    ],
 )
 def test_children_of_multiprocessing_lose_nothing(judge, method, kind, durability, when):
     """They leave by os._exit, past the interpreter's exit handlers, and are stored all the same."""

@@ -14,7 +14,6 @@ import pytest
 
 REQUESTS = int(os.environ.get("REQUESTS", "60"))
 TASKS = int(os.environ.get("TASKS", "4"))
-MODES = ["memory", "process"]
 
 
 def served(judge, durability: str, *options: str, **environment: str) -> None:
@@ -66,8 +65,15 @@ def start(judge, command: list[str], **environment: str) -> subprocess.Popen[byt
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("durability", MODES)
-@pytest.mark.parametrize("options", [(), ("--preload",), ("--preload", "-k", "gthread", "--threads", "4")])
+@pytest.mark.parametrize(
+    ("durability", "options"),
+    [
+        ("memory", ()),
+        ("memory", ("--preload",)),
+        ("process", ("--preload",)),
+        ("memory", ("--preload", "-k", "gthread", "--threads", "4")),
+    ],
+)
 def test_gunicorn_loses_nothing(judge, durability, options):
     """Workers that end after some requests, and at the end of all, with and without --preload."""
     served(judge, durability, *options)
@@ -84,8 +90,10 @@ def test_gunicorn_does_lose_if_nothing_begins_anew_in_a_fork(judge):
     assert (set(), set()) != judge.verdict()
 
 
-@pytest.mark.parametrize("durability", MODES)
-@pytest.mark.parametrize("when", ["before", "after", "in the child"])
+@pytest.mark.parametrize(
+    ("durability", "when"),
+    [("memory", "before"), ("memory", "after"), ("memory", "in the child"), ("process", "before")],
+)
 def test_celery_loses_nothing(judge, durability, when):
     """`configure()` may come before `import celery`, after it, or in each worker process."""
     worked(judge, durability, when)

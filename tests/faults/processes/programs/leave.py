@@ -12,7 +12,7 @@ import oracle
 
 atexit.register(lambda: oracle.tell("left", str(time.monotonic())))  # the last to run
 
-from otel_pg_exporter import EventIntegration, EventStore, configure  # noqa: E402
+from otel_pg_exporter import EventIntegration, EventStore, configure, exits  # noqa: E402
 
 way, durability = sys.argv[1:3]
 if way == "SIGTERM, chained":
@@ -22,6 +22,8 @@ slow = {} if way == "daemon threads" else {"batch_timeout_millis": 60_000}
 telemetry = configure(
     dsn=os.environ["DSN"], durability=durability, flush_on_sigterm=way.startswith("SIGTERM, "), **slow
 )
+if oracle.broken("time"):
+    exits.register(lambda seconds: time.sleep(8), lambda seconds: None)
 oracle.both()
 telemetry.force_flush(5_000)
 if way == "everything open":

@@ -5,6 +5,7 @@ Appended with one write each, so that nothing is lost with the process, whatever
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import time
@@ -17,6 +18,11 @@ _told = os.open(os.environ["TOLD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o60
 _ids = random.SystemRandom()  # the ids of a child must not be those of its parent
 
 
+# once: the SDK looks for them under a lock, which a signal handler may interrupt
+_tracer = functools.cache(lambda: trace.get_tracer("faults"))
+_logger = functools.cache(lambda: _logs.get_logger("faults"))
+
+
 def tell(kind: str, text: str) -> None:
     """One line for the judge."""
     os.write(_told, f"{kind} {text}\n".encode())
@@ -24,7 +30,7 @@ def tell(kind: str, text: str) -> None:
 
 def span(name: str = "work") -> None:
     """A span that has ended."""
-    made = trace.get_tracer("faults").start_span(name)
+    made = _tracer().start_span(name)
     made.end()
     context = made.get_span_context()
     tell("span", f"{context.trace_id:032x}{context.span_id:016x}")
@@ -36,7 +42,7 @@ def log(name: str = "said") -> None:
     record = LogRecord(
         timestamp=time.time_ns(), context=set_span_in_context(NonRecordingSpan(context)), event_name=name, body="x"
     )
-    _logs.get_logger("faults").emit(record)
+    _logger().emit(record)
     tell("log", f"{context.trace_id:032x}{context.span_id:016x}")
 
 
