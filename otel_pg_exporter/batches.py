@@ -75,6 +75,13 @@ class Batch:
         for source in sources:
             self.sources[source.id] = source
 
+    def take_out(self, table: str, index: int) -> Batch:
+        """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
+        taken = Batch(self.id, self.producer_id, self.sequence, self.signal)
+        taken.sources, taken.columns, taken.was_spooled = self.sources, self.columns, self.was_spooled
+        taken.add(table, self.rows[table].pop(index))
+        return taken
+
     def part(self, first: int, end: int) -> Batch:
         """Rows number `first` to `end`, counted over all tables, as a batch of their own.
 

@@ -1,8 +1,8 @@
 """Where batches go: into the tables, or onto disk until the tables can have them.
 
 While PostgreSQL is away nothing waits for it: after one failure batches go straight to the spool, and a
-thread of its own brings them back in order. Rows that the server refuses for what they hold are found by
-halving their batch and set aside; the rows beside them are stored.
+thread of its own brings them back in order. A row that the server refuses for what it holds is set aside,
+and the rows beside it are stored: the server says which row it is, else it is found by halving the batch.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _PATIENCE_SECONDS = 2.0
 _FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
-_HALVING_SECONDS = 10.0
+_POISON_SECONDS = 10.0
+"""How long the search for rows that are refused may take; what is left then goes to the spool."""
 
 
 class Delivery:
@@ -91,13 +92,13 @@ class Delivery:
         """
         self._look_for_leftovers()
         self._start_embedded()
-        deadline = min(monotonic() + seconds, self._ends_at)
+        deadline, count = min(monotonic() + seconds, self._ends_at), len(batch)
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
             self.drop(batch.producer_id, len(batch), str(error), _CAUSES.get(type(error), "refused"))
             raise
-        if held and self.spool and fate != "spooled":
+        if held and self.spool and (fate != "spooled" or len(batch) < count):
             self.spool.done(held)
         self.counts[fate] += len(batch)
         return fate
@@ -192,17 +193,38 @@ class Delivery:
         return fate
 
     def _send(self, sink: Sink, batch: Batch, deadline: float) -> str:
-        untold = Counter(self._untold[batch.producer_id])
-        try:
-            is_new = sink.store(batch, untold, deadline)
-        except DataRefused as error:
-            # the server is there, so it is worth the time that finding the row takes
-            self._halve(sink, batch, error, min(max(deadline, monotonic() + _HALVING_SECONDS), self._ends_at))
-            return "stored"
+        set_aside = 0
+        while True:
+            untold = Counter(self._untold[batch.producer_id])
+            try:
+                is_new = sink.store(batch, untold, deadline)
+                break
+            except DataRefused as error:
+                if not set_aside:
+                    # the server is there, so it is worth the time that finding the rows takes
+                    deadline = min(max(deadline, monotonic() + _POISON_SECONDS), self._ends_at)
+                if not self._take_out(batch, error):
+                    self._halve(sink, batch, error, deadline)
+                    return "stored"
+                set_aside += 1
+            except EventStoreError:
+                if not set_aside or self.spool is None:
+                    raise
+                self._keep(self.spool, batch)  # without the rows that were found by now
+                return "spooled"
         self.last_success_at = datetime.now(timezone.utc)
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
+
+    def _take_out(self, batch: Batch, error: DataRefused) -> bool:
+        """Set aside the row that the server named; False if it named none."""
+        name, line = error.place or ("", 0)
+        table = name.removeprefix(self.database.names.prefix)
+        if not 1 <= line <= len(batch.rows.get(table, ())):
+            return False
+        self._set_aside(batch.take_out(table, line - 1), error)
+        return True
 
     def _halve(self, sink: Sink, batch: Batch, error: DataRefused, deadline: float) -> None:
         if len(batch) == 1:

@@ -17,7 +17,7 @@ from .spool import Spool
 __all__ = ["Replay", "time_to_send"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_LONGEST_PAUSE_FOR_PEOPLE = 30.0
+_LONGEST_PAUSE_FOR_PEOPLE = 10.0
 """Between attempts while somebody has to repair something: a password, a right, a table."""
 _ATTEMPT_SECONDS = 10.0
 _SLOW_LINE_BYTES = 1_000_000

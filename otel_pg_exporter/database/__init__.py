@@ -6,8 +6,8 @@ use a connection that is the program's own.
 """
 
 from .borrowed import write_in, write_in_async
-from .connecting import Record
+from .connecting import Record, limits
 from .pools import AsyncDatabase, Database
 from .writer import Copy, Writer
 
-__all__ = ["AsyncDatabase", "Copy", "Database", "Record", "Writer", "write_in", "write_in_async"]
+__all__ = ["AsyncDatabase", "Copy", "Database", "Record", "Writer", "limits", "write_in", "write_in_async"]
