@@ -85,9 +85,7 @@ def drift(names: Names, columns: Iterable[Mapping[str, Any]]) -> list[Obstacle]:
             is_type = standing.get(column, (None,))[0]
             change = f"ALTER TABLE {full} "
             if is_type is None:
-                found.append(
-                    Obstacle(f"{full} lacks column {column}", f"{change}ADD COLUMN {quote(column)} {type_}")
-                )
+                found.append(Obstacle(f"{full} lacks column {column}", f"{change}ADD COLUMN {quote(column)} {type_}"))
             elif is_type != type_:
                 using = f"ALTER COLUMN {quote(column)} TYPE {type_} USING {quote(column)}::text::{type_}"
                 found.append(Obstacle(f"{full} has column {column} as {is_type} in place of {type_}", change + using))
@@ -144,7 +142,8 @@ def _missing_rights(names: Names, server: Mapping[str, Any], rights: Mapping[str
 def _lock(names: Names, row: Mapping[str, Any]) -> Obstacle:
     full = f"{quote(names.schema)}.{quote(row['table'])}"
     return Obstacle(
-        f"process {row['pid']} of the server holds {row['mode']} on {full}", f"SELECT pg_terminate_backend({row['pid']})"
+        f"process {row['pid']} of the server holds {row['mode']} on {full}",
+        f"SELECT pg_terminate_backend({row['pid']})",
     )
 
 
@@ -173,4 +172,3 @@ PARTITIONS_FIX = "As the owner of the tables run, every day: otel-pg migrate par
 def _state(server: Mapping[str, Any]) -> ServerState:
     risks = tuple(f"{name}={server[name]}" for name in ("fsync", "full_page_writes") if server[name] == "off")
     return ServerState(server["role"], not risks, risks)
-

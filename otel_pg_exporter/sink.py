@@ -113,8 +113,8 @@ class Sink:
                 "signal": batch.signal,
                 "stored": len(batch),
                 "spooled": batch.was_spooled,
-                "dropped_before": untold.get("dropped", 0),
-                "dead_before": untold.get("dead", 0),
+                "dropped_before": untold.get("dropped", 0) + batch.dropped,
+                "dead_before": untold.get("dead", 0) + batch.dead,
                 "first_us": batch.first_us,
                 "last_us": batch.last_us,
                 **{table: len(rows) for table, rows in batch.rows.items()},
@@ -128,7 +128,7 @@ class Sink:
 
     def _look_at_tables(self, error: DatabaseError) -> None:
         # a column of another type refuses every row, and that is no fault of the rows
-        if not isinstance(error, DataRefused | SchemaMismatch):
+        if error.sqlstate is None or not isinstance(error, DataRefused | SchemaMismatch):
             return
         names = self.database.names
         database = self.database.until(monotonic() + _LOOK_SECONDS)

@@ -36,3 +36,35 @@ SELECT DISTINCT ON (c.relname) c.relname AS "table", l.pid, l.mode
    AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
    AND coalesce(now() - a.xact_start > interval '2 s', true)
  ORDER BY 1
+
+-- name: producers
+-- What each producer that was active since a moment, or has something in the spool, has told the ledger in all.
+SELECT producer_id, min(signal) AS signal, count(*) AS batches, sum(stored)::bigint AS stored,
+       sum(dropped_before)::bigint AS dropped, sum(dead_before)::bigint AS dead,
+       min(first_time) AS first_time, max(last_time) AS last_time, max(committed_at) AS committed_at,
+       max(sequence) AS last_sequence, max("time") AS last_batch_at
+  FROM {event_batches}
+ WHERE producer_id IN (SELECT producer_id FROM {event_batches} WHERE "time" >= %(since)s)
+    OR producer_id = ANY(%(waiting)s)
+ GROUP BY producer_id
+ ORDER BY max(committed_at), producer_id
+
+-- name: sequence_gaps
+-- Numbers that are missing between the batches of those producers, and when their neighbours were made. What is
+-- missing before a producer's first batch counts only if the ledger still has days before it.
+SELECT producer_id, coalesce(previous, 0) + 1 AS first, sequence - 1 AS last, previous_at AS "after", at AS "before"
+  FROM (SELECT producer_id, sequence, min("time") AS at,
+               lag(sequence) OVER numbered AS previous, lag(min("time")) OVER numbered AS previous_at
+          FROM {event_batches}
+         WHERE sequence > 0
+           AND (producer_id IN (SELECT producer_id FROM {event_batches} WHERE "time" >= %(since)s)
+                OR producer_id = ANY(%(waiting)s))
+         GROUP BY producer_id, sequence
+        WINDOW numbered AS (PARTITION BY producer_id ORDER BY sequence)) AS neighbours
+ WHERE sequence > coalesce(previous, 0) + 1
+   AND (previous IS NOT NULL OR at >= %(complete_since)s)
+ ORDER BY producer_id, sequence
+
+-- name: batches_in_ledger
+-- Which of some batches the ledger has.
+SELECT batch_id FROM {event_batches} WHERE batch_id = ANY(%(ids)s)
