@@ -23,13 +23,14 @@ from . import migrate, obstacles
 from .config import Settings
 from .database import Database
 from .errors import EventStoreError
-from .obstacles import Obstacle
+from .obstacles import Obstacle, Rows
 from .spool.inspection import batches_in, look
 
 __all__ = ["Diagnosis", "Gap", "Producer", "examine"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY = timedelta(days=1)
+_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,16 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
     spool = _Spooled()
     spool.look(settings)
     found: list[Obstacle] = []
-    risks, rows, gaps = None, [], []
+    risks = None
+    rows: Rows = []
+    gaps: Rows = []
     try:
         missing = [step for step in migrate.status(database) if not step.applied_at]
         if missing:
             found.append(Obstacle(f"migration {missing[0].version:04d} is not applied", "Run: otel-pg migrate up"))
         else:
-            found, risks = _ask(database)
+            found, server = obstacles.ask(database, _SECONDS)
+            risks = server.risks
             rows, gaps = _read_ledger(database, since, spool)
     except EventStoreError as error:
         found.append(Obstacle(str(error), ""))
@@ -175,29 +179,15 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
     )
 
 
-def _ask(database: Database) -> tuple[list[Obstacle], tuple[str, ...]]:
-    question = obstacles.find(database.names)
-    try:
-        with database.connection() as connection:
-            sql, parameters = next(question)
-            while True:
-                rows = connection.execute(sql.encode(), parameters).fetchall()
-                sql, parameters = question.send(rows)
-    except StopIteration as answer:
-        found, server = answer.value
-        return found, server.risks
-
-
-def _read_ledger(
-    database: Database, since: datetime, spool: _Spooled
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _read_ledger(database: Database, since: datetime, spool: _Spooled) -> tuple[Rows, Rows]:
     with database.connection() as connection:
         connection.execute(database.sql("same_moment").encode())
 
-        def fetch(name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        def fetch(name: str, parameters: Mapping[str, Any]) -> Rows:
             return connection.execute(database.sql(name).encode(), parameters).fetchall()
 
-        oldest = [row["lower"] for row in fetch("partition_bounds", obstacles.parameters(database.names))]
+        bounds = fetch("partition_bounds", obstacles.parameters(database.names))
+        oldest = [row["lower"] for row in bounds if row["lower"] is not None]
         applied_at = fetch("applied_migrations", {})[0]["applied_at"]
         begin = _EPOCH + min(oldest, default=0) * _DAY
         # days that retention has taken cannot be missed

@@ -7,15 +7,17 @@ statement that repairs something is given as it has to be run, by the owner of t
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
-from .sql_files import PARTITIONED, TABLES, Names, migrations, query, quote
+from .database import Database
+from .sql_files import PARTITIONED, TABLES, Names, migrations, quote
 
-__all__ = ["Obstacle", "ServerState", "drift", "find", "parameters"]
+__all__ = ["PARTITIONS_FIX", "Obstacle", "Rows", "ServerState", "ask", "drift", "parameters"]
 
 _WRITTEN = tuple(table for table in TABLES if table != "schema_migrations")
 _TABLE = re.compile(r"^CREATE TABLE \{(\w+)\} \((.*?)^\)", re.MULTILINE | re.DOTALL)
@@ -24,7 +26,6 @@ _ADDED = re.compile(r'^ALTER TABLE \{(\w+)\} ADD COLUMN "?([a-z_]+)"? ([a-z ]+[a
 _NAMES_OF_TYPES = {"timestamptz": "timestamp with time zone"}
 
 Rows = list[dict[str, Any]]
-Found = Generator[tuple[str, Mapping[str, Any]], Rows, "tuple[list[Obstacle], ServerState]"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,9 @@ class ServerState:
     """What the server says of itself."""
 
     role: str
-    is_power_safe: bool
-    """A commit that it has confirmed survives a power cut."""
+    """Who we are there."""
     risks: tuple[str, ...]
-    """The settings that make it untrue."""
+    """Settings by which a commit that it has confirmed does not survive a power cut."""
 
 
 def parameters(names: Names) -> dict[str, Any]:
@@ -55,17 +55,25 @@ def parameters(names: Names) -> dict[str, Any]:
     return {"schema": names.schema, "tables": [names.prefix + table for table in TABLES]}
 
 
-def find(names: Names, today: date | None = None) -> Found:
-    """All that is in the way of storing, what hurts most first; yields statements, is sent their rows."""
-    wanted = parameters(names)
-    (server,) = yield query("server_state", names), wanted
-    rights = {row["table"]: row for row in (yield query("rights", names), wanted)}
-    found = [*_read_only(server), *_missing_rights(names, server, rights)]
-    found += drift(names, (yield query("columns", names), wanted))
-    found += [_lock(names, row) for row in (yield query("locks", names), wanted)]
-    bounds = yield query("partition_bounds", names), wanted
-    found += _partitions(names, server, rights, bounds, today or datetime.now(timezone.utc).date())
-    return found, _state(server)
+def ask(database: Database, seconds: float) -> tuple[list[Obstacle], ServerState]:
+    """All that is in the way of storing, what hurts most first; asked in a new session, as a repair may want it.
+
+    Raises:
+        DatabaseError: the server does not answer in time, or not at all.
+    """
+    names, wanted = database.names, parameters(database.names)
+    with database.until(monotonic() + seconds).connection() as connection:
+
+        def fetch(name: str) -> Rows:
+            return connection.execute(database.sql(name).encode(), wanted).fetchall()
+
+        (server,) = fetch("server_state")
+        rights = {row["table"]: row for row in fetch("rights")}
+        found = [*_read_only(server), *_missing_rights(names, server, rights), *drift(names, fetch("columns"))]
+        found += [_lock(names, row) for row in fetch("locks")]
+        found += _partitions(names, server, rights, fetch("partition_bounds"))
+    risks = tuple(f"{name}={server[name]}" for name in ("fsync", "full_page_writes") if server[name] == "off")
+    return found, ServerState(server["role"], risks)
 
 
 def drift(names: Names, columns: Iterable[Mapping[str, Any]]) -> list[Obstacle]:
@@ -147,15 +155,13 @@ def _lock(names: Names, row: Mapping[str, Any]) -> Obstacle:
     )
 
 
-def _partitions(
-    names: Names, server: Mapping[str, Any], rights: Mapping[str, Any], bounds: Rows, today: date
-) -> Iterable[Obstacle]:
+def _partitions(names: Names, server: Mapping[str, Any], rights: Mapping[str, Any], bounds: Rows) -> Iterable[Obstacle]:
     parents = [row for table in PARTITIONED if (row := rights.get(names.prefix + table)) is not None]
     if server["may_create"] and all(row["is_owner"] for row in parents):
         return  # whoever writes makes them
-    number = (today - date(1970, 1, 1)).days
+    number = (datetime.now(timezone.utc).date() - date(1970, 1, 1)).days
     for row in parents:
-        ranges = [(b["lower"], b["upper"]) for b in bounds if b["table"] == row["table"]]
+        ranges = [(b["lower"], b["upper"]) for b in bounds if b["table"] == row["table"] and b["lower"] is not None]
         for day in (number, number + 1):
             if not any(lower <= day < upper for lower, upper in ranges):
                 name = f"{quote(names.schema)}.{quote(row['table'])}"
@@ -167,8 +173,3 @@ def _partitions(
 
 PARTITIONS_FIX = "As the owner of the tables run, every day: otel-pg migrate partitions"
 """For a role that may only write."""
-
-
-def _state(server: Mapping[str, Any]) -> ServerState:
-    risks = tuple(f"{name}={server[name]}" for name in ("fsync", "full_page_writes") if server[name] == "off")
-    return ServerState(server["role"], not risks, risks)

@@ -85,9 +85,10 @@ def _existing(database: Database, connection: Any) -> dict[str, list[Range]]:
     tables = [database.names.prefix + table for table in PARTITIONED]
     parameters = {"schema": database.names.schema, "tables": tables}
     rows = connection.execute(database.sql("partition_bounds").encode(), parameters).fetchall()
-    found: dict[str, list[Range]] = {table: [] for table in tables}
+    found: dict[str, list[Range]] = {row["table"]: [] for row in rows}
     for row in rows:
-        found[row["table"]].append((row["lower"], row["upper"]))
+        if row["lower"] is not None:
+            found[row["table"]].append((row["lower"], row["upper"]))
     return found
 
 

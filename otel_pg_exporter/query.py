@@ -132,7 +132,7 @@ class EventQuery:
                 return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
             if not applied:
                 return Health(is_healthy=True, **known)
-            found, _ = self._carry(obstacles.find(self._database.names), _HEALTH_SECONDS)
+            found, _ = obstacles.ask(self._database, _HEALTH_SECONDS)
             if found:
                 return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
             begun = perf_counter()

@@ -20,6 +20,7 @@ from psycopg.errors import error_from_result
 
 from .. import forks
 from ..binary_copy import HEADER, TRAILER
+from ..errors import DataRefused
 from .connecting import Record, connect
 from .failures import translate
 from .pools import Database
@@ -92,9 +93,10 @@ class Writer:
             connection = self._opened(deadline)
             return _converse(connection.pgconn, statements, copies, deadline)
         except psycopg.Error as error:
-            if self._connection is not None and self._connection.pgconn.status != pq.ConnStatus.OK:
-                self.close()
-            raise translate(error, self._database.settings, "INSERT") from error
+            reason = translate(error, self._database.settings, "INSERT")
+            if not isinstance(reason, DataRefused):
+                self.close()  # what was repaired meanwhile may hold for new sessions only
+            raise reason from error
         except TimeoutError as error:
             self.close()
             raise translate(psycopg.OperationalError(f"no answer in time: {error}"), self._database.settings) from None

@@ -44,16 +44,17 @@ DELETE FROM {schema_migrations} WHERE version = %(version)s
 DROP TABLE {schema_migrations}
 
 -- name: partition_bounds
--- The days that the partitions of tables cover: the first, and the one after the last, from 1970-01-01.
+-- The days that the partitions of tables cover: the first, and the one after the last, from 1970-01-01; NULLs for
+-- a table that has none.
 SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
        (upper::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS upper
   FROM (SELECT "table", (regexp_match(bound, 'FROM \(''([^'']+)'''))[1] AS lower,
                (regexp_match(bound, 'TO \(''([^'']+)'''))[1] AS upper
           FROM (SELECT p.relname AS "table", pg_get_expr(c.relpartbound, c.oid) AS bound
-                  FROM pg_inherits i
-                  JOIN pg_class c ON c.oid = i.inhrelid
-                  JOIN pg_class p ON p.oid = i.inhparent
+                  FROM pg_class p
                   JOIN pg_namespace n ON n.oid = p.relnamespace
+                  LEFT JOIN pg_inherits i ON i.inhparent = p.oid
+                  LEFT JOIN pg_class c ON c.oid = i.inhrelid
                  WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s)) AS expressions) AS bounds
  ORDER BY 1, 2
 
