@@ -1,6 +1,6 @@
 """What stands in the way of storing events, and what to do about it.
 
-Asked of the catalogue: nothing is written, and a lock on the tables themselves keeps no answer back. The
+Asked of the catalogue: nothing is written, and a lock on the tables keeps no answer back. The
 statement that repairs something is given as it has to be run, by the owner of the tables or a superuser.
 """
 
@@ -70,8 +70,10 @@ def ask(database: Database, seconds: float) -> tuple[list[Obstacle], ServerState
         (server,) = fetch("server_state")
         rights = {row["table"]: row for row in fetch("rights")}
         found = [*_read_only(server), *_missing_rights(names, server, rights), *drift(names, fetch("columns"))]
-        found += [_lock(names, row) for row in fetch("locks")]
-        found += _partitions(names, server, rights, fetch("partition_bounds"))
+        locks = [_lock(names, row) for row in fetch("locks")]
+        found += locks
+        if not locks:  # the catalogue's function for bounds waits for them
+            found += _partitions(names, server, rights, fetch("partition_bounds"))
     risks = tuple(f"{name}={server[name]}" for name in ("fsync", "full_page_writes") if server[name] == "off")
     return found, ServerState(server["role"], risks)
 

@@ -54,7 +54,7 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
         right: what a role needs that was refused a table.
     """
     state = error.sqlstate
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     where = settings.target
     if state is None and any(phrase in text for phrase in _FULL_TEXTS):
         state = "53300"  # the driver gives no code for what a server says while it is connected to

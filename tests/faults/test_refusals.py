@@ -6,7 +6,6 @@ Each situation begins under a running program and is repaired under it.
 from __future__ import annotations
 
 import json
-import logging
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from harness.cluster import Cluster
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import configure, diagnostics, doctor, migrate
+from otel_pg_exporter import configure, doctor, migrate
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import writer
@@ -105,22 +104,6 @@ GRANT INSERT ON otel.events, otel.task_events, otel.agent_events, otel.deploymen
                 otel.event_batches, otel.resources, otel.scopes TO $role
 """
 """All that a program needs that only writes; docs/durability.md lists the same."""
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the host's log got to hear."""
-    monkeypatch.setattr(diagnostics, "_said", {})
-    lines: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    listener = Listener()
-    logging.getLogger().addHandler(listener)
-    yield lines
-    logging.getLogger().removeHandler(listener)
 
 
 @dataclass(frozen=True)
