@@ -17,11 +17,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
+from time import monotonic
 from typing import Any
 
 from . import migrate, obstacles
 from .config import Settings
-from .database import Database
+from .database import Database, limits
 from .errors import EventStoreError
 from .obstacles import Obstacle, Rows
 from .spool.inspection import batches_in, look
@@ -30,7 +31,8 @@ __all__ = ["Diagnosis", "Gap", "Producer", "examine"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY = timedelta(days=1)
-_SECONDS = 10.0
+_SECONDS = 30.0
+"""For an answer; a large ledger takes a while."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,13 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
 def _read_ledger(database: Database, since: datetime, spool: _Spooled) -> tuple[Rows, Rows]:
     with database.connection() as connection:
         connection.execute(database.sql("same_moment").encode())
+        connection.execute(database.sql("limit_time").encode(), limits(monotonic() + _SECONDS))
 
         def fetch(name: str, parameters: Mapping[str, Any]) -> Rows:
             return connection.execute(database.sql(name).encode(), parameters).fetchall()
 
-        bounds = fetch("partition_bounds", obstacles.parameters(database.names))
+        names = database.names
+        bounds = fetch("partition_bounds", {"schema": names.schema, "tables": [f"{names.prefix}event_batches"]})
         oldest = [row["lower"] for row in bounds if row["lower"] is not None]
         applied_at = fetch("applied_migrations", {})[0]["applied_at"]
         begin = _EPOCH + min(oldest, default=0) * _DAY
