@@ -11,6 +11,7 @@ import click
 
 from .cli_errors import moment, plainly
 from .config import Settings
+from .terminal import harmless
 
 if TYPE_CHECKING:
     from .doctor import Diagnosis, Gap, Producer
@@ -79,5 +80,4 @@ def _time(moment: datetime | None) -> str:
 
 
 def _clean(text: str) -> str:
-    """One line, without what would steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return harmless(" ".join(text.split()))

@@ -19,6 +19,7 @@ __all__ = ["Sink"]
 _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOOK_SECONDS = 2.0
+_LEAST_PAUSE_OF_NOTIFICATIONS = 0.05
 _NO_PARTITION = "23514"
 
 
@@ -32,6 +33,7 @@ class Sink:
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
         self._stored_sources: set[bytes] = set()
+        self._notified_at = float("-inf")
         self._hurried = threading.Event()
 
     def store(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
@@ -124,7 +126,14 @@ class Sink:
     def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
         self.prepare(batch, deadline)
         claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
-        return self._writer.store(claim, self.copies(batch), deadline)
+        return self._writer.store(claim, self.copies(batch), deadline, self._notification())
+
+    def _notification(self) -> str | None:
+        """The statement that tells of the batch, unless one was told of a moment ago."""
+        if not self.database.settings.notify or monotonic() - self._notified_at < _LEAST_PAUSE_OF_NOTIFICATIONS:
+            return None
+        self._notified_at = monotonic()
+        return self.database.sql("notify")
 
     def _look_at_tables(self, error: DatabaseError) -> None:
         # a column of another type refuses every row, and that is no fault of the rows

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ..config import Settings
-from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
+from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch, UntrustedServer
 from ..sql_files import Names, quote
 
 __all__ = ["translate"]
@@ -43,6 +43,15 @@ _ADVICE = {
 
 _DENIED = re.compile(r"permission denied for (table|relation|schema|database|function|view) (\S+)")
 _LINE = re.compile(r"\d+")
+_TLS_TEXTS = {
+    "certificate verify failed": "Its certificate has expired, or the CA that signed it is not the one in"
+    " POSTGRES_SSL_ROOT_CERT (libpq's sslrootcert)",
+    "does not match host name": "Connect by a name that is in its certificate",
+    "does not support SSL": "Set ssl = on in the server, or choose another POSTGRES_SSL_MODE (libpq's sslmode)",
+    "root certificate file": "Let POSTGRES_SSL_ROOT_CERT (libpq's sslrootcert) name the file of the CA that signed its"
+    " certificate, or be 'system'",
+    "sslrootcert=system": "Set POSTGRES_SSL_MODE=verify-full",
+}
 
 
 def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -> DatabaseError:
@@ -58,6 +67,8 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
     where = settings.target
     if state is None and any(phrase in text for phrase in _FULL_TEXTS):
         state = "53300"  # the driver gives no code for what a server says while it is connected to
+    if state is None and (advice := next((todo for said, todo in _TLS_TEXTS.items() if said in text), None)):
+        return UntrustedServer(f"{where} is not trusted: {text}. {advice}")
     refused = any(phrase in text for phrase in _ACCESS_TEXTS) if state is None else state.startswith(_ACCESS)
     if refused:
         return AccessDenied(f"{where} refused the connection: {text}. {_way_in(text, settings)}", sqlstate=state)
