@@ -185,11 +185,10 @@ class Delivery:
 
     def _hand_over(self, word: Batch, error: EventStoreError) -> None:
         try:
-            if self.spool is None:
-                raise error
-            self.spool.put_notice(word)
-        except EventStoreError as reason:
-            warn(f"the ledger is not told of {word.dropped} lost records: {reason}", topic="untold")
+            if self.spool is not None:
+                self.spool.put_notice(word)
+        except SpoolError as full:
+            warn(f"the ledger is not told of {word.dropped} lost records: {error}; {full}", topic="untold")
 
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:

@@ -52,7 +52,7 @@ class Sink:
         pause = _FIRST_PAUSE
         if monotonic() >= deadline:
             raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
-        was_made_again = False
+        was_made_again, telling = False, None
         while True:
             try:
                 return self._attempt(batch, untold, deadline)
@@ -62,8 +62,10 @@ class Sink:
                 if is_drift or not _worth_another_try(error):
                     self._look_at_tables(error)
                     raise
+                if error.sqlstate or telling is None:
+                    telling = error  # that the time ran out says less than why it did
                 if self._hurried.is_set() or monotonic() + pause >= deadline:
-                    raise
+                    raise telling from telling.__cause__
                 was_made_again = isinstance(error, SchemaMismatch)
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -107,7 +107,8 @@ class Spool:
         with self._lock:
             segment = self._active = self._active or self.new_segment()
             try:
-                start = segment.append(encode(batch))
+                start = segment.append(data := encode(batch))
+                self._used_bytes += len(data)
             except OSError as error:
                 raise SpoolError(f"cannot write to {self.folder}: {error}") from error
             segment.pending[batch.id] = Extent(start, segment.size, 0)

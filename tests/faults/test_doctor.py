@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter import EventStore, configure, doctor, migrate
-from otel_pg_exporter.batches import Batch, encode_batch, notice
+from otel_pg_exporter.batches import Batch, encode_batch, new_batch_id, notice
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
@@ -298,7 +298,7 @@ def test_a_server_that_keeps_what_it_confirms_is_power_safe(tmp_path):
 def test_a_notice_is_stored_once(settings, dsn):
     """A loss that is told twice is counted once: it has the id of its batch."""
     loss = batch_of(7, 1).loss()
-    word = notice(uuid.uuid4(), PRODUCER, 0, "span", dropped=2, dead=1)
+    word = notice(new_batch_id(), PRODUCER, 0, "span", dropped=2, dead=1)
 
     deliver(settings, loss, loss, word)
 
