@@ -14,12 +14,14 @@ from .errors import DatabaseError, DatabaseUnavailable, DataRefused, SchemaMisma
 from .partitions import ensure
 from .sql_files import bind, quote
 
-__all__ = ["Sink"]
+__all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
 _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOCK_TIMEOUT, _STATEMENT_TIMEOUT = "3s", "8s"
 _NO_PARTITION = "23514"
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a batch that waited too long for what another session has locked."""
 
 
 class Sink:
@@ -140,6 +142,6 @@ class Sink:
 
 
 def _worth_another_try(error: DatabaseError) -> bool:
-    if isinstance(error, DataRefused):
+    if isinstance(error, DataRefused) or error.sqlstate == LOCK_NOT_AVAILABLE:  # which was waited for already
         return False
     return isinstance(error, DatabaseUnavailable | SchemaMismatch) or error.sqlstate == _NO_PARTITION

@@ -18,7 +18,7 @@ from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
-RATE = 1000
+RATE = int(os.environ.get("FAULTS_RATE", "400"))
 """Spans a second."""
 WRITING_AGAIN_SECONDS = 5.0
 SLACK_SECONDS = 10.0
