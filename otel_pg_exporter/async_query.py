@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
 from . import migrate, questions
 from .config import Settings
-from .database import AsyncDatabase
+from .database import AsyncDatabase, Listener
 from .errors import ConfigurationError
 from .events import EventPage
 from .health import Health
 from .query import EventQuery
 from .sql_files import Names, query
 from .statistics import Statistics
+from .tail import AsyncTail, Position, check_poll_seconds, poll
 from .trace import Trace
 
 __all__ = ["AsyncEventQuery"]
@@ -75,6 +77,34 @@ class AsyncEventQuery:
     ) -> Statistics:
         """As `EventQuery.statistics`."""
         return await self._ask(questions.statistics(self._names, category, bucket, filters))
+
+    def tail(
+        self,
+        cursor: str | None = None,
+        *,
+        category: str | None = None,
+        from_start: bool = False,
+        follow: bool = True,
+        poll_seconds: float = 1.0,
+        listen: bool = False,
+        **filters: Any,
+    ) -> AsyncTail:
+        """As `EventQuery.tail`, for `async for`; begins with the first event that is asked for."""
+        check_poll_seconds(poll_seconds)
+        listener = Listener(self._database.blocking) if listen else None
+
+        async def wait() -> None:
+            if listener is None:
+                await asyncio.sleep(poll_seconds)
+            else:
+                await asyncio.to_thread(listener.wait, poll_seconds, threading.Event())
+
+        return AsyncTail(
+            lambda position: self._ask(poll(self._names, category, filters, position)),
+            Position.of(cursor, from_start=from_start),
+            follow=follow,
+            wait=wait,
+        )
 
     async def counts(self) -> dict[str, int]:
         """As `EventQuery.counts`."""

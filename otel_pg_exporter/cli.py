@@ -23,6 +23,8 @@ except ImportError:
 
 from .cli_errors import plainly
 from .spool_cli import spool
+from .tail_cli import tail
+from .terminal import harmless
 
 __all__ = ["main"]
 
@@ -44,7 +46,7 @@ def _since(context: click.Context, parameter: click.Parameter, value: str | None
 
 def _cell(value: object) -> Text:
     """A stored name as it is: not as rich's markup, and without what would steer the terminal."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
+    return Text(harmless(value))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -257,6 +259,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
 
 
 main.add_command(spool)
+main.add_command(tail)
 
 
 if __name__ == "__main__":

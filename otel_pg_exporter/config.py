@@ -121,6 +121,8 @@ class Settings:
         "EVENT_EXPORT_TIMEOUT", "batch.export_timeout_millis", _integer(100, 25_000), 10_000, unit="ms"
     )
     """Longest time that one export may take with all its retries, ms."""
+    notify: bool = _option("EVENT_NOTIFY", "batch.notify", _boolean, False)
+    """Say so by NOTIFY when a batch was stored, for tails that listen; at most 20 times a second and exporter."""
     connect_timeout_seconds: int = _option(
         "EVENT_CONNECT_TIMEOUT", "database.connect_timeout_seconds", _integer(2, 60), 5, unit="s"
     )

@@ -10,6 +10,7 @@ with EventQuery() as query:
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from time import perf_counter
 from types import TracebackType
@@ -17,11 +18,12 @@ from typing import Any, TypeVar
 
 from . import migrate, questions
 from .config import Settings
-from .database import Database
+from .database import Database, Listener
 from .errors import ConfigurationError, EventStoreError
 from .events import EventPage
 from .health import Health
 from .statistics import Statistics
+from .tail import Position, Tail, check_poll_seconds, poll
 from .trace import Trace
 
 __all__ = ["EventQuery"]
@@ -114,6 +116,56 @@ class EventQuery:
             filters: as for `events`.
         """
         return self._ask(questions.statistics(self._database.names, category, bucket, filters))
+
+    def tail(
+        self,
+        cursor: str | None = None,
+        *,
+        category: str | None = None,
+        from_start: bool = False,
+        follow: bool = True,
+        poll_seconds: float = 1.0,
+        listen: bool = False,
+        **filters: Any,
+    ) -> Tail:
+        """An iterator over every event from now on, once each, in the order in which transactions committed.
+
+            tail = query.tail(saved)
+            for event in tail:
+                handle(event)
+                save(tail.cursor)
+
+        Args:
+            cursor: go on after the event at which a tail's `cursor` was read, also in another process, and
+                also of other filters.
+            category: system, task, agent or deployment; all if left out.
+            from_start: begin with the oldest event that is there, instead of now.
+            follow: wait for more; else it ends with what can be seen now.
+            poll_seconds: time from one look to the next while nothing comes, above 0.
+            listen: look at once when an exporter with `EVENT_NOTIFY=true` says that it has stored something.
+                Takes a connection of its own, and one that PgBouncer pools by transaction hears nothing:
+                then it polls.
+            filters: those of `events`.
+
+        Raises:
+            QueryError: a filter is not known, or the cursor is none.
+        """
+        names = self._database.names
+        check_poll_seconds(poll_seconds)
+        listener = Listener(self._database) if listen else None
+
+        def wait(stopped: threading.Event) -> None:
+            if listener is None:
+                stopped.wait(poll_seconds)
+            else:
+                listener.wait(poll_seconds, stopped)
+
+        return Tail(
+            lambda position: self._ask(poll(names, category, filters, position)),
+            Position.of(cursor, from_start=from_start),
+            follow=follow,
+            wait=wait,
+        )
 
     def counts(self) -> dict[str, int]:
         """Rows of each of the five main tables."""
