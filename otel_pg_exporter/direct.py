@@ -29,7 +29,6 @@ class Direct:
 
     def __init__(self, database: Database, resource: Resource, scope: InstrumentationScope) -> None:
         self._database, self._resource, self._scope = database, resource, scope
-        self._sink = Sink(database)
         self._encoder = RowEncoder()
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -37,6 +36,7 @@ class Direct:
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
         self._sequence = 0
+        self._sink = Sink(self._database)
         self._lock = threading.Lock()
 
     def store(self, record: LogRecord) -> None:

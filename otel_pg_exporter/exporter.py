@@ -69,6 +69,7 @@ class _Pipeline:
         """Store or spool records; False if they had to be given up."""
         if not records:
             return True
+        forks.notice()
         with self._lock:
             try:
                 return self._export(records)

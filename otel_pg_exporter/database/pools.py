@@ -94,15 +94,18 @@ class Database:
         """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
         return _counts(self._pool)
 
-    def close(self) -> None:
-        """Give back connections and leave the embedded server. The next use opens them again."""
+    def close(self, seconds: float = 60.0) -> None:
+        """Give back connections and leave the embedded server, which may take some seconds to stop.
+
+        The next use opens them again.
+        """
         with self._lock:
             pool, self._pool = self._pool, None
             server, self._server = self._server, None
         if pool is not None:
-            pool.close(timeout=1)
+            pool.close(timeout=min(1.0, seconds))
         if server is not None:
-            server.close()
+            server.close(seconds)
 
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()
@@ -110,6 +113,7 @@ class Database:
         forks.keep(pool)
 
     def _opened(self) -> ConnectionPool[psycopg.Connection[Record]]:
+        forks.notice()
         with self._lock:
             if self._pool is None:
                 conninfo = self.conninfo()

@@ -11,12 +11,12 @@ import os
 import threading
 import time
 import uuid
-import weakref
 from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import forks
 from ..batches import Batch
 from ..config import Settings
 from ..diagnostics import warn
@@ -50,7 +50,7 @@ class Spool:
         """A file that is larger is not appended to."""
         self._settings = settings
         self._forget()
-        _spools.add(self)
+        forks.in_child(self._abandon)
 
     def _forget(self) -> None:
         self._lock = threading.RLock()
@@ -197,7 +197,7 @@ class Spool:
                     segment.close()
             self._forget()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """In a forked child: everything stays the parent's."""
         for segment in (*self._segments, self._dead):
             if segment is not None:
@@ -263,15 +263,3 @@ class Spool:
         self._segments.remove(segment)
         segment.remove()
         self._used_bytes -= segment.size
-
-
-_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for spool in _spools:
-        spool.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
