@@ -185,4 +185,4 @@ class LateCommit(_CommitCut):
 
 
 def _is_batch(query: Frame) -> bool:
-    return query.body.endswith(b"COMMIT\x00") and b"INSERT INTO" in query.body
+    return query.body.endswith(b"COMMIT\x00") and b"event_batches" in query.body
