@@ -141,7 +141,7 @@ class Telemetry:
         failed["queue_full"] += sum(queue.overflowed for queue in queues)
         failed["shut_down"] += sum(queue.late for queue in queues)
         if (spool := self.delivery.spool) is not None:
-            failed.update({"spool_full": spool.counts["dropped"], "damaged": spool.counts["damaged"]})
+            failed["damaged"] = spool.counts["damaged"]
         return {
             "queue_depth": sum(queue.depth for queue in queues),
             "spool_depth": spool.rows_waiting if spool else 0,
