@@ -153,7 +153,7 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
     spool.look(settings)
     found: list[Obstacle] = []
     risks = None
-    rows: Rows = []
+    rows: Rows | None = None
     gaps: Rows = []
     try:
         missing = [step for step in migrate.status(database) if not step.applied_at]
@@ -235,18 +235,16 @@ class _Spooled:
                 continue  # it was stored, and removed, just now
 
 
-def _producers(
-    rows: Iterable[Mapping[str, Any]], gaps: Iterable[Mapping[str, Any]], spool: _Spooled
-) -> Iterator[Producer]:
+def _producers(rows: Rows | None, gaps: Iterable[Mapping[str, Any]], spool: _Spooled) -> Iterator[Producer]:
     holes: defaultdict[str, list[Gap]] = defaultdict(list)
     for gap in gaps:
         holes[str(gap["producer_id"])].append(Gap(gap["first"], gap["last"], gap["after"], gap["before"]))
-    known = {str(row["producer_id"]): row for row in rows}
+    known = {str(row["producer_id"]): row for row in rows or ()}
     for producer_id in (*known, *(p for p in spool.batches if p not in known)):
         row: Mapping[str, Any] = known.get(producer_id, {})
         waiting = list(spool.batches[producer_id].values())
         numbers = {sequence: at for sequence, at, *_ in waiting if sequence}
-        tail = _tail(row, numbers)
+        tail = [] if rows is None else _tail(row, numbers)  # a ledger that was not read misses nothing
         yield Producer(
             producer_id,
             row.get("signal") or spool.signals[producer_id],

@@ -108,8 +108,8 @@ class Replay:
 
     def _store_oldest(self) -> None:
         waiting = self._spool.oldest()
-        batch = waiting and self._spool.load(waiting)
-        if waiting and batch:
+        batch = self._spool.load(waiting) if waiting else None
+        if waiting and batch is not None:  # without rows it still tells of a loss
             self._store(self._sink, batch, monotonic() + time_to_send(batch, _ATTEMPT_SECONDS))
             self._spool.done(waiting)
 

@@ -196,7 +196,7 @@ def test_a_standby_is_named_and_its_promotion_is_enough(tmp_path):
 BAD_ROW = "ALTER TABLE otel.task_events ADD CONSTRAINT no CHECK (attributes->>'number' <> '300')"
 
 
-def test_one_bad_row_in_512_costs_15_statements_of_the_server(tmp_path):
+def test_one_bad_row_in_512_costs_20_statements_at_most(tmp_path):
     """511 rows are stored and one is set aside with its reason; the server's own log counts the statements."""
     with Cluster(tmp_path / "server", {"fsync": "off"}) as cluster:
         dsn = cluster.database()
@@ -224,9 +224,8 @@ def test_one_bad_row_in_512_costs_15_statements_of_the_server(tmp_path):
         assert ("stored", 511, 1) == (fate, stored(dsn), delivery.counts["dead"])
         assert 5 < counted <= 20
         with psycopg.connect(dsn) as connection:
-            rows = connection.execute(
-                "SELECT stored, dead_before FROM otel.event_batches WHERE sequence = 7"
-            ).fetchall()
+            told = "SELECT stored, dead_before FROM otel.event_batches WHERE sequence = 7"
+            rows = connection.execute(told).fetchall()
         assert [(511, 1)] == rows
 
 
