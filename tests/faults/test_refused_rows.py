@@ -134,7 +134,8 @@ def test_a_search_that_is_never_finished_costs_nothing(dsn, wire, judge, seed, t
 
 @pytest.mark.parametrize("build", ["", "store_by_halves"])
 def test_a_program_that_dies_as_it_stores_what_is_left(dsn, wire, judge, tmp_path, monkeypatch, build):
-    """Its heir is told so by the ledger; of a build that stores halves in batches of their own it stores one twice."""
+    """Its heir is told so by the ledger; of a build that stores parts as batches of their own it stores one twice."""
+    monkeypatch.setattr(delivery, "_FIRST_PATIENCE_SECONDS", 3)
     if build:
         broken.BUILDS[build](monkeypatch.setattr)
     given_up_and_taken_over(dsn, wire, judge, tmp_path, Rule(dsn, "at the commit"), AfterCommit())
@@ -142,4 +143,4 @@ def test_a_program_that_dies_as_it_stores_what_is_left(dsn, wire, judge, tmp_pat
     verdict = judge.verdict(dsn, tmp_path, cut=1)
 
     print(verdict)
-    assert ({"duplicated": SPANS // 2} if build else {}) == verdict.wrongs
+    assert (["duplicated"] if build else []) == [*verdict.wrongs]
