@@ -72,6 +72,29 @@ class Sink:
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def refused_row(self, batch: Batch, error: DataRefused, deadline: float) -> tuple[str, int] | None:
+        """Table and index of a row that the server refuses: as its error says, else as trials show.
+
+        None if every row is taken, so that the refusal has another reason.
+
+        Raises:
+            EventStoreError: the server has gone, or the time is over.
+        """
+        name, line = error.place or ("", 0)
+        table = name.removeprefix(self.database.names.prefix)
+        if 1 <= line <= len(batch.rows.get(table, ())):
+            return table, line - 1
+        if self._takes(batch, deadline):
+            return None
+        taken, refused = 0, len(batch)
+        while refused - taken > 1:
+            middle = (taken + refused) // 2
+            if self._takes(batch.beginning(middle), deadline):
+                taken = middle
+            else:
+                refused = middle
+        return batch.place(taken)
+
     def doubt(self, error: DatabaseError) -> None:
         """After an error the tables may not be what they were: look again."""
         if isinstance(error, DataRefused):
@@ -138,6 +161,18 @@ class Sink:
             return None
         self._notified_at = monotonic()
         return self.database.sql("notify")
+
+    def _takes(self, beginning: Batch, deadline: float) -> bool:
+        """Whether the server takes these rows; they are not kept."""
+        if monotonic() >= deadline:
+            raise DatabaseUnavailable(f"no time left to look for the row that {self.database.settings.target} refuses")
+        copies = self.copies(beginning)
+        statements = (self._begin(deadline), *(copy.statement for copy in copies), self.database.sql("end_trial"))
+        try:
+            self._writer.execute(";\n".join(statements), deadline, copies)
+        except DataRefused:
+            return False
+        return True
 
     def _look_at_tables(self, error: DatabaseError) -> None:
         # a column of another type refuses every row, and that is no fault of the rows

@@ -84,7 +84,10 @@ def limits(deadline: float, lock_seconds: float = inf) -> dict[str, str]:
         lock_seconds: the longest that it may wait for a lock.
     """
     remaining = max(1, int((min(deadline, monotonic() + _LONGEST_SECONDS) - monotonic()) * 1000))
-    return {"lock_timeout": f"{max(1, int(min(remaining * 0.6, lock_seconds * 1000)))}ms", "statement_timeout": f"{remaining}ms"}
+    return {
+        "lock_timeout": f"{max(1, int(min(remaining * 0.6, lock_seconds * 1000)))}ms",
+        "statement_timeout": f"{remaining}ms",
+    }
 
 
 def is_exposed(address: str, ssl_mode: str) -> bool:
