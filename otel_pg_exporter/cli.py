@@ -19,8 +19,9 @@ try:
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
-from .cli_errors import plainly
-from .cli_options import print_table, since_option
+from .cli_errors import moment, plainly
+from .cli_tables import print_table
+from .doctor_cli import doctor
 from .runs_cli import ps
 from .spool_cli import spool
 from .tail_cli import tail
@@ -131,6 +132,23 @@ def status(settings: Settings) -> None:
 
 
 @migrate.command()
+@click.option("--days", type=click.IntRange(0, 3660), default=30, show_default=True, help="How many after today.")
+@click.pass_obj
+@plainly
+def partitions(settings: Settings, days: int) -> None:
+    """Make the partitions of the coming days, for writers that may not."""
+    from .database import Database
+    from .partitions import ahead
+
+    database = Database(settings)
+    try:
+        ahead(database, days)
+    finally:
+        database.close()
+    click.echo(f"partitions are there for today and {days} days more")
+
+
+@migrate.command()
 @click.pass_obj
 @plainly
 def show(settings: Settings) -> None:
@@ -157,7 +175,7 @@ def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
 
 
 @main.command()
-@since_option("Only what began this long ago or later: 90m, 24h, 7d.")
+@click.option("--since", callback=moment, help="Only what began this long ago or later: 90m, 24h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 @plainly
@@ -253,6 +271,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
 
 main.add_command(ps)
 main.add_command(spool)
+main.add_command(doctor)
 main.add_command(tail)
 
 

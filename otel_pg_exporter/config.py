@@ -152,6 +152,8 @@ class Settings:
         "EVENT_SPOOL_POLICY", "spool.policy", _one_of("drop-oldest", "drop-newest"), "drop-oldest"
     )
     """What is given up when the spool is full."""
+    flush_on_sigterm: bool = _option("EVENT_FLUSH_ON_SIGTERM", "spool.flush_on_sigterm", _boolean, False)
+    """SIGTERM kills a program only after what has ended is stored or spooled; for `configure()` in the main thread."""
     runs: bool = _option("EVENT_RUNS", "runs.enabled", _boolean, True)
     """Spans that are open for longer than a second are seen while they run, and as lost when their process died."""
     heartbeat_seconds: int = _option("EVENT_HEARTBEAT", "runs.heartbeat_seconds", _integer(1, 3600), 10, unit="s")

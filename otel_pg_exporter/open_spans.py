@@ -58,6 +58,7 @@ class OpenSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember a span, as long as it lives, if it is sampled."""
         try:
+            forks.notice()
             context: Any = span._context
             if context[3] & 1:
                 key = context[:2]

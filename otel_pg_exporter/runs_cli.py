@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_errors import plainly
-from .cli_options import print_table, since_option
+from .cli_errors import moment, plainly
+from .cli_tables import print_table
 from .config import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ _COLUMNS = ["name", "category", "status", "for", "started", "last heartbeat", "h
 
 @click.command()
 @click.option("--lost", is_flag=True, help="What was open when its process died, instead.")
-@since_option("With --lost: only what was heard of this long ago or later: 90m, 24h, 7d; default 1d.")
+@click.option(
+    "--since", callback=moment, help="With --lost: last heard of this long ago or later: 90m, 24h; default 1d."
+)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each.")
 @click.pass_obj
@@ -45,6 +47,6 @@ def ps(settings: Settings, lost: bool, since: datetime | None, limit: int, as_js
 def _cells(run: Run) -> tuple[object, ...]:
     status = "running" if run.status == "started" else run.status
     lasted = timedelta(seconds=int(run.duration.total_seconds()))
-    moments = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (run.time, run.last_heartbeat))
+    moments = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (run.time, run.last_heartbeat))
     names = (run.host or "", run.pid or "", run.service_name or "", run.trace_id)
     return (run.event_name, run.category, status, lasted, *moments, *names)
