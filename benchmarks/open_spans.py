@@ -42,7 +42,8 @@ def main() -> None:
     processor.shutdown()
     print("\nOpen spans: CPU for each span (thread time, median of 15)")
     for name, microseconds in found.items():
-        print(f"  {name:<32} {microseconds:6.2f} us")
+        share = microseconds / found["a bare span, not seen"]
+        print(f"  {name:<32} {microseconds:6.2f} us   {share:.2f} x")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ class OpenSpanProcessor(SpanProcessor):
 
     def _start_anew(self) -> None:
         self._open: dict[_Key, ref[Span]] = {}
+        self._forget = self._open.pop
         self._lease = Lease(self._database)
         self._stopped = threading.Event()
         self._beginning = threading.RLock()  # a finaliser may start a span
@@ -63,7 +64,7 @@ class OpenSpanProcessor(SpanProcessor):
             if context[3] & 1:
                 key = context[:2]
                 # pop(key, the reference): a span that nobody ends is forgotten when it dies
-                self._open[key] = ref(span, partial(self._open.pop, key))
+                self._open[key] = ref(span, partial(self._forget, key))
                 if self._thread is None:
                     self._begin()
         except Exception as error:
@@ -73,7 +74,7 @@ class OpenSpanProcessor(SpanProcessor):
         """Forget a span."""
         try:
             context: Any = span._context
-            self._open.pop(context[:2], None)
+            self._forget(context[:2], None)
         except Exception as error:
             warn(f"a span is not seen to end: {type(error).__name__}: {error}", topic="runs")
 
