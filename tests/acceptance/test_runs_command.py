@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from otel_pg_exporter import EventQuery
+
+PAGE = Path(__file__).parents[2] / "docs" / "runs.md"
 
 HOLD = """
 import sys, time
@@ -116,3 +121,18 @@ def test_one_trace_over_pause_and_restart(dsn, tmp_path):
     for row in (suspended, resumed, pay):
         assert ("42", "ada", "s1") == (row["task_id"], row["agent_name"], row["session_id"])
     assert ("approval", "approval") == (suspended["action"], resumed["action"])
+
+
+def test_the_pages_programs_run(dsn):
+    """Each piece of Python on docs/runs.md does what it says: refund is one trace of two blocks."""
+    programs = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    text = "from otel_pg_exporter import configure\nconfigure()\n" + "\n".join(programs)
+
+    environment = {**os.environ, "OTEL_EXPORTER_POSTGRES_DSN": dsn}
+    subprocess.run([sys.executable, "-c", text], check=True, timeout=120, env=environment)
+
+    with EventQuery(dsn=dsn) as query:
+        suspended, resumed = query.task_events(name="refund", order_direction="asc")
+    assert ("suspended", "completed") == (suspended.status, resumed.status)
+    assert (suspended.trace_id, suspended.span_id) == (resumed.trace_id, resumed.parent_span_id)
+    assert ("42", True) == (resumed.task_id, resumed.attributes["approved"])

@@ -221,7 +221,7 @@ def test_lost_since_goes_by_the_last_sign_of_life(dsn, query):
     with psycopg.connect(dsn) as connection:
         for number, (began, died) in enumerate((("3 hours", "1 minute"), ("3 hours", "2 hours")), 1):
             connection.execute(
-                "WITH p AS (INSERT INTO otel.processes VALUES (gen_random_uuid(), 'h', 1, 's', now(), 10)"
+                "WITH p AS (INSERT INTO otel.processes VALUES (md5(random()::text)::uuid, 'h', 1, 's', now(), 10)"
                 " RETURNING process_id), b AS (INSERT INTO otel.heartbeats SELECT process_id,"
                 f" now() - interval '{died}', 1, now() - interval '{began}' FROM p)"
                 f" INSERT INTO otel.open_spans ({columns}) SELECT '{number:032x}', 1, now() - interval '{began}', 1,"
