@@ -25,14 +25,14 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from .config import Settings
+from .config import Settings, sdk_is_disabled
 from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
 from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
-from .queues import LogQueue, SpanQueue
+from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
@@ -59,7 +59,9 @@ def configure(
 ) -> Telemetry:
     """Store what this program emits from now on. Returns at once: nothing is connected yet.
 
-    A second call with the same settings gives what the first one set up.
+    A second call for the same tables gives what the first one set up, also where that was done from outside by
+    `otel-pg run` or OpenTelemetry's `postgres` exporter: nothing is stored twice. With `OTEL_SDK_DISABLED=true`
+    nothing is set up.
 
     Args:
         settings: all settings; default the environment.
@@ -74,7 +76,7 @@ def configure(
     global _current
     settings = settings or Settings.from_env(**overrides)
     with _lock:
-        if _current is None or _current.is_shut_down or _current.settings != settings or tracer_provider:
+        if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
             _current = Telemetry(settings, tracer_provider, logger_provider, resource)
         return _current
 
@@ -107,14 +109,35 @@ class Telemetry:
         """Brings batches into the tables, or onto disk; shared by both signals."""
         self.is_shut_down = False
         self._query: EventQuery | None = None
+        self._standing: list[Any] = []
+        self._span_processor: Any = NoQueue()
+        self._log_processor: Any = NoQueue()
+        if sdk_is_disabled():
+            self.tracer_provider = tracer_provider or trace.get_tracer_provider()
+            """The provider that creates spans: yours if there was one."""
+            self.logger_provider = logger_provider or _logs.get_logger_provider()
+            """The provider that takes log records: yours if there was one."""
+            return
         resource = resource or Resource.create()
-        self._span_processor = _span_processor(settings, self.delivery)
-        self.tracer_provider = _joined(tracer_provider or _tracing(resource), self._span_processor)
-        """The provider that creates spans: yours if there was one."""
-        self._log_processor = _log_processor(settings, self.delivery)
-        self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
-        """The provider that takes log records: yours if there was one."""
+        self.tracer_provider = tracer_provider or _tracing(resource)
+        self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
+        self.logger_provider = logger_provider or _logging(resource)
+        self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
         atexit.register(self.shutdown)
+
+    def serves(self, settings: Settings, tracer_provider: Any, logger_provider: Any) -> bool:
+        """Whether it stores what another `configure` is asked to store."""
+        if self.is_shut_down or self.database.place != Database(settings).place:
+            return False
+        if tracer_provider not in (None, self.tracer_provider) or logger_provider not in (None, self.logger_provider):
+            return False
+        if changed := self.settings.differences(settings):
+            say(
+                logging.WARNING,
+                "configure() was called before for the same tables; these settings have no effect any more:"
+                f" {', '.join(changed)}. Give them to the first call, or in the environment",
+            )
+        return True
 
     @property
     def query(self) -> EventQuery:
@@ -127,13 +150,14 @@ class Telemetry:
     def progress(self) -> dict[str, Any]:
         """What became of this program's records, as `Health` names it."""
         queues = (self._span_processor, self._log_processor)
+        counts = self._counts
         failed = Counter(self.delivery.failures)
         if overflowed := sum(queue.overflowed for queue in queues):
             failed["queue_full"] = overflowed
         return {
             "queue_depth": sum(queue.depth for queue in queues),
             "spool_depth": self.delivery.spool.rows_waiting if self.delivery.spool else 0,
-            "exported": self.delivery.counts["stored"] + self.delivery.counts["replayed"],
+            "exported": counts["stored"] + counts["replayed"],
             "failed": dict(failed),
             "last_success_at": self.delivery.last_success_at,
         }
@@ -168,7 +192,7 @@ class Telemetry:
     @property
     def counts(self) -> dict[str, int]:
         """Records by fate: stored, duplicate (stored before), spooled, replayed, rejected, dropped, dead."""
-        return dict(self.delivery.counts)
+        return dict(self._counts)
 
     @property
     def last_error(self) -> str | None:
@@ -177,8 +201,25 @@ class Telemetry:
 
     @property
     def _lost(self) -> int:
-        counts = self.delivery.counts
+        counts = self._counts
         return counts["dropped"] + counts["dead"]
+
+    @property
+    def _counts(self) -> Counter[str]:
+        counts = Counter(self.delivery.counts)
+        for exporter in self._standing:
+            counts.update(exporter.counts)
+        return counts
+
+    def _join(self, provider: Any, make: Any, kind: Any) -> Any:
+        """Add our processor to a provider, unless an exporter of ours for the same tables is there."""
+        for processor, exporter in exporters_of(provider):
+            if isinstance(exporter, kind) and exporter.database.place == self.database.place:
+                self._standing.append(exporter)
+                return StandingQueue(processor)
+        processor = make(self.settings, self.delivery)
+        _add(provider, processor)
+        return processor
 
     def _flush(self) -> None:
         self._log_processor.force_flush()
@@ -223,7 +264,7 @@ def _from_sdk(name: str, family: str) -> int:
     return _DEFAULTS[name]
 
 
-def _joined(provider: Any, processor: Any) -> Any:
+def _add(provider: Any, processor: Any) -> None:
     add = getattr(provider, "add_span_processor", None) or getattr(provider, "add_log_record_processor", None)
     if add is None:
         say(
@@ -233,7 +274,6 @@ def _joined(provider: Any, processor: Any) -> Any:
         )
     else:
         add(processor)
-    return provider
 
 
 def _tracing(resource: Resource) -> Any:
