@@ -83,7 +83,7 @@ def health(settings: Settings, as_json: bool) -> None:
                 click.echo(f"{name:<20} {value}")
         for service, patterns in found.unmatched.items():
             for pattern in patterns:
-                click.echo(f"nothing is recorded for {pattern}: no function of {service} has that name")
+                click.echo(f"{'unmatched':<20} {pattern} (service {service}): nothing of that name was found")
     if not found.is_healthy and not as_json:
         raise click.ClickException(" ".join(str(found.error).split()))
     sys.exit(0 if found.is_healthy else 1)

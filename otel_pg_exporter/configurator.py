@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
+from logging.handlers import BufferingHandler
 from typing import Any
 
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
@@ -51,7 +52,8 @@ class Configurator(_OTelSDKConfigurator):
 
     def _set_up(self, options: dict[str, Any]) -> None:
         if os.environ.get("OTEL_CONFIG_FILE"):
-            super()._configure()  # which takes all from the file
+            with _without_what_it_raises("opentelemetry.configuration"):
+                super()._configure()  # which takes all from the file
             return
         ours = [_EXPORTER in _names(variable) for variable in _SIGNALS]
         with _others_only():
@@ -82,6 +84,21 @@ def _other_configurator() -> Any:
 
 def _names(variable: str) -> list[str]:
     return [name for name in map(str.strip, os.environ.get(variable, "").split(",")) if name]
+
+
+@contextmanager
+def _without_what_it_raises(name: str) -> Iterator[None]:
+    """Hold back the lines of a logger and those below it; they are lost if there is an exception, which says more."""
+    logger, held = logging.getLogger(name), BufferingHandler(1_000)
+    logger.addHandler(held)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = True
+        logger.removeHandler(held)
+    for record in held.buffer:
+        logger.handle(record)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Distro(BaseDistro):  # type: ignore[misc]  # ships no types
             super().load_instrumentor(entry_point, **options)
         except (ModuleNotFoundError, DependencyConflictError):
             raise  # the library is not there: no failure
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = " ".join(str(error).split())
             say(logging.ERROR, f"instrumentor {entry_point.name} is not used: {type(error).__name__}: {text}")
 

@@ -85,7 +85,9 @@ SELECT current_setting('server_version') AS server_version,
 WITH reports AS (
     SELECT DISTINCT ON (service_name)
            service_name,
-           attributes -> 'otel_pg.capture.unmatched' AS patterns,
+           -- no pattern at all is text: an empty list has no type that OpenTelemetry knows
+           CASE jsonb_typeof(attributes -> 'otel_pg.capture.unmatched')
+                WHEN 'array' THEN attributes -> 'otel_pg.capture.unmatched' ELSE '[]' END AS patterns,
            (attributes ->> 'otel_pg.capture.begun_unix_nano')::bigint AS begun
       FROM {events}
      WHERE event_type = 'capture' AND event_name = 'otel_pg.capture.report' AND "time" > now() - interval '7 days'
