@@ -64,7 +64,7 @@ class Configurator(_OTelSDKConfigurator):
             configure(
                 tracer_provider=None if spans else TracerProvider(shutdown_on_exit=False),
                 logger_provider=None if logs else LoggerProvider(shutdown_on_exit=False),
-            )
+            ).yield_to_later()
 
 
 def _step(failure: str, step: Any) -> None:

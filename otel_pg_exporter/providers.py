@@ -7,7 +7,8 @@
     telemetry.force_flush()
     telemetry.query.trace(trace_id)
 
-A program that has set a TracerProvider or a LoggerProvider keeps it: our processor is added to it.
+A program that has set a TracerProvider or a LoggerProvider keeps it: our processor is added to it. One that
+it sets later takes the place of ours, and our processor joins that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
+from .succession import yield_to_later
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
@@ -119,11 +121,18 @@ class Telemetry:
             """The provider that takes log records: yours if there was one."""
             return
         resource = resource or Resource.create()
+        is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self.tracer_provider = tracer_provider or _tracing(resource)
         self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
         self.logger_provider = logger_provider or _logging(resource)
         self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
+        if is_first and tracer_provider is None:
+            self.yield_to_later()
         atexit.register(self.shutdown)
+
+    def yield_to_later(self) -> None:
+        """Let providers that the program sets from now on take the place of the global ones, and join them."""
+        yield_to_later((self.tracer_provider, self.logger_provider), self._follow)
 
     def serves(self, settings: Settings, tracer_provider: Any, logger_provider: Any) -> bool:
         """Whether it stores what another `configure` is asked to store."""
@@ -210,6 +219,14 @@ class Telemetry:
         for exporter in self._standing:
             counts.update(exporter.counts)
         return counts
+
+    def _follow(self, provider: Any) -> None:
+        if hasattr(provider, "add_log_record_processor"):
+            self.logger_provider = provider
+            _add(provider, getattr(self._log_processor, "processor", self._log_processor))
+        else:
+            self.tracer_provider = provider
+            _add(provider, getattr(self._span_processor, "processor", self._span_processor))
 
     def _join(self, provider: Any, make: Any, kind: Any) -> Any:
         """Add our processor to a provider, unless an exporter of ours for the same tables is there."""

@@ -73,20 +73,21 @@ class StandingQueue:
     """Not known."""
 
     def __init__(self, processor: Any) -> None:
-        self._processor = processor
+        self.processor = processor
+        """As it was found."""
 
     @property
     def depth(self) -> int:
         """Records that wait."""
-        return len(getattr(getattr(self._processor, "_batch_processor", None), "_queue", ()))
+        return len(getattr(getattr(self.processor, "_batch_processor", None), "_queue", ()))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what waits."""
-        return bool(self._processor.force_flush(timeout_millis))
+        return bool(self.processor.force_flush(timeout_millis))
 
     def shutdown(self) -> None:
         """Export what waits, and close the exporter."""
-        self._processor.shutdown()
+        self.processor.shutdown()
 
 
 def exporters_of(provider: Any) -> list[tuple[Any, Any]]:
