@@ -49,7 +49,7 @@ class Wish:
     functions: int = 0
     """Functions found so far."""
     problem: str | None = None
-    """Why what it names is not recorded; None if nothing like it was seen."""
+    """Why what it names in a module that was imported is not recorded; None if none was."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pattern.text}"
@@ -93,15 +93,15 @@ def uninstrument() -> None:
 
 
 def unmatched() -> list[Wish]:
-    """The patterns that have matched nothing so far."""
-    return [wish for wish in _patches.wishes if not wish.functions]
+    """The patterns that have matched nothing so far, beside those of modules that are there and not imported yet."""
+    return [wish for wish in _patches.wishes if not wish.functions and _absence(wish)]
 
 
 def report_unmatched() -> None:
     """Say in the log which patterns have matched nothing, and send an event that says so. Never raises."""
     missing = unmatched()
     for wish in missing:
-        _logger.warning("capture: nothing is recorded for %s: %s", wish, wish.problem or _absence(wish))
+        _logger.warning("capture: nothing is recorded for %s: %s", wish, _absence(wish))
     _send(
         "otel_pg.capture.report",
         severity="warn" if missing else "info",
@@ -112,12 +112,14 @@ def report_unmatched() -> None:
     )
 
 
-def _absence(wish: Wish) -> str:
+def _absence(wish: Wish) -> str | None:
+    if wish.problem:
+        return wish.problem
     main = sys.modules.get("__main__")
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None) or ""
     if wish.pattern.fits_module(spec.name if spec else Path(file).stem):
         return "that is the program itself, run as __main__; move its functions into a module, or decorate them"
-    return "no such module was imported"
+    return None if wish.pattern.has_module() else "there is no such module"
 
 
 def _send(name: str, **given: Any) -> None:

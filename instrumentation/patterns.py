@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import pkgutil
+import sys
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from importlib.machinery import PathFinder
 
+_WILD = set("*?[")
 _EXAMPLES = "module:function or module:Class.method, where * and ? match within a part and ** any number of parts"
 
 
@@ -32,10 +38,32 @@ class Pattern:
         """Whether a function is meant, by its names from the module down: ("Worker", "run")."""
         return _fits(self.path, path)
 
+    def has_module(self) -> bool:
+        """Whether a module that fits could be imported; looked up on sys.path, nothing is imported."""
+        literal = list(itertools.takewhile(lambda part: not _WILD & set(part), self.module))
+        if not literal:
+            return any(self._is_below(sys.path, ""))
+        places: Sequence[str] | None = sys.path
+        for depth in range(len(literal)):
+            spec = PathFinder.find_spec(".".join(literal[: depth + 1]), places) if places is not None else None
+            if spec is None:
+                return False
+            places = spec.submodule_search_locations
+        name = ".".join(literal)
+        return self.fits_module(name) or any(self._is_below(places or (), f"{name}."))
+
+    def _is_below(self, places: Sequence[str], prefix: str) -> Iterator[bool]:
+        for found in pkgutil.iter_modules(list(places), prefix):
+            yield self.fits_module(found.name)
+            if found.ispkg and ("**" in self.module or len(self.module) > found.name.count(".") + 1):
+                spec = PathFinder.find_spec(found.name, list(places))
+                if spec is not None and spec.submodule_search_locations:
+                    yield from self._is_below(spec.submodule_search_locations, f"{found.name}.")
+
     @property
     def is_plain(self) -> bool:
         """Whether it names one function, letter by letter."""
-        return not set("*?[") & set(self.text)
+        return not _WILD & set(self.text)
 
 
 def _fits(parts: tuple[str, ...], names: tuple[str, ...]) -> bool:

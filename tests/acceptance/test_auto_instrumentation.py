@@ -559,7 +559,7 @@ def test_health_reports_a_pattern_that_matches_nothing(dsn, folder):
 
     assert [
         "capture: nothing is recorded for tasks shop.jobs:lod: module shop.jobs has no such function",
-        "capture: nothing is recorded for tasks nosuch.*:run: no such module was imported",
+        "capture: nothing is recorded for tasks nosuch.*:run: there is no such module",
     ] == done.stderr.splitlines()
     found = health(dsn, Path("/"))
     assert "tasks shop.jobs:lod (service shop)" in found
