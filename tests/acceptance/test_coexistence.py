@@ -185,7 +185,7 @@ def test_an_otlp_exporter_gets_every_span_too(dsn, collector, through):
     assert ["log", "span"] == stored(dsn)
 
 
-LOGFIRE = "import logfire\nlogfire.configure(send_to_logfire=False, console=False)\n"
+LOGFIRE = "import logfire\nlogfire.configure(send_to_logfire=False, console=False, inspect_arguments=False)\n"
 TRACELOOP = """
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from traceloop.sdk import Traceloop
@@ -216,4 +216,5 @@ def test_logfire_and_traceloop_go_on_beside_us(dsn, other, order):
 
     assert 0 == done.returncode, done.stderr
     theirs = {"logfire": "theirs", "traceloop": "theirs.workflow"}[other]
-    assert sorted(["log", "span", theirs]) == stored(dsn)
+    # a log record without a name is a line of logging, which has an instrumentor in that venv
+    assert sorted(["log", "span", theirs]) == [name for name in stored(dsn) if name]
