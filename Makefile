@@ -1,12 +1,14 @@
 # `make demo` and `make test` need Python 3.10+ and make, and do all the rest.
 PYTHON ?= python3
+# What `make test-versions` runs on; for ARM only 15 and newer can be had.
+VERSIONS ?= 12 13 14 15 16 17 18
 # The oldest that `make test-oldest` installs; other lower bounds of pyproject.toml are beside it below.
 OLDEST_OTEL ?= 1.39.1
 BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-coexistence lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-coexistence lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -21,7 +23,19 @@ test-coexistence: .venv/.dev .venv-coexistence/.dev
 # Tests with programs that PyPI does not have; installs them, which takes root on Debian or Ubuntu.
 test-services: .venv/.dev
 	tests/services.sh
+	tests/servers.sh 18
 	$(BIN)/$(PYTEST) -m services
+
+# What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
+# embedded server, whose version is that of its wheel.
+test-versions: .venv/.dev
+	tests/servers.sh $(VERSIONS)
+	@failed=; for version in $(VERSIONS); do \
+	  echo "=== PostgreSQL $$version"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' tests/integration \
+	    --ignore tests/integration/test_embedded.py || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -61,7 +75,7 @@ endef
 
 .venv/.dev: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
-	@$(BIN)/$(PIP) -e '.[embedded,cli]' --group dev --group programs
+	@$(BIN)/$(PIP) -e '.[embedded,cli,cache]' --group dev --group programs
 	@touch $@ .venv/.demo
 
 .venv-coexistence/.pip:
@@ -77,11 +91,11 @@ endef
 
 .venv-oldest/.dev: pyproject.toml Makefile .venv-oldest/.pip
 	@echo "Installing the oldest supported libraries into .venv-oldest ..."
-	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli]' --group dev \
+	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli,cache]' --group dev \
 	  opentelemetry-api==$(OLDEST_OTEL) opentelemetry-sdk==$(OLDEST_OTEL) \
 	  opentelemetry-exporter-otlp-proto-common==$(OLDEST_OTEL) \
-	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0
+	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0 redis==5.0.0
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-coexistence dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-coexistence .postgres dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from otel_pg_exporter.embedded import EmbeddedServer
 
-WITH_SERVER = ("export_cost", "durability", "no_loss")
+WITH_SERVER = ("export_cost", "durability", "no_loss", "cached_answers")
 WITHOUT = ("hot_path", "start_up", "json_library")
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -23,6 +24,8 @@ except ImportError:
 
 from .cli_errors import plainly
 from .spool_cli import spool
+from .tail_cli import tail
+from .terminal import harmless
 
 __all__ = ["main"]
 
@@ -44,7 +47,7 @@ def _since(context: click.Context, parameter: click.Parameter, value: str | None
 
 def _cell(value: object) -> Text:
     """A stored name as it is: not as rich's markup, and without what would steer the terminal."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
+    return Text(harmless(value))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,11 +69,11 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
 @click.pass_obj
 @plainly
 def health(settings: Settings, as_json: bool) -> None:
-    """Say whether events can be stored and read; exit code 1 if not."""
+    """Say whether events can be stored and read, and what waits in the spool; exit code 1 if they cannot."""
     from .query import EventQuery
 
     with EventQuery(settings) as query:
-        found = query.health()
+        found = replace(query.health(), **_in_spool(settings))
     if as_json:
         click.echo(json.dumps(found.to_dict()))
     else:
@@ -87,6 +90,21 @@ def health(settings: Settings, as_json: bool) -> None:
     if not found.is_healthy and not as_json:
         raise click.ClickException(" ".join(str(found.error).split()))
     sys.exit(0 if found.is_healthy else 1)
+
+
+def _in_spool(settings: Settings) -> dict[str, Any]:
+    """Records of all programs in this database's folder, as `Health` names them."""
+    from .errors import SpoolError
+    from .spool.inspection import look
+
+    try:
+        files = look(settings)
+    except (SpoolError, OSError):  # there is no place for a spool, or it is another user's
+        return {}
+    return {
+        "spool_depth": sum(file.rows for file in files if not file.is_dead),
+        "spool_refused": sum(file.rows for file in files if file.is_dead),
+    }
 
 
 @main.command(
@@ -278,6 +296,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
 
 
 main.add_command(spool)
+main.add_command(tail)
 
 
 if __name__ == "__main__":

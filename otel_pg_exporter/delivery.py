@@ -27,6 +27,7 @@ from .errors import (
     SchemaMismatch,
     SpoolError,
     UnsupportedServer,
+    UntrustedServer,
 )
 from .replay import Replay, time_to_send
 from .sink import Sink
@@ -37,6 +38,7 @@ __all__ = ["Delivery"]
 _CAUSES = {
     DatabaseUnavailable: "unreachable",
     AccessDenied: "access_denied",
+    UntrustedServer: "untrusted_server",
     SchemaMismatch: "schema_mismatch",
     UnsupportedServer: "unsupported_server",
     EmbeddedServerError: "embedded_server",

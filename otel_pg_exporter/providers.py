@@ -23,7 +23,7 @@ from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from .config import Settings, sdk_is_disabled
@@ -91,7 +91,10 @@ def configured() -> Telemetry | None:
 
 def apart(settings: Settings) -> Telemetry:
     """Telemetry with providers of its own: the program's, and what goes through them, are left alone."""
-    resource = Resource.create()
+    try:
+        resource = Resource.create()
+    except RuntimeError:  # the interpreter is ending: there are no threads for the detectors
+        resource = Resource(OTELResourceDetector().detect().attributes)
     tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     return Telemetry(settings, tracing, logs, resource)
@@ -161,13 +164,14 @@ class Telemetry:
         queues = (self._span_processor, self._log_processor)
         counts = self._counts
         failed = Counter(self.delivery.failures)
-        if overflowed := sum(queue.overflowed for queue in queues):
-            failed["queue_full"] = overflowed
+        failed["queue_full"] = sum(queue.overflowed for queue in queues)
+        if (spool := self.delivery.spool) is not None:
+            failed.update({"spool_full": spool.counts["dropped"], "damaged": spool.counts["damaged"]})
         return {
             "queue_depth": sum(queue.depth for queue in queues),
-            "spool_depth": self.delivery.spool.rows_waiting if self.delivery.spool else 0,
+            "spool_depth": spool.rows_waiting if spool else 0,
             "exported": counts["stored"] + counts["replayed"],
-            "failed": dict(failed),
+            "failed": {cause: count for cause, count in failed.items() if count},
             "last_success_at": self.delivery.last_success_at,
         }
 

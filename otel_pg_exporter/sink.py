@@ -18,6 +18,7 @@ __all__ = ["Sink"]
 
 _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_LEAST_PAUSE_OF_NOTIFICATIONS = 0.05
 _LOCK_TIMEOUT, _STATEMENT_TIMEOUT = "3s", "8s"
 _NO_PARTITION = "23514"
 
@@ -32,6 +33,7 @@ class Sink:
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
         self._stored_sources: set[bytes] = set()
+        self._notified_at = float("-inf")
         self._hurried = threading.Event()
 
     def store(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
@@ -118,7 +120,14 @@ class Sink:
         limits = {"lock_timeout": _LOCK_TIMEOUT, "statement_timeout": _STATEMENT_TIMEOUT}
         begin = bind(self.database.sql("begin_batch"), limits)
         claim = f"{begin};\n{self.claim(batch, untold)}"
-        return self._writer.store(claim, self.copies(batch), deadline)
+        return self._writer.store(claim, self.copies(batch), deadline, self._notification())
+
+    def _notification(self) -> str | None:
+        """The statement that tells of the batch, unless one was told of a moment ago."""
+        if not self.database.settings.notify or monotonic() - self._notified_at < _LEAST_PAUSE_OF_NOTIFICATIONS:
+            return None
+        self._notified_at = monotonic()
+        return self.database.sql("notify")
 
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"

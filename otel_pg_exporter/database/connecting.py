@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import cache
+from ipaddress import ip_address
 from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
@@ -13,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from ..config import Settings
+from ..diagnostics import warn
 from ..errors import UnsupportedServer
 from .failures import translate
 
@@ -67,8 +70,24 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
         connection.close()
         found = f"PostgreSQL {version // 10000} with encoding {encoding}"
         raise UnsupportedServer(f"{settings.target} is {found}; needed are PostgreSQL 12 or newer and UTF8")
+    mode = connection.info.get_parameters().get("sslmode", "prefer")
+    if is_exposed(connection.info.hostaddr, mode):
+        _warn_once(settings.target, mode)
     connection.deadline = deadline
     return connection
+
+
+def is_exposed(address: str, ssl_mode: str) -> bool:
+    """True if a server at this address is reached over the internet, and whoever answers there is believed."""
+    return bool(address) and ip_address(address.partition("%")[0]).is_global and not ssl_mode.startswith("verify-")
+
+
+@cache
+def _warn_once(target: str, ssl_mode: str) -> None:
+    warn(
+        f"Any machine on the way can pose as {target}: it has a public address, and sslmode={ssl_mode} does not check"
+        " its certificate. Set POSTGRES_SSL_MODE=verify-full and POSTGRES_SSL_ROOT_CERT"
+    )
 
 
 def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from ..config import Settings
-from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
+from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch, UntrustedServer
 
 __all__ = ["translate"]
 
@@ -17,6 +17,15 @@ _ACCESS_TEXTS = (
     "password authentication failed", "no password supplied", "no pg_hba.conf entry", "authentication failed",
     "does not exist", "is not permitted to log in", "permission denied for database",
 )  # fmt: skip
+_TLS_TEXTS = {
+    "certificate verify failed": "Its certificate has expired, or the CA that signed it is not the one in"
+    " POSTGRES_SSL_ROOT_CERT (libpq's sslrootcert)",
+    "does not match host name": "Connect by a name that is in its certificate",
+    "does not support SSL": "Set ssl = on in the server, or choose another POSTGRES_SSL_MODE (libpq's sslmode)",
+    "root certificate file": "Let POSTGRES_SSL_ROOT_CERT (libpq's sslrootcert) name the file of the CA that signed its"
+    " certificate, or be 'system'",
+    "sslrootcert=system": "Set POSTGRES_SSL_MODE=verify-full",
+}
 
 
 def translate(error: psycopg.Error, settings: Settings) -> DatabaseError:
@@ -24,6 +33,8 @@ def translate(error: psycopg.Error, settings: Settings) -> DatabaseError:
     state = error.sqlstate
     text = " ".join(str(error).split())
     where = settings.target
+    if state is None and (advice := next((todo for said, todo in _TLS_TEXTS.items() if said in text), None)):
+        return UntrustedServer(f"{where} is not trusted: {text}. {advice}")
     refused = any(phrase in text for phrase in _ACCESS_TEXTS) if state is None else state.startswith(_ACCESS)
     if refused:
         return AccessDenied(

@@ -62,7 +62,7 @@ class Writer:
         """
         self._run(statements, (), deadline)
 
-    def store(self, claim: str, copies: Sequence[Copy], deadline: float) -> bool:
+    def store(self, claim: str, copies: Sequence[Copy], deadline: float, afterwards: str | None = None) -> bool:
         """Store rows in one transaction, if the claim to them is granted.
 
         Args:
@@ -70,6 +70,7 @@ class Writer:
                 no row, another attempt has stored the rows already.
             copies: the rows.
             deadline: when to give up.
+            afterwards: a statement to carry out after the commit.
 
         Returns:
             False if another attempt has stored them.
@@ -79,6 +80,8 @@ class Writer:
                 claim, made again, tells.
         """
         statements = ";\n".join([claim, *(copy.statement for copy in copies), "COMMIT"])
+        if afterwards is not None:
+            statements += f";\n{afterwards}"
         return self._run(statements, copies, deadline)
 
     def close(self) -> None:

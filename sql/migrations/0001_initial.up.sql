@@ -57,6 +57,7 @@ CREATE TABLE {event_batches} (
     first_time timestamptz NOT NULL,
     last_time timestamptz NOT NULL,
     committed_at timestamptz NOT NULL DEFAULT now(),
+    transaction_id bigint NOT NULL DEFAULT txid_current(),
     PRIMARY KEY (batch_id, "time")
 ) PARTITION BY RANGE ("time");
 COMMENT ON TABLE {event_batches} IS 'The ledger: one row for each batch, in the same transaction as its rows.';
@@ -76,6 +77,8 @@ COMMENT ON COLUMN {event_batches}.deployment_events IS 'Rows stored in deploymen
 COMMENT ON COLUMN {event_batches}.first_time IS 'Earliest time of its rows, UTC.';
 COMMENT ON COLUMN {event_batches}.last_time IS 'Latest time of its rows, UTC.';
 COMMENT ON COLUMN {event_batches}.committed_at IS 'Start of the transaction that stored it, by the server''s clock, UTC.';
+COMMENT ON COLUMN {event_batches}.transaction_id IS 'Transaction that stored it, as txid_current() counts: what a tail compares with snapshots, since neither times nor sequences are in the order of commits.';
+CREATE INDEX {index:event_batches_transaction} ON {event_batches} (transaction_id);
 
 CREATE TABLE {events} (
     trace_id uuid NOT NULL,
