@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-coexistence test-forks soak-commit soak-kill lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -26,6 +26,10 @@ test-services: .venv/.dev
 	tests/servers.sh 18
 	$(BIN)/$(PYTEST) -m services
 
+# Many more forks, requests and tasks than `make test`: FORKS=1000 REQUESTS=1000 TASKS=20 SEED=1 make test-forks
+test-forks: .venv/.dev
+	FORKS=$${FORKS:-1000} REQUESTS=$${REQUESTS:-1000} TASKS=$${TASKS:-20} $(BIN)/$(PYTEST) tests/faults/processes
+
 # What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
 # embedded server, whose version is that of its wheel.
 test-versions: .venv/.dev
@@ -42,6 +46,15 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Longer runs of two fault tests: cycles of each cut around a COMMIT, and kills of the server under load.
+CYCLES ?= 1000
+soak-commit: .venv/.dev
+	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
+
+KILLS ?= 200
+soak-kill: .venv/.dev
+	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_server_killed.py
 
 check: lint test
 

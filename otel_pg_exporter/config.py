@@ -152,6 +152,8 @@ class Settings:
         "EVENT_SPOOL_POLICY", "spool.policy", _one_of("drop-oldest", "drop-newest"), "drop-oldest"
     )
     """What is given up when the spool is full."""
+    flush_on_sigterm: bool = _option("EVENT_FLUSH_ON_SIGTERM", "spool.flush_on_sigterm", _boolean, False)
+    """SIGTERM kills a program only after what has ended is stored or spooled; for `configure()` in the main thread."""
     health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
     health_interval_seconds: int = _option(

@@ -13,9 +13,7 @@ an event whose start this process does not know waits a moment in a thread, wher
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -26,10 +24,10 @@ from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
-from weakref import WeakSet
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from . import exits, forks
 from .config import Settings
 from .courier import Courier
 from .diagnostics import say
@@ -51,12 +49,8 @@ _CLOSE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
 # the start that another process has just emitted waits in its queue for a moment
 _SETTLED_SECONDS = 0.5
-_SETTLE_SECONDS = 2.0
-"""For what waits when the main thread ends; then the providers store or spool what is left."""
 _EXIT_LOOK_SECONDS = 0.75
 """For starts that are still to be looked up at the end."""
-
-_living: WeakSet[EventIntegration] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,8 @@ class EventIntegration:
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._lost: Counter[str] = Counter()
         self._prepare()
-        _living.add(self)
+        forks.in_child(self._begin_anew)
+        exits.register(self._end_at_exit, self._settle)
 
     def __enter__(self) -> EventIntegration:
         self._check_open()
@@ -237,12 +232,20 @@ class EventIntegration:
             was_closed, self._is_closed = self._is_closed, True
         if was_closed:
             return
+        exits.unregister(self._end_at_exit)
         ends_at = monotonic() + _CLOSE_SECONDS
         self._end_looks(_EXIT_LOOK_SECONDS)
         if self._is_owned:
             self._store.close(_millis_until(ends_at))
         elif self._store.is_open:
             self._store.force_flush(_millis_until(ends_at))
+
+    def _end_at_exit(self, _: float) -> None:
+        # not closed: a thread that still emits is not to learn of the end by an exception
+        self._end_looks(0)
+
+    def _settle(self, seconds: float) -> None:
+        self._flush(min(_EXIT_LOOK_SECONDS, seconds), seconds)
 
     def _end_looks(self, seconds: float) -> None:
         """No more looks after the time; the events that wait for one go without a duration."""
@@ -315,9 +318,8 @@ class EventIntegration:
         if not self._store.is_open:
             with suppress(Exception):  # whoever uses it next says so
                 self._store.__enter__()
-            # the exit handler that was registered last runs first; those of the providers came with the store
-            atexit.unregister(_end_all)
-            atexit.register(_end_all)
+            # again: what was registered last comes first, and the telemetry came with the store
+            exits.register(self._end_at_exit, self._settle)
 
     def _log_sent(self, sent: _Sent) -> None:
         token = attach(sent.context)
@@ -338,31 +340,3 @@ class EventIntegration:
 
 def _millis_until(moment: float) -> int:
     return max(1, int((moment - monotonic()) * 1000))
-
-
-def _settle_all() -> None:
-    """The main thread ends, others may go on: store what waits, while threads can still be started."""
-    ends_at = monotonic() + _SETTLE_SECONDS
-    for each in list(_living):
-        if not each._is_closed:
-            each._flush(_EXIT_LOOK_SECONDS, max(0.0, ends_at - monotonic()))
-
-
-def _end_all() -> None:
-    # not closed: a thread that still emits is not to learn of the end by an exception
-    for each in list(_living):
-        if not each._is_closed:
-            each._end_looks(0)
-
-
-def _renew_all() -> None:
-    for each in list(_living):
-        each._begin_anew()
-
-
-atexit.register(_end_all)
-# atexit's handlers run when the interpreter starts no more threads, and a store that was not opened yet needs some;
-# concurrent.futures ends its workers by the same way
-getattr(threading, "_register_atexit", atexit.register)(_settle_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)

@@ -13,7 +13,6 @@ it sets later takes the place of ours, and our processor joins that.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -26,6 +25,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from . import exits, forks, sigterm
 from .config import Settings, sdk_is_disabled
 from .database import Database
 from .delivery import Delivery
@@ -45,9 +45,9 @@ _SDK_VARIABLES = {
     "queue_size": "MAX_QUEUE_SIZE",
 }
 _EXIT_MILLIS = 4_500
-_CLOSE_SECONDS = 0.4
+_CLOSE_SECONDS = 0.4  # of these
 
-_lock = threading.Lock()
+_lock = forks.Guard()
 _current: Telemetry | None = None
 
 
@@ -80,6 +80,8 @@ def configure(
     with _lock:
         if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
             _current = Telemetry(settings, tracer_provider, logger_provider, resource)
+            if settings.flush_on_sigterm:
+                sigterm.install()
         return _current
 
 
@@ -113,6 +115,8 @@ class Telemetry:
         self.delivery = Delivery(self.database)
         """Brings batches into the tables, or onto disk; shared by both signals."""
         self.is_shut_down = False
+        self._prepare()
+        forks.in_child(self._prepare)
         self._query: EventQuery | None = None
         self._standing: list[Any] = []
         self._span_processor: Any = NoQueue()
@@ -131,7 +135,10 @@ class Telemetry:
         self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
         if is_first and tracer_provider is None:
             self.yield_to_later()
-        atexit.register(self.shutdown)
+        exits.register(self._end, self._settle)
+
+    def _prepare(self) -> None:
+        self._ending = threading.Lock()
 
     def yield_to_later(self) -> None:
         """Let providers that the program sets from now on take the place of the global ones, and join them."""
@@ -164,9 +171,10 @@ class Telemetry:
         queues = (self._span_processor, self._log_processor)
         counts = self._counts
         failed = Counter(self.delivery.failures)
-        failed["queue_full"] = sum(queue.overflowed for queue in queues)
+        failed["queue_full"] += sum(queue.overflowed for queue in queues)
+        failed["shut_down"] += sum(queue.late for queue in queues)
         if (spool := self.delivery.spool) is not None:
-            failed.update({"spool_full": spool.counts["dropped"], "damaged": spool.counts["damaged"]})
+            failed["damaged"] = spool.counts["damaged"]
         return {
             "queue_depth": sum(queue.depth for queue in queues),
             "spool_depth": spool.rows_waiting if spool else 0,
@@ -181,26 +189,25 @@ class Telemetry:
         What PostgreSQL cannot take meanwhile is safe in the spool, but is not stored yet: that is False too.
         """
         lost, deadline = self._lost, monotonic() + timeout_millis / 1000
-        # in a thread of its own, because the SDK's processors take no notice of a timeout
-        flush = threading.Thread(target=self._flush, name="otel-pg-flush", daemon=True)
-        flush.start()
-        flush.join(timeout_millis / 1000)
+        is_exported = self._settle(timeout_millis / 1000)
         is_empty = self.delivery.wait_until_empty(max(0.0, deadline - monotonic()))
-        return not flush.is_alive() and is_empty and self._lost == lost
+        return is_exported and is_empty and self._lost == lost
 
     def shutdown(self, timeout_millis: int = _EXIT_MILLIS) -> None:
         """Store or spool what is left, as far as the time allows, and close. Runs by itself when the program ends."""
-        if self.is_shut_down:
-            return
-        self.is_shut_down = True
-        atexit.unregister(self.shutdown)
+        forks.notice()
+        ends_at = monotonic() + timeout_millis / 1000
         self.delivery.end_within(timeout_millis / 1000)
-        for processor in (self._log_processor, self._span_processor):
-            processor.shutdown()
-        if self._query is not None:
-            self._query.close()
-        self.delivery.close(_CLOSE_SECONDS)
-        self.database.close()
+        # another thread may be at it: who comes second waits for it, for the process may be about to end
+        if not self._ending.acquire(timeout=timeout_millis / 1000):
+            return
+        try:
+            if not self.is_shut_down:
+                self.is_shut_down = True
+                exits.unregister(self._end)
+                self._shut_down(ends_at)
+        finally:
+            self._ending.release()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -242,9 +249,37 @@ class Telemetry:
         _add(provider, processor)
         return processor
 
-    def _flush(self) -> None:
-        self._log_processor.force_flush()
-        self._span_processor.force_flush()
+    def _end(self, seconds: float) -> None:
+        self.shutdown(int(seconds * 1000))
+
+    def _settle(self, seconds: float) -> bool:
+        """Export what has ended by now; False if the time ran out."""
+        # in a thread of its own: one export may take longer
+        flush = threading.Thread(target=self._flush, args=(seconds,), name="otel-pg-flush", daemon=True)
+        try:
+            flush.start()
+        except RuntimeError:  # the interpreter is ending
+            self._flush(seconds)
+            return True
+        flush.join(seconds)
+        return not flush.is_alive()
+
+    def _flush(self, seconds: float) -> None:
+        ends_at = monotonic() + seconds
+        for processor in (self._log_processor, self._span_processor):
+            processor.force_flush(_millis_until(ends_at))
+
+    def _shut_down(self, ends_at: float) -> None:
+        for processor in (self._log_processor, self._span_processor):
+            processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))
+        if self._query is not None:
+            self._query.close()
+        self.delivery.close(_CLOSE_SECONDS)
+        self.database.close(max(_CLOSE_SECONDS, ends_at - monotonic()))
+
+
+def _millis_until(moment: float) -> int:
+    return max(0, int((moment - monotonic()) * 1000))
 
 
 def _span_processor(settings: Settings, delivery: Delivery) -> Any:

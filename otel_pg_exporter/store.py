@@ -29,7 +29,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from . import migrate
+from . import forks, migrate
 from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError
@@ -77,9 +77,14 @@ class EventStore:
         standing = None if overrides else configured()
         self.settings = settings or (standing.settings if standing else Settings.from_env(**overrides))
         """The settings in force."""
+        self._is_closed = False
+        self._begin_anew()
+        forks.in_child(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the monitor's thread, and a lock that another thread held, stayed behind."""
         self._lock = threading.Lock()
         self._open: _Open | None = None
-        self._is_closed = False
 
     def __enter__(self) -> EventStore:
         self._opened()
@@ -264,7 +269,10 @@ class _Open:
             self.monitor.start()
 
     def health(self) -> Health:
-        return replace(self.telemetry.query.health(), **self.telemetry.progress)
+        found = replace(self.telemetry.query.health(), **self.telemetry.progress)
+        if found.is_healthy and found.spool_depth and self.telemetry.last_error:
+            return replace(found, is_healthy=False, error=self.telemetry.last_error)
+        return found
 
     def close(self, timeout_millis: int) -> None:
         if self.monitor is not None:

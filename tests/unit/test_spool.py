@@ -173,18 +173,24 @@ def limited(tmp_path, policy: str) -> Spool:
 
 
 def test_a_full_spool_gives_up_the_oldest_and_counts_them(tmp_path):
-    """With drop-oldest the newest batches stay, the size stays within the limit, and the rest is counted."""
+    """With drop-oldest the newest batches stay, within the limit, and of each other one a word for the ledger."""
     spool = limited(tmp_path, "drop-oldest")
     batches = [batch_of(number, size=20_000) for number in range(1, 41)]
     for batch in batches:
         spool.put(batch)
         assert sum(path.stat().st_size for path in spool.folder.iterdir()) <= 300_000
 
-    kept = waiting_ids(spool)
+    waiting = []
+    while found := spool.oldest():
+        waiting.append(spool.load(found))
+        spool.done(found)
+    kept = [batch.id for batch in waiting if len(batch)]
+    told = [batch for batch in waiting if not len(batch)]
 
     assert [batch.id for batch in batches][-len(kept) :] == kept
     assert len(kept) >= 8
-    assert 40 - len(kept) == spool.counts["dropped"]
+    assert 40 - len(kept) == spool.counts["dropped"] == sum(batch.dropped for batch in told)
+    assert {batch.id for batch in batches} - {*kept} == {batch.id for batch in told}
 
 
 def test_a_full_spool_refuses_the_newest(tmp_path):
@@ -327,13 +333,31 @@ def test_a_forked_child_leaves_the_spool_to_its_parent(spool):
     assert 1 == len(waiting_ids(spool))
 
 
-def test_a_part_of_a_batch_has_an_id_that_can_be_found_again():
-    """The same part of the same batch has the same id, another part another, all at the batch's time."""
-    batch = batch_of(*range(1, 9))
+def test_a_file_that_is_just_being_made_is_left_alone_without_a_word(spool, settings, caplog):
+    """Between its creation and its lock it is empty; whoever looks at it then neither complains nor keeps its lock."""
+    spool.put(batch_of(1))
+    (spool.folder / "01-new.seg").touch()
+    other = Spool(settings)
 
-    parts = [batch.part(0, 4), batch.part(0, 4), batch.part(4, 8)]
+    assert other.oldest() is None
 
-    assert parts[0].id == parts[1].id != parts[2].id
-    assert {batch.time_us} == {part.time_us for part in parts}
-    assert [4, 4, 4] == [len(part) for part in parts]
-    assert all(part.id.bytes == row[38:54] for part in parts for rows in part.rows.values() for row in rows)
+    assert "" == caplog.text
+    Segment.create(spool.folder, "02-new.seg").close()
+    other.close()
+
+
+def test_a_journal_goes_on_in_another_file_when_the_spool_was_closed(spool, settings):
+    """What comes after the end is kept for the next process."""
+    journal, batch = Journal(spool, False), batch_of(1, 2)
+    (table, (row, _)) = next((table, [*rows, None]) for table, rows in batch.rows.items() if rows)
+    journal.append(batch, (table, row, 0, ()))
+    spool.close()
+
+    journal.append(batch, (table, row, 0, ()))
+
+    spool.close()
+    heir = Spool(settings)
+    assert 2 == sum(1 for _ in heir.folder.glob("*.seg"))
+    assert heir.oldest() is not None
+    assert 2 == heir.rows_waiting
+    heir.close()
