@@ -76,6 +76,8 @@ class Delivery:
         self.last_error = self.last_success_at = None
         self._lock = threading.Lock()
         self._sink = Sink(self.database)
+        self._under_way: dict[uuid.UUID, Batch] = {}
+        """Batches that are nowhere but in memory."""
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
         self._blocked_until, self._ends_at = float("-inf"), float("inf")
         self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
@@ -94,11 +96,15 @@ class Delivery:
         self._look_for_leftovers()
         self._start_embedded()
         deadline = min(monotonic() + seconds, self._ends_at)
+        if held is None:
+            self._under_way[batch.id] = batch
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
             self.drop(batch.producer_id, len(batch), str(error), _CAUSES.get(type(error), "refused"))
             raise
+        finally:
+            self._under_way.pop(batch.id, None)
         if held and self.spool and fate != "spooled":
             self.spool.done(held)
         self.counts[fate] += len(batch)
@@ -142,7 +148,17 @@ class Delivery:
             self._sink.close()
             self._lock.release()
         if self.spool is not None:
+            self._keep_what_hangs(self.spool)
             self.spool.close()
+
+    def _keep_what_hangs(self, spool: Spool) -> None:
+        # if an attempt gets through after all, the ledger will tell whoever replays its batch
+        for batch in tuple(self._under_way.values()):
+            try:
+                spool.put(batch)
+                self.counts["spooled"] += len(batch)
+            except SpoolError as error:
+                warn(f"records that were on their way at the end may be lost: {error}", topic="end")
 
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:
