@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .row_identity import time_us, with_batch_id
+from .row_identity import batch_index, time_us
 from .rows import Row
 from .sources import Source
 from .sql_files import EVENT_TABLES
 from .tables import COLUMNS
 
-__all__ = ["DAY_US", "Batch", "Rejected", "encode_batch", "new_batch_id"]
+__all__ = ["DAY_US", "Batch", "Rejected", "encode_batch", "new_batch_id", "notice"]
 
 DAY_US = 86_400_000_000
 """Microseconds in a day."""
@@ -51,6 +50,10 @@ class Batch:
     last_us: int = 0
     columns: Mapping[str, Sequence[str]] = field(default_factory=lambda: COLUMNS)
     """Table → what its rows hold, in order: a batch from the spool may be of an older version."""
+    dropped: int = 0
+    """Records of its producer that were given up, beside its rows: what the ledger has to be told."""
+    dead: int = 0
+    """The same of rows that were set aside."""
     was_spooled: bool = False
     """It came from the spool, not straight from the program."""
 
@@ -75,24 +78,55 @@ class Batch:
         for source in sources:
             self.sources[source.id] = source
 
-    def part(self, first: int, end: int) -> Batch:
-        """Rows number `first` to `end`, counted over all tables, as a batch of their own.
+    def use_own_time(self) -> None:
+        """Without rows, the time of the batch stands for theirs."""
+        self.first_us = self.last_us = self.time_us
+        self.days.add(self.time_us // DAY_US)
 
-        Its id follows from the batch and the rows, so that a part which is sent again is known again.
-        """
-        name = b"%b:%d:%d" % (self.id.bytes, first, end)
-        digest = int.from_bytes(hashlib.sha256(name).digest()[:10], "big")
-        part = Batch(_uuid7(self.id.int >> 80, digest), self.producer_id, self.sequence, self.signal)
-        part.sources, part.columns, part.was_spooled = self.sources, self.columns, self.was_spooled
-        every = [(table, row) for table, rows in self.rows.items() for row in rows]
-        for table, row in every[first:end]:
-            part.add(table, with_batch_id(row, part.id.bytes))
-        return part
+    def loss(self) -> Batch:
+        """What the ledger is told in place of this batch, under the same id: that its rows were given up."""
+        return notice(self.id, self.producer_id, self.sequence, self.signal, dropped=len(self) + self.dropped)
+
+    def take_out(self, table: str, index: int) -> Batch:
+        """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
+        taken = replace(self, rows={name: [] for name in self.rows}, days=set())
+        taken.add(table, self.rows[table].pop(index))
+        return taken
+
+    def leave_out(self, indexes: Container[int]) -> None:
+        """Lose the rows that have these numbers in column `batch_index`."""
+        for table, rows in self.rows.items():
+            self.rows[table] = [row for row in rows if batch_index(row) not in indexes]
+
+    def beginning(self, count: int) -> Batch:
+        """The first rows, counted over all tables: to be tried, never to be stored under the id that they share."""
+        rows = {}
+        for table, every in self.rows.items():
+            rows[table] = every[:count]
+            count -= len(rows[table])
+        return replace(self, rows=rows)
+
+    def place(self, number: int) -> tuple[str, int]:
+        """Table and index of the row of that number, counted over all tables from 0."""
+        for table, rows in self.rows.items():
+            if number < len(rows):
+                return table, number
+            number -= len(rows)
+        raise IndexError(number)
 
     @property
     def size(self) -> int:
         """Encoded rows in bytes."""
         return sum(len(row) for rows in self.rows.values() for row in rows)
+
+
+def notice(
+    batch_id: uuid.UUID, producer_id: uuid.UUID, sequence: int, signal: str, *, dropped: int = 0, dead: int = 0
+) -> Batch:
+    """A batch without rows, that only tells the ledger of a loss."""
+    batch = Batch(batch_id, producer_id, sequence, signal, dropped=dropped, dead=dead)
+    batch.use_own_time()
+    return batch
 
 
 def new_batch_id() -> uuid.UUID:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from .config import Settings
@@ -22,27 +21,13 @@ try:
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
-from .cli_errors import plainly
+from .cli_errors import moment, plainly
+from .doctor_cli import doctor
 from .spool_cli import spool
 from .tail_cli import tail
 from .terminal import harmless
 
 __all__ = ["main"]
-
-_SPAN = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _since(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    match = _SPAN.fullmatch(value)
-    try:
-        if match:
-            return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    except (OverflowError, ValueError):  # before the year 1, or more digits than Python reads
-        pass
-    raise click.BadParameter(f"{value!r:.40} is not allowed; allowed is a number and s, m, h or d: 90m, 24h, 7d")
 
 
 def _cell(value: object) -> Text:
@@ -153,6 +138,23 @@ def status(settings: Settings) -> None:
 
 
 @migrate.command()
+@click.option("--days", type=click.IntRange(0, 3660), default=30, show_default=True, help="How many after today.")
+@click.pass_obj
+@plainly
+def partitions(settings: Settings, days: int) -> None:
+    """Make the partitions of the coming days, for writers that may not."""
+    from .database import Database
+    from .partitions import ahead
+
+    database = Database(settings)
+    try:
+        ahead(database, days)
+    finally:
+        database.close()
+    click.echo(f"partitions are there for today and {days} days more")
+
+
+@migrate.command()
 @click.pass_obj
 @plainly
 def show(settings: Settings) -> None:
@@ -179,7 +181,7 @@ def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--since", callback=_since, help="Only what began this long ago or later: 90m, 24h, 7d.")
+@click.option("--since", callback=moment, help="Only what began this long ago or later: 90m, 24h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 @plainly
@@ -275,6 +277,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
 
 
 main.add_command(spool)
+main.add_command(doctor)
 main.add_command(tail)
 
 

@@ -1,8 +1,8 @@
 """Where batches go: into the tables, or onto disk until the tables can have them.
 
 While PostgreSQL is away nothing waits for it: after one failure batches go straight to the spool, and a
-thread of its own brings them back in order. Rows that the server refuses for what they hold are found by
-halving their batch and set aside; the rows beside them are stored.
+thread of its own brings them back in order. A row that the server refuses for what it holds is set aside,
+and the rows beside it are stored: the server says which row it is, else trials show it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from time import monotonic
 
 from . import forks
-from .batches import Batch
+from .batches import Batch, new_batch_id, notice
 from .database import Database
 from .diagnostics import warn
 from .errors import (
@@ -30,6 +30,7 @@ from .errors import (
     UntrustedServer,
 )
 from .replay import Replay, time_to_send
+from .row_identity import batch_index
 from .sink import Sink
 from .spool import Spool, Waiting
 
@@ -47,7 +48,8 @@ _PATIENCE_SECONDS = 2.0
 _FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
-_HALVING_SECONDS = 10.0
+_SEARCH_SECONDS = 10.0
+"""How long the search for rows that are refused may take; what is left then goes to the spool."""
 
 
 class Delivery:
@@ -65,7 +67,7 @@ class Delivery:
         self.last_error: str | None = None
         """Why the tables could last not be reached; None if they could."""
         limited = database.settings.spool_max_bytes > 0
-        self.spool = Spool(database.settings) if limited else None
+        self.spool = Spool(database.settings, self._note_loss) if limited else None
         """None if it is switched off."""
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -78,6 +80,8 @@ class Delivery:
         self._sink = Sink(self.database)
         self._under_way: dict[uuid.UUID, Batch] = {}
         """Batches that are nowhere but in memory."""
+        self._signals: dict[uuid.UUID, str] = {}
+        self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
         self._blocked_until, self._ends_at = float("-inf"), float("inf")
         self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
@@ -101,7 +105,9 @@ class Delivery:
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
-            self.drop(batch.producer_id, len(batch), str(error), _CAUSES.get(type(error), "refused"))
+            self._refused.pop(batch.id, None)
+            self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
+            self._tell(batch.loss())
             raise
         finally:
             self._under_way.pop(batch.id, None)
@@ -116,12 +122,11 @@ class Delivery:
             self.spool.release(held)
             self._replay.start()
 
-    def drop(self, producer_id: uuid.UUID, count: int, reason: str, cause: str) -> None:
-        """Count records that are lost; the producer's next batch tells the ledger."""
-        self.counts["dropped"] += count
-        self.failures[cause] += count
+    def drop(self, producer_id: uuid.UUID, signal: str, count: int, reason: str, cause: str) -> None:
+        """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
+        self._count_loss(count, reason, cause)
+        self._signals[producer_id] = signal
         self._untold[producer_id]["dropped"] += count
-        self.last_error = reason
 
     def replay_now(self, seconds: float) -> bool:
         """Store what waits in the spool; False if some of it is left."""
@@ -142,6 +147,7 @@ class Delivery:
     def close(self, seconds: float) -> None:
         """Close connections and files. What the spool holds is left to the next process."""
         self.end_within(seconds)
+        self._leave_word(seconds)
         if self._replay is not None:
             self._replay.stop(seconds)
         if self._lock.acquire(timeout=max(0.0, seconds)):
@@ -159,6 +165,49 @@ class Delivery:
                 self.counts["spooled"] += len(batch)
             except SpoolError as error:
                 warn(f"records that were on their way at the end may be lost: {error}", topic="end")
+
+    def _count_loss(self, count: int, reason: str, cause: str) -> None:
+        self.counts["dropped"] += count
+        self.failures[cause] += count
+        self.last_error = reason
+
+    def _note_loss(self, count: int, reason: str) -> None:
+        self._count_loss(count, reason, "spool_full")
+
+    def _tell(self, loss: Batch) -> None:
+        """Have the ledger told of a loss, in this process or the next."""
+        try:
+            if self.spool is not None:
+                self.spool.put_notice(loss)
+                if self._replay is not None:
+                    self._replay.start()
+                return
+        except SpoolError:
+            pass
+        self._untold[loss.producer_id]["dropped"] += loss.dropped
+        self._signals[loss.producer_id] = loss.signal
+
+    def _leave_word(self, seconds: float) -> None:
+        # what no batch of its producer has told by now, none will
+        for producer_id, counts in list(self._untold.items()):
+            if not any(counts.values()):
+                continue
+            signal = self._signals[producer_id]
+            word = notice(new_batch_id(), producer_id, 0, signal, dropped=counts["dropped"], dead=counts["dead"])
+            counts.clear()
+            try:
+                if self._is_blocked:
+                    raise DatabaseUnavailable("PostgreSQL is away")
+                self._store(word, monotonic() + seconds)
+            except EventStoreError as error:
+                self._hand_over(word, error)
+
+    def _hand_over(self, word: Batch, error: EventStoreError) -> None:
+        try:
+            if self.spool is not None:
+                self.spool.put_notice(word)
+        except SpoolError as full:
+            warn(f"the ledger is not told of {word.dropped} lost records: {error}; {full}", topic="untold")
 
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:
@@ -210,35 +259,38 @@ class Delivery:
         return fate
 
     def _send(self, sink: Sink, batch: Batch, deadline: float) -> str:
-        untold = Counter(self._untold[batch.producer_id])
-        try:
-            is_new = sink.store(batch, untold, deadline)
-        except DataRefused as error:
-            # the server is there, so it is worth the time that finding the row takes
-            self._halve(sink, batch, error, min(max(deadline, monotonic() + _HALVING_SECONDS), self._ends_at))
-            return "stored"
+        """Store a batch without the rows that the server refuses: all in one transaction, under the batch's own id.
+
+        Until it is stored we remember which rows were set aside, for it may come again as a whole.
+        """
+        batch.leave_out(self._refused.get(batch.id, ()))
+        is_searching = False
+        while True:
+            untold = Counter(self._untold[batch.producer_id])
+            try:
+                is_new = sink.store(batch, untold, deadline)
+                break
+            except DataRefused as error:
+                if not is_searching:
+                    # the server is there, so it is worth the time that finding the rows takes
+                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self._ends_at)
+                    is_searching = True
+                place = sink.refused_row(batch, error, deadline)
+                if place is None:
+                    raise
+                self._refused.setdefault(batch.id, set()).add(batch_index(batch.rows[place[0]][place[1]]))
+                self._set_aside(batch.take_out(*place), error)
+        self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
 
-    def _halve(self, sink: Sink, batch: Batch, error: DataRefused, deadline: float) -> None:
-        if len(batch) == 1:
-            self._set_aside(batch, error)
-            return
-        middle = len(batch) // 2
-        for part in (batch.part(0, middle), batch.part(middle, len(batch))):
-            try:
-                self._send(sink, part, deadline)
-            except EventStoreError:
-                if self.spool is None:
-                    raise
-                self._keep(self.spool, part)
-
     def _set_aside(self, batch: Batch, error: DataRefused) -> None:
         self.counts["dead"] += 1
         self.failures["dead"] += 1
         self._untold[batch.producer_id]["dead"] += 1
+        self._signals[batch.producer_id] = batch.signal
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
             try:

@@ -23,6 +23,9 @@ from .sink import Sink
 
 __all__ = ["Direct"]
 
+_UNCOUNTED = 0
+"""Whoever logs an event here is told if it is not stored: a number that is missing would say no more."""
+
 
 class Direct:
     """Stores single records; safe to share between threads."""
@@ -35,7 +38,6 @@ class Direct:
 
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
-        self._sequence = 0
         self._sink = Sink(self._database)
         self._lock = threading.Lock()
 
@@ -86,12 +88,11 @@ class Direct:
             self._sink.doubt(error)
 
     def _batch(self, record: LogRecord) -> Batch:
-        self._sequence += 1
         batch = encode_batch(
             [ReadableLogRecord(record, self._resource, self._scope)],
             self._encoder.log,
             producer_id=self._producer_id,
-            sequence=self._sequence,
+            sequence=_UNCOUNTED,
             signal="log",
         )
         for rejected in batch.rejected:

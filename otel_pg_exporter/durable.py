@@ -86,7 +86,7 @@ class _Intake:
             finally:
                 self._this_thread.is_taking = False
         except Exception as error:
-            self._delivery.drop(self._producer_id, 1, f"{type(error).__name__}: {error}", "internal")
+            self._delivery.drop(self._producer_id, self._signal, 1, f"{type(error).__name__}: {error}", "internal")
             warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")
 
     def flush(self, seconds: float) -> bool:

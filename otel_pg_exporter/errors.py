@@ -91,6 +91,11 @@ class UntrustedServer(DatabaseError):
 class DataRefused(DatabaseError):
     """The server refuses a row for what it holds; the rows beside it can be stored."""
 
+    def __init__(self, message: str, *, sqlstate: str | None = None, place: tuple[str, int] | None = None) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.place = place
+        """Table and line (from 1) of the COPY that met it; None if the server did not say."""
+
 
 class SchemaMismatch(DatabaseError):
     """The tables are missing, or were made by another version of this library."""

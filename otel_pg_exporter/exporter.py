@@ -115,7 +115,7 @@ class _Pipeline:
         return True
 
     def _give_up(self, count: int, reason: str, cause: str = "internal", fate: str = "dropped") -> None:
-        self._delivery.drop(self._producer_id, count, reason, cause)
+        self._delivery.drop(self._producer_id, self._signal, count, reason, cause)
         self._lose(count, reason, fate)
 
     def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:

@@ -14,14 +14,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import migrate, questions
+from . import migrate, obstacles, questions
 from .cache import Cache
 from .config import Settings
-from .database import Database, Listener
+from .database import Database, Listener, limits
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, EventStoreError
 from .events import EventPage
 from .health import Health
@@ -33,6 +33,7 @@ from .trace import Trace
 __all__ = ["EventQuery"]
 
 T = TypeVar("T")
+_HEALTH_SECONDS = 5.0
 
 
 class EventQuery:
@@ -195,8 +196,11 @@ class EventQuery:
                 return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
             if not applied:
                 return Health(is_healthy=True, **known)
+            found, _ = obstacles.ask(self._database, _HEALTH_SECONDS)
+            if found:
+                return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
             begun = perf_counter()
-            facts = self._carry(questions.health(self._database.names))
+            facts = self._carry(questions.health(self._database.names), _HEALTH_SECONDS)
             latency = (perf_counter() - begun) * 1000
             return Health(is_healthy=True, latency_ms=latency, pool=self._database.pool_counts(), **known, **facts)
         except EventStoreError as error:
@@ -227,9 +231,11 @@ class EventQuery:
             self._is_ready = True
         return self._carry(question)
 
-    def _carry(self, question: questions.Question[T]) -> T:
+    def _carry(self, question: questions.Question[T], seconds: float | None = None) -> T:
         with self._database.connection() as connection:
             connection.execute(self._database.sql("same_moment").encode())
+            if seconds is not None:
+                connection.execute(self._database.sql("limit_time").encode(), limits(monotonic() + seconds))
             try:
                 sql, parameters = next(question)
                 while True:

@@ -269,7 +269,10 @@ class _Open:
             self.monitor.start()
 
     def health(self) -> Health:
-        return replace(self.telemetry.query.health(), **self.telemetry.progress)
+        found = replace(self.telemetry.query.health(), **self.telemetry.progress)
+        if found.is_healthy and found.spool_depth and self.telemetry.last_error:
+            return replace(found, is_healthy=False, error=self.telemetry.last_error)
+        return found
 
     def close(self, timeout_millis: int) -> None:
         if self.monitor is not None:

@@ -17,13 +17,14 @@ from ..diagnostics import warn
 from ..errors import UnsupportedServer
 from .failures import translate
 
-__all__ = ["Connection", "Record", "connect", "options"]
+__all__ = ["Connection", "Record", "connect", "limits", "options"]
 
 Record: TypeAlias = dict[str, Any]
 """One row of an answer: column → value."""
 
 _MINIMUM_VERSION = 120000
 _ANSWER_MILLIS = 30_000
+_LONGEST_SECONDS = 3600
 _LEAST_CONNECT_SECONDS = 2  # libpq makes no difference below
 
 
@@ -73,6 +74,20 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
         _warn_once(settings.target, mode)
     connection.deadline = deadline
     return connection
+
+
+def limits(deadline: float, lock_seconds: float = inf) -> dict[str, str]:
+    """How long the server may try in one transaction, as its settings: it gives up before we do, and says why.
+
+    Args:
+        deadline: when we give up, by `time.monotonic()`.
+        lock_seconds: the longest that it may wait for a lock.
+    """
+    remaining = max(1, int((min(deadline, monotonic() + _LONGEST_SECONDS) - monotonic()) * 1000))
+    return {
+        "lock_timeout": f"{max(1, int(min(remaining * 0.6, lock_seconds * 1000)))}ms",
+        "statement_timeout": f"{remaining}ms",
+    }
 
 
 def is_exposed(address: str, ssl_mode: str) -> bool:

@@ -18,7 +18,7 @@ from ..config import Settings
 from ..embedded import EmbeddedServer
 from ..errors import DatabaseUnavailable
 from ..sql_files import Names, query
-from .connecting import Record, connect, options
+from .connecting import Record, connect, limits, options
 from .failures import translate
 
 __all__ = ["AsyncDatabase", "Database"]
@@ -82,7 +82,8 @@ class Database:
 
     def until(self, deadline: float) -> Database:
         """The same database for a few statements that must not take longer: each transaction has a connection
-        of its own, given up when the deadline (by `time.monotonic()`) passes."""
+        of its own, given up when the deadline (by `time.monotonic()`) passes. Until then no limit that the role
+        has for statements counts."""
         return _HurriedDatabase(self, deadline)
 
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
@@ -132,12 +133,16 @@ class _HurriedDatabase(Database):
     def conninfo(self) -> str:
         return self._database.conninfo()
 
+    def until(self, deadline: float) -> Database:
+        return _HurriedDatabase(self._database, min(deadline, self._deadline))
+
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Record]]:
         with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
             try:
                 set_json_loads(orjson.loads, connection)
                 with connection.transaction():
+                    connection.execute(self.sql("limit_time").encode(), limits(self._deadline))
                     yield connection
             except psycopg.Error as error:
                 raise translate(error, self.settings) from error

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,15 @@ class Waiting:
 
 
 class Spool:
-    """The batches of one database that wait on disk; safe to use from several threads."""
+    """The batches of one database that wait on disk; safe to use from several threads.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: where it lies, how large it may be, and what is given up then.
+        on_loss: called with a number of records that were given up, and why.
+    """
+
+    def __init__(self, settings: Settings, on_loss: Callable[[int, str], None] | None = None) -> None:
+        self._on_loss = on_loss
         self.counts: Counter[str] = Counter()
         """Records by fate: dropped at the limit of size, dead (set aside), damaged (cannot be read)."""
         self.segment_bytes = min(_MAX_SEGMENT_BYTES, max(_MIN_SEGMENT_BYTES, settings.spool_max_bytes // 8))
@@ -92,6 +98,21 @@ class Spool:
             start = self.append(self._active, data)
             self._active.pending[batch.id] = Extent(start, self._active.size, len(batch))
 
+    def put_notice(self, batch: Batch) -> None:
+        """Keep what the ledger has to be told of a loss; a full spool has room for that.
+
+        Raises:
+            SpoolError: the disk refuses it.
+        """
+        with self._lock:
+            segment = self._active = self._active or self.new_segment()
+            try:
+                start = segment.append(data := encode(batch))
+                self._used_bytes += len(data)
+            except OSError as error:
+                raise SpoolError(f"cannot write to {self.folder}: {error}") from error
+            segment.pending[batch.id] = Extent(start, segment.size, 0)
+
     def append(self, segment: Segment, data: bytes) -> int:
         """Write to one of the files, if there is room; gives the offset.
 
@@ -135,13 +156,14 @@ class Spool:
             segment.is_sealed = True
             self._remove_if_done(segment)
 
-    def oldest(self) -> Waiting | None:
-        """The batch that has waited longest; looks for files of processes that have ended."""
+    def oldest(self, passed_over: Container[uuid.UUID] = ()) -> Waiting | None:
+        """The batch that has waited longest, of those not passed over; looks for files of processes that have ended."""
         with self._lock:
             self._take_over()
             for segment in self._segments:
                 for batch_id in segment.pending:
-                    return Waiting(batch_id, segment)
+                    if batch_id not in passed_over:
+                        return Waiting(batch_id, segment)
             return None
 
     def load(self, waiting: Waiting) -> Batch | None:
@@ -158,6 +180,7 @@ class Spool:
             self.done(waiting)
             return None
         self.counts["damaged"] += damaged
+        batch.dropped += damaged
         batch.columns = waiting.segment.columns
         return batch
 
@@ -245,14 +268,30 @@ class Spool:
             if segment.held or segment is writing:
                 continue
             rows = sum(extent.rows for extent in segment.pending.values())
+            if not rows:
+                continue  # it only tells of losses
             self.counts["dropped"] += rows
             warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
+            losses = self._losses(segment)
             segment.pending.clear()
             if segment is self._active:
                 self._active = None
             self._remove(segment)
+            for loss in losses:
+                self.put_notice(loss)
+            if self._on_loss is not None:
+                self._on_loss(rows, reason)
             return True
         return False
+
+    def _losses(self, segment: Segment) -> list[Batch]:
+        found = []
+        for extent in segment.pending.values():
+            try:
+                found.append(decode(segment.read(extent))[0].loss())
+            except SpoolError:  # nobody knows any more whose it was
+                self.counts["damaged"] += extent.rows
+        return found
 
     def _remove_if_done(self, segment: Segment) -> None:
         if segment.is_done and segment in self._segments:
