@@ -20,7 +20,7 @@ _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOOK_SECONDS = 2.0
 _LEAST_PAUSE_OF_NOTIFICATIONS = 0.05
-_NO_PARTITION = "23514"
+_NO_PARTITION, _LOCKED = "23514", "55P03"
 
 
 class Sink:
@@ -62,8 +62,8 @@ class Sink:
                 if is_drift or not _worth_another_try(error):
                     self._look_at_tables(error)
                     raise
-                if error.sqlstate or telling is None:
-                    telling = error  # that the time ran out says less than why it did
+                if telling is None or telling.sqlstate != _LOCKED:
+                    telling = error  # that the time ran out then says less than what was waited for
                 if self._hurried.is_set() or monotonic() + pause >= deadline:
                     raise telling from telling.__cause__
                 was_made_again = isinstance(error, SchemaMismatch)
