@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-forks lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-forks soak-commit soak-kill lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -42,6 +42,15 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Longer runs of two fault tests: cycles of each cut around a COMMIT, and kills of the server under load.
+CYCLES ?= 1000
+soak-commit: .venv/.dev
+	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
+
+KILLS ?= 200
+soak-kill: .venv/.dev
+	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_server_killed.py
 
 check: lint test
 

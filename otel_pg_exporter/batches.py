@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .row_identity import time_us, with_batch_id
+from .row_identity import batch_index, time_us
 from .rows import Row
 from .sources import Source
 from .sql_files import EVENT_TABLES
@@ -90,24 +89,30 @@ class Batch:
 
     def take_out(self, table: str, index: int) -> Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
-        taken = Batch(self.id, self.producer_id, self.sequence, self.signal)
-        taken.sources, taken.columns, taken.was_spooled = self.sources, self.columns, self.was_spooled
+        taken = replace(self, rows={name: [] for name in self.rows}, days=set())
         taken.add(table, self.rows[table].pop(index))
         return taken
 
-    def part(self, first: int, end: int) -> Batch:
-        """Rows number `first` to `end`, counted over all tables, as a batch of their own.
+    def leave_out(self, indexes: Container[int]) -> None:
+        """Lose the rows that have these numbers in column `batch_index`."""
+        for table, rows in self.rows.items():
+            self.rows[table] = [row for row in rows if batch_index(row) not in indexes]
 
-        Its id follows from the batch and the rows, so that a part which is sent again is known again.
-        """
-        name = b"%b:%d:%d" % (self.id.bytes, first, end)
-        digest = int.from_bytes(hashlib.sha256(name).digest()[:10], "big")
-        part = Batch(_uuid7(self.id.int >> 80, digest), self.producer_id, self.sequence, self.signal)
-        part.sources, part.columns, part.was_spooled = self.sources, self.columns, self.was_spooled
-        every = [(table, row) for table, rows in self.rows.items() for row in rows]
-        for table, row in every[first:end]:
-            part.add(table, with_batch_id(row, part.id.bytes))
-        return part
+    def beginning(self, count: int) -> Batch:
+        """The first rows, counted over all tables: to be tried, never to be stored under the id that they share."""
+        rows = {}
+        for table, every in self.rows.items():
+            rows[table] = every[:count]
+            count -= len(rows[table])
+        return replace(self, rows=rows)
+
+    def place(self, number: int) -> tuple[str, int]:
+        """Table and index of the row of that number, counted over all tables from 0."""
+        for table, rows in self.rows.items():
+            if number < len(rows):
+                return table, number
+            number -= len(rows)
+        raise IndexError(number)
 
     @property
     def size(self) -> int:

@@ -2,7 +2,7 @@
 
 While PostgreSQL is away nothing waits for it: after one failure batches go straight to the spool, and a
 thread of its own brings them back in order. A row that the server refuses for what it holds is set aside,
-and the rows beside it are stored: the server says which row it is, else it is found by halving the batch.
+and the rows beside it are stored: the server says which row it is, else trials show it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .errors import (
     UntrustedServer,
 )
 from .replay import Replay, time_to_send
+from .row_identity import batch_index
 from .sink import Sink
 from .spool import Spool, Waiting
 
@@ -47,7 +48,7 @@ _PATIENCE_SECONDS = 2.0
 _FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
-_POISON_SECONDS = 10.0
+_SEARCH_SECONDS = 10.0
 """How long the search for rows that are refused may take; what is left then goes to the spool."""
 
 
@@ -78,6 +79,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._sink = Sink(self.database)
         self._signals: dict[uuid.UUID, str] = {}
+        self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
         self._blocked_until, self._ends_at = float("-inf"), float("inf")
         self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
@@ -95,14 +97,15 @@ class Delivery:
         """
         self._look_for_leftovers()
         self._start_embedded()
-        deadline, count = min(monotonic() + seconds, self._ends_at), len(batch)
+        deadline = min(monotonic() + seconds, self._ends_at)
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
+            self._refused.pop(batch.id, None)
             self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
             self._tell(batch.loss())
             raise
-        if held and self.spool and (fate != "spooled" or len(batch) < count):
+        if held and self.spool and fate != "spooled":
             self.spool.done(held)
         self.counts[fate] += len(batch)
         return fate
@@ -240,51 +243,32 @@ class Delivery:
         return fate
 
     def _send(self, sink: Sink, batch: Batch, deadline: float) -> str:
-        set_aside = 0
+        """Store a batch without the rows that the server refuses: all in one transaction, under the batch's own id.
+
+        Until it is stored we remember which rows were set aside, for it may come again as a whole.
+        """
+        batch.leave_out(self._refused.get(batch.id, ()))
+        is_searching = False
         while True:
             untold = Counter(self._untold[batch.producer_id])
             try:
                 is_new = sink.store(batch, untold, deadline)
                 break
             except DataRefused as error:
-                if not set_aside:
+                if not is_searching:
                     # the server is there, so it is worth the time that finding the rows takes
-                    deadline = min(max(deadline, monotonic() + _POISON_SECONDS), self._ends_at)
-                if not self._take_out(batch, error):
-                    self._halve(sink, batch, error, deadline)
-                    return "stored"
-                set_aside += 1
-            except EventStoreError:
-                if not set_aside or self.spool is None:
+                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self._ends_at)
+                    is_searching = True
+                place = sink.refused_row(batch, error, deadline)
+                if place is None:
                     raise
-                self._keep(self.spool, batch)  # without the rows that were found by now
-                return "spooled"
+                self._refused.setdefault(batch.id, set()).add(batch_index(batch.rows[place[0]][place[1]]))
+                self._set_aside(batch.take_out(*place), error)
+        self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
-
-    def _take_out(self, batch: Batch, error: DataRefused) -> bool:
-        """Set aside the row that the server named; False if it named none."""
-        name, line = error.place or ("", 0)
-        table = name.removeprefix(self.database.names.prefix)
-        if not 1 <= line <= len(batch.rows.get(table, ())):
-            return False
-        self._set_aside(batch.take_out(table, line - 1), error)
-        return True
-
-    def _halve(self, sink: Sink, batch: Batch, error: DataRefused, deadline: float) -> None:
-        if len(batch) == 1:
-            self._set_aside(batch, error)
-            return
-        middle = len(batch) // 2
-        for part in (batch.part(0, middle), batch.part(middle, len(batch))):
-            try:
-                self._send(sink, part, deadline)
-            except EventStoreError:
-                if self.spool is None:
-                    raise
-                self._keep(self.spool, part)
 
     def _set_aside(self, batch: Batch, error: DataRefused) -> None:
         self.counts["dead"] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from time import monotonic
 
@@ -11,8 +12,8 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 
 from .batches import Batch
 from .errors import DatabaseUnavailable, EventStoreError
-from .sink import Sink
-from .spool import Spool
+from .sink import LOCK_NOT_AVAILABLE, Sink
+from .spool import Spool, Waiting
 
 __all__ = ["Replay", "time_to_send"]
 
@@ -40,6 +41,7 @@ class Replay:
         self._is_stopped = False
         self._is_hurried = False
         self._failed = 0
+        self._passed_over: set[uuid.UUID] = set()
 
     @property
     def is_running(self) -> bool:
@@ -107,11 +109,29 @@ class Replay:
             return False
 
     def _store_oldest(self) -> None:
-        waiting = self._spool.oldest()
+        waiting = self._spool.oldest(self._passed_over)
+        if waiting is None:
+            self._passed_over.clear()
+            waiting = self._spool.oldest()
         batch = self._spool.load(waiting) if waiting else None
         if waiting and batch is not None:  # without rows it still tells of a loss
-            self._store(self._sink, batch, monotonic() + time_to_send(batch, _ATTEMPT_SECONDS))
+            try:
+                self._store(self._sink, batch, monotonic() + time_to_send(batch, _ATTEMPT_SECONDS))
+            except DatabaseUnavailable as error:
+                if not self._passes_over(waiting, error):
+                    raise
+                return
             self._spool.done(waiting)
+
+    def _passes_over(self, waiting: Waiting, error: DatabaseUnavailable) -> bool:
+        """Whether the next batch may fare better.
+
+        An earlier attempt whose connection has died on our side only may still hold the batch's row in the ledger.
+        """
+        if error.sqlstate != LOCK_NOT_AVAILABLE:
+            return False
+        self._passed_over.add(waiting.id)
+        return self._spool.oldest(self._passed_over) is not None
 
 
 def time_to_send(batch: Batch, seconds: float) -> float:

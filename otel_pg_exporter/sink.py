@@ -14,13 +14,17 @@ from .errors import DatabaseError, DatabaseUnavailable, DataRefused, SchemaMisma
 from .partitions import ensure
 from .sql_files import bind, quote
 
-__all__ = ["Sink"]
+__all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
 _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOOK_SECONDS = 2.0
+_LOCK_SECONDS = 2.0
+"""Then a batch gives way to the next."""
 _LEAST_PAUSE_OF_NOTIFICATIONS = 0.05
-_NO_PARTITION, _LOCKED = "23514", "55P03"
+_NO_PARTITION = "23514"
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a batch that waited too long for what another session has locked."""
 
 
 class Sink:
@@ -62,13 +66,36 @@ class Sink:
                 if is_drift or not _worth_another_try(error):
                     self._look_at_tables(error)
                     raise
-                if telling is None or telling.sqlstate != _LOCKED:
+                if telling is None or telling.sqlstate != LOCK_NOT_AVAILABLE:
                     telling = error  # that the time ran out then says less than what was waited for
                 if self._hurried.is_set() or monotonic() + pause >= deadline:
                     raise telling from telling.__cause__
                 was_made_again = isinstance(error, SchemaMismatch)
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def refused_row(self, batch: Batch, error: DataRefused, deadline: float) -> tuple[str, int] | None:
+        """Table and index of a row that the server refuses: as its error says, else as trials show.
+
+        None if every row is taken, so that the refusal has another reason.
+
+        Raises:
+            EventStoreError: the server has gone, or the time is over.
+        """
+        name, line = error.place or ("", 0)
+        table = name.removeprefix(self.database.names.prefix)
+        if 1 <= line <= len(batch.rows.get(table, ())):
+            return table, line - 1
+        if self._takes(batch, deadline):
+            return None
+        taken, refused = 0, len(batch)
+        while refused - taken > 1:
+            middle = (taken + refused) // 2
+            if self._takes(batch.beginning(middle), deadline):
+                taken = middle
+            else:
+                refused = middle
+        return batch.place(taken)
 
     def doubt(self, error: DatabaseError) -> None:
         """After an error the tables may not be what they were: look again."""
@@ -137,6 +164,18 @@ class Sink:
         self._notified_at = monotonic()
         return self.database.sql("notify")
 
+    def _takes(self, beginning: Batch, deadline: float) -> bool:
+        """Whether the server takes these rows; they are not kept."""
+        if monotonic() >= deadline:
+            raise DatabaseUnavailable(f"no time left to look for the row that {self.database.settings.target} refuses")
+        copies = self.copies(beginning)
+        statements = (self._begin(deadline), *(copy.statement for copy in copies), self.database.sql("end_trial"))
+        try:
+            self._writer.execute(";\n".join(statements), deadline, copies)
+        except DataRefused:
+            return False
+        return True
+
     def _look_at_tables(self, error: DatabaseError) -> None:
         # a column of another type refuses every row, and that is no fault of the rows
         if error.sqlstate is None or not isinstance(error, DataRefused | SchemaMismatch):
@@ -148,7 +187,7 @@ class Sink:
             raise SchemaMismatch(f"in {self.database.settings.target} {found[0]}", sqlstate=error.sqlstate) from error
 
     def _begin(self, deadline: float) -> str:
-        return bind(self.database.sql("begin_batch"), limits(deadline))
+        return bind(self.database.sql("begin_batch"), limits(deadline, _LOCK_SECONDS))
 
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"
@@ -170,6 +209,6 @@ class Sink:
 
 
 def _worth_another_try(error: DatabaseError) -> bool:
-    if isinstance(error, DataRefused):
+    if isinstance(error, DataRefused) or error.sqlstate == LOCK_NOT_AVAILABLE:  # which was waited for already
         return False
     return isinstance(error, DatabaseUnavailable | SchemaMismatch) or error.sqlstate == _NO_PARTITION

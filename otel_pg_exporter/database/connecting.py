@@ -76,14 +76,18 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
     return connection
 
 
-def limits(deadline: float) -> dict[str, str]:
+def limits(deadline: float, lock_seconds: float = inf) -> dict[str, str]:
     """How long the server may try in one transaction, as its settings: it gives up before we do, and says why.
 
     Args:
         deadline: when we give up, by `time.monotonic()`.
+        lock_seconds: the longest that it may wait for a lock.
     """
     remaining = max(1, int((min(deadline, monotonic() + _LONGEST_SECONDS) - monotonic()) * 1000))
-    return {"lock_timeout": f"{max(1, int(remaining * 0.6))}ms", "statement_timeout": f"{remaining}ms"}
+    return {
+        "lock_timeout": f"{max(1, int(min(remaining * 0.6, lock_seconds * 1000)))}ms",
+        "statement_timeout": f"{remaining}ms",
+    }
 
 
 def is_exposed(address: str, ssl_mode: str) -> bool:

@@ -55,13 +55,18 @@ class Writer:
         self._connection: psycopg.Connection[Record] | None = None
         forks.in_child(self._leave_to_parent)
 
-    def execute(self, statements: str, deadline: float) -> None:
+    def execute(self, statements: str, deadline: float, copies: Sequence[Copy] = ()) -> None:
         """Run statements as one transaction; their results are of no interest.
+
+        Args:
+            statements: what to run, with the statements of the copies among them.
+            deadline: when to give up.
+            copies: their rows, in order.
 
         Raises:
             DatabaseError: none of them was carried out, or, if the connection broke, perhaps all.
         """
-        self._run(statements, (), deadline)
+        self._run(statements, copies, deadline)
 
     def store(self, claim: str, copies: Sequence[Copy], deadline: float, afterwards: str | None = None) -> bool:
         """Store rows in one transaction, if the claim to them is granted.

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,13 +156,14 @@ class Spool:
             segment.is_sealed = True
             self._remove_if_done(segment)
 
-    def oldest(self) -> Waiting | None:
-        """The batch that has waited longest; looks for files of processes that have ended."""
+    def oldest(self, passed_over: Container[uuid.UUID] = ()) -> Waiting | None:
+        """The batch that has waited longest, of those not passed over; looks for files of processes that have ended."""
         with self._lock:
             self._take_over()
             for segment in self._segments:
                 for batch_id in segment.pending:
-                    return Waiting(batch_id, segment)
+                    if batch_id not in passed_over:
+                        return Waiting(batch_id, segment)
             return None
 
     def load(self, waiting: Waiting) -> Batch | None:

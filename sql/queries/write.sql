@@ -8,6 +8,11 @@ SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
             THEN set_config('synchronous_commit', 'on', true) END
 
+-- name: end_trial
+-- Ends a transaction in which rows were only tried: rules that wait for the COMMIT are looked at, and nothing is kept.
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK
+
 -- name: claim_batch
 -- Claims the id of a batch: no row inserted means that it is stored already.
 INSERT INTO {event_batches} (

@@ -256,22 +256,26 @@ def test_any_number_of_bad_rows_costs_only_themselves(dsn, tmp_path, bad):
     assert [(200 - bad, bad)] == rows
 
 
-def test_a_server_that_does_not_say_which_row_is_asked_by_halves(dsn, tmp_path, monkeypatch):
-    """The counterpart, and the way for such servers: the same rows are found, in far more statements."""
+def test_a_server_that_does_not_say_which_row_is_asked_by_trials(dsn, tmp_path, monkeypatch):
+    """The bad row of 512 is found in at most 10 trials, of which nothing is kept, and the others are one batch."""
     monkeypatch.setattr(failures, "_place", lambda context: None)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(BAD_ROW.encode())
     delivery = Delivery(Database(Settings(dsn=dsn, spool_dir=str(tmp_path))))
-    attempts: list[int] = []
-    attempt = Sink._attempt
+    attempts, trials = [], []
+    attempt, takes = Sink._attempt, Sink._takes
     monkeypatch.setattr(Sink, "_attempt", lambda *given: attempts.append(1) or attempt(*given))
+    monkeypatch.setattr(Sink, "_takes", lambda *given: trials.append(1) or takes(*given))
 
     assert "stored" == delivery.deliver(batch_of(512), 20)
 
     delivery.close(1)
     delivery.database.close()
     assert (511, 1) == (stored(dsn), delivery.counts["dead"])
-    assert len(attempts) > 10
+    assert (2, 10) == (len(attempts), len(trials))
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT stored, dead_before FROM otel.event_batches").fetchall()
+    assert [(511, 1)] == rows
 
 
 def batch_of(count: int) -> Batch:

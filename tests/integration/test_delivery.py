@@ -178,18 +178,6 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
     assert 1 == sum(dead_before for (dead_before,) in ledger(dsn, "dead_before"))
 
 
-def test_the_parts_of_a_halved_batch_are_known_when_they_come_again(delivery, dsn):
-    """A batch with a bad row that is sent twice stores its good rows once."""
-    with psycopg.connect(dsn) as connection:
-        connection.execute("ALTER TABLE otel.task_events ADD CONSTRAINT no CHECK (attributes->>'number' <> '3')")
-    batch = batch_of(8)
-
-    for _ in range(2):
-        delivery.deliver(batch, 10)
-
-    assert 7 == len(spans_stored(dsn))
-
-
 DURABLE = """
 import os, sys, time
 from opentelemetry import trace

@@ -8,9 +8,14 @@ from datetime import datetime, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter.batches import DAY_US, encode_batch, new_batch_id
 from otel_pg_exporter.partitions import covering
+from otel_pg_exporter.row_identity import batch_index
+from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.values import clean, in_order, key_order, restore
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
@@ -78,3 +83,30 @@ def test_fixups_restore_what_was_cleaned():
 
     assert value == columns["attributes"]
     assert [*value] == [*columns["attributes"]]
+
+
+def test_beginnings_places_and_what_is_left_out_of_a_batch():
+    """Rows are counted over all tables; what is left out is known by its index, which the others keep."""
+    spans = [
+        ReadableSpan(
+            "n",
+            SpanContext(1, number + 1, False, TraceFlags(1)),
+            resource=Resource({}),
+            attributes={"otel_pg.category": ("system", "task")[number % 2]},
+            start_time=1,
+            end_time=2,
+        )
+        for number in range(5)
+    ]
+    batch = encode_batch(spans, RowEncoder().span, producer_id=uuid.uuid4(), sequence=1, signal="span")
+
+    beginning = batch.beginning(4)
+    places = [batch.place(number) for number in range(5)]
+    taken = batch.take_out("task_events", 0)
+    batch.leave_out({4})
+
+    assert [3, 1] == [len(beginning.rows[table]) for table in ("events", "task_events")]
+    assert [("events", 0), ("events", 1), ("events", 2), ("task_events", 0), ("task_events", 1)] == places
+    assert [1] == [batch_index(row) for rows in taken.rows.values() for row in rows]
+    assert [0, 2, 3] == [batch_index(row) for rows in batch.rows.values() for row in rows]
+    assert batch.id == taken.id == beginning.id

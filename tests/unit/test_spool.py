@@ -361,15 +361,3 @@ def test_a_journal_goes_on_in_another_file_when_the_spool_was_closed(spool, sett
     assert heir.oldest() is not None
     assert 2 == heir.rows_waiting
     heir.close()
-
-
-def test_a_part_of_a_batch_has_an_id_that_can_be_found_again():
-    """The same part of the same batch has the same id, another part another, all at the batch's time."""
-    batch = batch_of(*range(1, 9))
-
-    parts = [batch.part(0, 4), batch.part(0, 4), batch.part(4, 8)]
-
-    assert parts[0].id == parts[1].id != parts[2].id
-    assert {batch.time_us} == {part.time_us for part in parts}
-    assert [4, 4, 4] == [len(part) for part in parts]
-    assert all(part.id.bytes == row[38:54] for part in parts for rows in part.rows.values() for row in rows)

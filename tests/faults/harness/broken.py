@@ -6,18 +6,19 @@ broken.blind_retry(monkeypatch.setattr)
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from otel_pg_exporter.batches import Batch, new_batch_id
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
-from otel_pg_exporter.errors import DatabaseError
-from otel_pg_exporter.row_identity import with_batch_id
+from otel_pg_exporter.errors import DatabaseError, DataRefused
 from otel_pg_exporter.sink import Sink
 
-__all__ = ["BUILDS", "asynchronous_commit", "blind_retry", "drop_on_error", "select_then_insert"]
+__all__ = ["BUILDS", "asynchronous_commit", "blind_retry", "drop_on_error", "select_then_insert", "store_by_halves"]
 
 _Patch = Callable[[Any, str, Any], None]
 
@@ -41,10 +42,7 @@ def blind_retry(patch: _Patch) -> None:
     attempt = Sink._attempt
 
     def with_a_new_id(self: Sink, batch: Batch, *rest: Any) -> bool:
-        renamed = batch.part(0, len(batch))
-        renamed.id = new_batch_id()
-        renamed.rows = {t: [with_batch_id(row, renamed.id.bytes) for row in rows] for t, rows in batch.rows.items()}
-        return attempt(self, renamed, *rest)
+        return attempt(self, _renamed(batch, new_batch_id()), *rest)
 
     patch(Sink, "_attempt", with_a_new_id)
 
@@ -62,6 +60,27 @@ def select_then_insert(patch: _Patch) -> None:
     patch(Sink, "claim", looked_up)
 
 
+def store_by_halves(patch: _Patch) -> None:
+    """A batch with a row that is refused is halved until that row is alone, and each part is a batch of its own."""
+
+    def by_halves(self: Delivery, sink: Sink, batch: Batch, deadline: float) -> str:
+        try:
+            return "stored" if sink.store(batch, {}, deadline) else "duplicate"
+        except DataRefused as error:
+            if len(batch) == 1:
+                self._set_aside(batch, error)
+                return "stored"
+        middle = len(batch) // 2
+        for first, end in ((0, middle), (middle, len(batch))):
+            rows = [(table, row) for table, rows in batch.rows.items() for row in rows][first:end]
+            part = replace(batch, rows={name: [row for table, row in rows if table == name] for name in batch.rows})
+            identity = uuid.uuid5(batch.id, f"{first} {end}").int & (1 << 80) - 1
+            by_halves(self, sink, _renamed(part, uuid.UUID(int=batch.id.int >> 80 << 80 | identity)), deadline)
+        return "stored"
+
+    patch(Delivery, "_send", by_halves)
+
+
 def asynchronous_commit(patch: _Patch) -> None:
     """The server may say "committed" before its disk has the rows."""
     sql = Database.sql
@@ -74,5 +93,12 @@ def asynchronous_commit(patch: _Patch) -> None:
 
 
 BUILDS: dict[str, Callable[[_Patch], None]] = {
-    build.__name__: build for build in (drop_on_error, blind_retry, select_then_insert, asynchronous_commit)
+    build.__name__: build
+    for build in (drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit)
 }
+
+
+def _renamed(batch: Batch, identity: uuid.UUID) -> Batch:
+    start, end = 38, 54  # where a row has the id of its batch
+    renamed = {table: [row[:start] + identity.bytes + row[end:] for row in rows] for table, rows in batch.rows.items()}
+    return replace(batch, id=identity, rows=renamed)

@@ -11,14 +11,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter.embedded import EmbeddedServer
-from otel_pg_exporter.errors import EmbeddedServerError
+from otel_pg_exporter.embedded.locks import is_held
+from otel_pg_exporter.embedded.programs import Programs
 
 __all__ = ["Cluster"]
 
-_SETTINGS = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "shared_buffers": "32MB"}
+_SETTINGS = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "32MB",
+    "recovery_init_sync_method": "syncfs",  # else each of a thousand files is synced before recovery
+}
 
 
 class Cluster:
@@ -30,28 +37,42 @@ class Cluster:
     """
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
-        self._folder = folder
+        self._folder = folder.resolve()
         self._server = EmbeddedServer(folder, options={**_SETTINGS, **(options or {})})
+        self._programs: Programs | None = None
+        self._arguments: list[str] = []
+        self.conninfo = ""
+        """For a superuser, by its socket; it stays the same over restarts."""
         self.kills = 0
         """How often it was killed."""
-
-    @property
-    def conninfo(self) -> str:
-        """For a superuser, by its socket; it stays the same over restarts."""
-        return self._server.conninfo
 
     def start(self) -> float:
         """Start it, recovery included; gives the seconds that this took."""
         begun = time.monotonic()
-        for _ in range(50):
-            try:
-                self._server.start()
-                break
-            except EmbeddedServerError as error:
-                if "pre-existing shared memory block" not in str(error):
-                    raise
-                time.sleep(0.1)  # a killed server's memory goes a little later than its processes
+        if self._programs is None:
+            self.conninfo = self._server.start()
+            self._programs = Programs(self._server.bin_dir, self._server.log_file, self._folder / "cluster")
+            self._arguments = _words(self._postmaster())[1:]
+        else:
+            self._restart(self._programs)
         return time.monotonic() - begun
+
+    def _restart(self, programs: Programs) -> None:
+        # as the embedded server does it, without its three looks at the programs' version
+        parts = conninfo_to_dict(self.conninfo)
+        socket = f"{parts['host']}/.s.PGSQL.{parts['port']}"
+        stale = (self._folder / "cluster" / "postmaster.pid", Path(socket), Path(f"{socket}.lock"))
+        lock, deadline = self._folder / "server.lock", time.monotonic() + 60
+        while True:
+            # a killed server's memory may go a little later than its processes: then it is tried again
+            if not is_held(lock):
+                programs.run("postgres", *self._arguments, lock=lock, stale=stale)
+            try:
+                psycopg.connect(self.conninfo).close()
+                return
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, programs.log_tail()
+                time.sleep(0.01)
 
     def database(self) -> str:
         """A new, empty database; gives its conninfo."""
@@ -99,11 +120,14 @@ class Cluster:
         self.close()
 
     def _postmaster(self) -> int:
-        cluster = self._folder.resolve() / "cluster"
+        cluster = self._folder / "cluster"
         number = int((cluster / "postmaster.pid").read_text().split("\n")[0])
-        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\x00")
-        assert os.fsencode(cluster) in words, f"process {number} is not the server of {cluster}"
+        assert str(cluster) in _words(number), f"process {number} is not the server of {cluster}"
         return number
+
+
+def _words(process: int) -> list[str]:
+    return os.fsdecode(Path(f"/proc/{process}/cmdline").read_bytes()).rstrip("\0").split("\0")
 
 
 def _children(parent: int) -> list[int]:

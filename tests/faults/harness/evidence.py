@@ -42,8 +42,10 @@ def tables(dsn: str, schema: str = "otel") -> list[StoredRow]:
     found = []
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         for table in EVENT_TABLES:
-            query = f"""SELECT {_COLUMNS} FROM "{schema}"."{table}" e
-                        LEFT JOIN "{schema}".event_batches b USING (batch_id) WHERE e.record = 'span'"""
+            # a ledger that has lost its key may have a batch twice
+            ledger = f'SELECT DISTINCT ON (batch_id) * FROM "{schema}".event_batches'
+            query = f"""SELECT {_COLUMNS} FROM "{schema}"."{table}" e LEFT JOIN ({ledger}) b USING (batch_id)
+                         WHERE e.record = 'span'"""
             found += map(_stored, connection.execute(query.encode()).fetchall())
     return found
 

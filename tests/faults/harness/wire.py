@@ -35,8 +35,7 @@ class Link:
     def __init__(self, wire: Wire, number: int, client: socket.socket, server: socket.socket) -> None:
         self.number = number
         """Counts the wire's connections from 1."""
-        self.is_doomed = False
-        """It is to be cut as soon as its thread looks."""
+        self._doomed_at = float("inf")
         self._wire = wire
         self._sockets = {CLIENT: client, SERVER: server}
         self._conversation = Conversation()
@@ -56,21 +55,25 @@ class Link:
                     found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 found.close()
 
+    def doom(self, seconds: float = 0.0) -> None:
+        """Have it cut after that time; until then it forwards as before."""
+        self._doomed_at = time.monotonic() + seconds
+
     def run(self) -> None:
         """Forward until either side is gone."""
         try:
-            while len(self._sockets) == 2 and not self.is_doomed:
+            while len(self._sockets) == 2 and (remaining := self._doomed_at - time.monotonic()) > 0:
                 if self._wire.is_swallowing:
                     time.sleep(_LOOK_SECONDS)
                     continue
-                readable, _, _ = select.select(list(self._sockets.values()), [], [], _LOOK_SECONDS)
+                readable, _, _ = select.select([*self._sockets.values()], [], [], min(_LOOK_SECONDS, remaining))
                 for side, found in tuple(self._sockets.items()):
                     if found in readable and side in self._sockets:
                         self._pass_on(side, found)
         except OSError:
             pass  # a side has reset it
         finally:
-            if self.is_doomed:
+            if self._doomed_at <= time.monotonic():
                 self.cut()
             for found in self._sockets.values():
                 found.close()
@@ -103,7 +106,7 @@ class Link:
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while not self.is_doomed and (remaining := until - time.monotonic()) > 0:
+        while (remaining := min(until, self._doomed_at) - time.monotonic()) > 0:
             time.sleep(min(remaining, _LOOK_SECONDS))
 
 
@@ -156,7 +159,7 @@ class Wire:
         """Reset all connections there are; gives how many."""
         with self._lock:
             for link in self._links:
-                link.is_doomed = True
+                link.doom()
             return len(self._links)
 
     @contextmanager
