@@ -66,8 +66,8 @@ class Sink:
                 if is_drift or not _worth_another_try(error):
                     self._look_at_tables(error)
                     raise
-                if error.sqlstate or telling is None:
-                    telling = error  # that the time ran out says less than why it did
+                if telling is None or telling.sqlstate != LOCK_NOT_AVAILABLE:
+                    telling = error  # that the time ran out then says less than what was waited for
                 if self._hurried.is_set() or monotonic() + pause >= deadline:
                     raise telling from telling.__cause__
                 was_made_again = isinstance(error, SchemaMismatch)

@@ -265,15 +265,15 @@ def test_health_as_json_holds_the_error():
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"dbname": "no_such_database"}, 'database "no_such_database" does not exist'),
-        ({"user": "no_such_role"}, 'role "no_such_role" does not exist'),
+        ({"dbname": "no_such_database"}, 'database "no_such_database" does not exist. Set POSTGRES_DATABASE'),
+        ({"user": "no_such_role"}, 'role "no_such_role" does not exist. Check user, password, database'),
     ],
 )
 def test_a_wrong_database_or_role_is_named(empty_dsn, parameters, said):
-    """The line says what does not exist, and what to check."""
+    """The line says what does not exist, and what to set or to check."""
     done = otel_pg("--dsn", make_conninfo(empty_dsn, **parameters), "migrate", "up")
 
-    refused(done, said, "Check user, password, database")
+    refused(done, said)
 
 
 @pytest.mark.parametrize(
@@ -298,13 +298,13 @@ def test_a_role_without_rights_is_told_what_to_grant(empty_dsn, role):
     """Creating needs CREATE, reading needs USAGE: each refusal says so and leaves nothing behind."""
     beggar = make_conninfo(empty_dsn, user=role)
 
-    refused(otel_pg("--dsn", beggar, "migrate", "up"), "permission denied", "Grant it USAGE and CREATE on schema")
+    refused(otel_pg("--dsn", beggar, "migrate", "up"), "permission denied", "GRANT CREATE ON DATABASE")
     with psycopg.connect(empty_dsn) as connection:
         assert connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'otel'").fetchone() is None
 
     assert 0 == otel_pg("--dsn", empty_dsn, "migrate", "up").returncode
     for command in (["stats"], ["show", "ab" * 16], ["health"], ["migrate", "status"], ["migrate", "down", "--yes"]):
-        refused(otel_pg("--dsn", beggar, *command), "permission denied for schema otel", "Grant it USAGE")
+        refused(otel_pg("--dsn", beggar, *command), "permission denied for schema otel", "GRANT USAGE ON SCHEMA")
 
 
 def test_a_role_with_the_rights_that_were_named_can_go_on(empty_dsn, role):
