@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .columns import Form
+from .costs import Costing
 from .plans import Plan, Values, values_of
+from .scrubbing import Scrubber
 from .tables import FRONT
 from .values import key_order
 
@@ -37,6 +39,8 @@ class Shape:
     """The order of the keys, as in the column attribute_order."""
     loose: tuple[str, ...]
     """Keys of numbers and arrays: whether these are plain, the type alone does not say."""
+    texts: Values
+    """Gives the values that are text."""
     deciding: Values
     """Gives the values that the route depends on."""
 
@@ -63,6 +67,8 @@ class Layout:
     """Gives the values for those places, first the texts,"""
     forms: tuple[tuple[str, Form], ...]
     """then the others: the attribute, and how to write it."""
+    costing: Costing | None
+    """Gives the last column."""
 
 
 class Shapes(dict[tuple[Any, ...], Shape]):
@@ -72,18 +78,20 @@ class Shapes(dict[tuple[Any, ...], Shape]):
         Unusual: values of these types, or these keys, are never plain.
     """
 
-    def __init__(self, deciding: Iterable[str]) -> None:
+    def __init__(self, deciding: Iterable[str], scrubber: Scrubber) -> None:
         super().__init__()
         self._deciding = frozenset(deciding)
+        self._scrubber = scrubber
 
     def __missing__(self, keys_and_types: tuple[Any, ...]) -> Shape:
         keys = keys_and_types[: len(keys_and_types) // 2]
         types = dict(zip(keys, keys_and_types[len(keys) :], strict=True))
-        if not set(types.values()) <= _SCALARS | _ARRAYS | {float} or NAME in keys:
+        if not set(types.values()) <= _SCALARS | _ARRAYS | {float} or NAME in keys or self._scrubber.wants(keys):
             raise Unusual
         shape = Shape(
             key_order(keys),
             tuple(key for key in keys if types[key] not in _SCALARS),
+            values_of(tuple(key for key in keys if types[key] is str)),
             values_of(tuple(key for key in keys if key in self._deciding)),
         )
         if len(self) >= _MAX_SHAPES:
@@ -98,6 +106,8 @@ def layout_of(plan: Plan, code: int) -> Layout:
     Raises:
         Unusual: the plan does not say enough about where the name goes.
     """
+    if plan.gathered:
+        raise Unusual
     keys = dict(zip(plan.text_columns, plan.text_keys, strict=True))
     forms = {column: (key, form) for column, key, form in plan.columns}
     if plan.name_column:
@@ -124,5 +134,5 @@ def layout_of(plan: Plan, code: int) -> Layout:
         plan.table, len(plan.row) - 1, contents,
         bool(code or error_type or error_message), error_type, error_message,
         bool(plan.name_column), rest,
-        values_of(tuple(texts)), tuple(others),
+        values_of(tuple(texts)), tuple(others), plan.costing,
     )  # fmt: skip

@@ -20,8 +20,8 @@ from orjson import dumps, loads
 from .binary_copy import NULL, text
 from .columns import JSON_STARTS, as_content, as_text, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
-from .routing import RULES, Rule
 from .rows import Row, RowEncoder
+from .treatment import Treatment
 from .values import is_plain, is_plain_float
 
 __all__ = ["SpanEncoder"]
@@ -43,9 +43,10 @@ _MAX_LAYOUTS = 4096
 class SpanEncoder:
     """Encodes the spans of one batch after another, the plain ones quickly."""
 
-    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
-        self._careful = RowEncoder(rules)
-        self._shapes = Shapes(self._careful.plans.deciding)
+    def __init__(self, treatment: Treatment | None = None) -> None:
+        self._careful = RowEncoder(treatment)
+        self._scrubber = self._careful.scrubber
+        self._shapes = Shapes(self._careful.plans.deciding, self._scrubber)
         self._layouts: dict[tuple[Any, ...], Layout] = {}
 
     def span(self, span: ReadableSpan, batch_id: bytes, index: int) -> Row:
@@ -72,6 +73,8 @@ class SpanEncoder:
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         if shape.loose:
             _check(attributes, shape)
+        if not self._scrubber.is_idle:
+            self._look(name, status._description, attributes, shape)
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
@@ -116,7 +119,20 @@ class SpanEncoder:
         place = len(row) + 1
         row += layout.rest
         row[place::2] = varying
+        if layout.costing:
+            row.append(layout.costing(attributes, start))
         return layout.table, b"".join(row), time_us, origin.sources
+
+    def _look(self, name: str, described: str | None, attributes: dict[str, Any], shape: Shape) -> None:
+        """See to it that nothing has to be taken out of what is to be encoded."""
+        texts = (name, *shape.texts(attributes))
+        if described:
+            texts += (described,)
+        for key in shape.loose:
+            if type(value := attributes[key]) is not float:
+                texts += (str(value),)
+        if self._scrubber.sees_all or self._scrubber.suspects_any(texts):
+            raise Unusual
 
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
@@ -134,6 +150,8 @@ class SpanEncoder:
                 raise Unusual
             item = {"name": name, "time_unix_nano": event._timestamp, "attributes": bounded._dict}
             items.append(self._with_order(item, bounded._dict))
+            if not self._scrubber.is_idle:
+                self._look(name, None, bounded._dict, self._shapes[(*bounded._dict, *map(type, bounded._dict.values()))])
         return _json(items)
 
     def _links(self, links: Iterable[Any]) -> bytes:

@@ -33,6 +33,8 @@ from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
 from .queues import LogQueue, SpanQueue
+from .scrubbing import Redact
+from .treatment import Treatment
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
@@ -55,6 +57,7 @@ def configure(
     tracer_provider: Any = None,
     logger_provider: Any = None,
     resource: Resource | None = None,
+    redact: Redact | None = None,
     **overrides: Any,
 ) -> Telemetry:
     """Store what this program emits from now on. Returns at once: nothing is connected yet.
@@ -66,6 +69,9 @@ def configure(
         tracer_provider: use this one instead of the global one.
         logger_provider: the same for log records.
         resource: describes this program, if no provider is there yet; default `Resource.create()`.
+        redact: has the last word about each text that is to be stored: it is given the key (an attribute's, else
+            name, status_message, body or event_name) and the text, and returns the text as it may be stored. If
+            it raises, the text is taken out.
         overrides: fields of `Settings`.
 
     Raises:
@@ -75,7 +81,7 @@ def configure(
     settings = settings or Settings.from_env(**overrides)
     with _lock:
         if _current is None or _current.is_shut_down or _current.settings != settings or tracer_provider:
-            _current = Telemetry(settings, tracer_provider, logger_provider, resource)
+            _current = Telemetry(settings, tracer_provider, logger_provider, resource, redact)
         return _current
 
 
@@ -97,7 +103,12 @@ class Telemetry:
     """What `configure` has set up."""
 
     def __init__(
-        self, settings: Settings, tracer_provider: Any, logger_provider: Any, resource: Resource | None
+        self,
+        settings: Settings,
+        tracer_provider: Any,
+        logger_provider: Any,
+        resource: Resource | None,
+        redact: Redact | None = None,
     ) -> None:
         self.settings = settings
         """The settings in force."""
@@ -105,13 +116,15 @@ class Telemetry:
         """Shared by the exporters and `query`."""
         self.delivery = Delivery(self.database)
         """Brings batches into the tables, or onto disk; shared by both signals."""
+        self.treatment = Treatment.of(settings, redact)
+        """How records become rows: routing, prices, and what is taken out."""
         self.is_shut_down = False
         self._query: EventQuery | None = None
         resource = resource or Resource.create()
-        self._span_processor = _span_processor(settings, self.delivery)
+        self._span_processor = _span_processor(settings, self.delivery, self.treatment)
         self.tracer_provider = _joined(tracer_provider or _tracing(resource), self._span_processor)
         """The provider that creates spans: yours if there was one."""
-        self._log_processor = _log_processor(settings, self.delivery)
+        self._log_processor = _log_processor(settings, self.delivery, self.treatment)
         self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
         """The provider that takes log records: yours if there was one."""
         atexit.register(self.shutdown)
@@ -185,16 +198,18 @@ class Telemetry:
         self._span_processor.force_flush()
 
 
-def _span_processor(settings: Settings, delivery: Delivery) -> Any:
+def _span_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:
     if settings.durability == "memory":
-        return SpanQueue(PostgresSpanExporter(delivery=delivery), **_batching(settings, "BSP"))
-    return DurableSpanProcessor(delivery, **_durable_batching(settings, "BSP"))
+        exporter = PostgresSpanExporter(delivery=delivery, treatment=treatment)
+        return SpanQueue(exporter, **_batching(settings, "BSP"))
+    return DurableSpanProcessor(delivery, treatment, **_durable_batching(settings, "BSP"))
 
 
-def _log_processor(settings: Settings, delivery: Delivery) -> Any:
+def _log_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:
     if settings.durability == "memory":
-        return LogQueue(PostgresLogRecordExporter(delivery=delivery), **_batching(settings, "BLRP"))
-    return DurableLogRecordProcessor(delivery, **_durable_batching(settings, "BLRP"))
+        exporter = PostgresLogRecordExporter(delivery=delivery, treatment=treatment)
+        return LogQueue(exporter, **_batching(settings, "BLRP"))
+    return DurableLogRecordProcessor(delivery, treatment, **_durable_batching(settings, "BLRP"))
 
 
 def _durable_batching(settings: Settings, family: str) -> dict[str, Any]:
