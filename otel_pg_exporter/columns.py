@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from . import values
-from .binary_copy import NULL, float8, int2, int4, int8, jsonb, text
+from .binary_copy import NULL, float8, int4, int8, jsonb, text
 
 __all__ = ["FORMS", "JSON_STARTS", "Form", "as_content", "as_text", "as_texts", "known_text", "text_field"]
 
@@ -61,11 +61,6 @@ def as_texts(found: tuple[Any, ...]) -> list[bytes]:
     return [*map(as_text, found)] if None in fields else fields  # type: ignore[return-value]
 
 
-def as_int2(value: Any) -> bytes:
-    """A number in a smallint column."""
-    return int2(value) if type(value) is int and 0 <= value < 1 << 15 else NULL
-
-
 def as_int4(value: Any) -> bytes:
     """A count in an integer column."""
     return int4(value) if type(value) is int and 0 <= value <= _I31 else NULL
@@ -102,7 +97,6 @@ def as_content(value: Any) -> bytes:
 FORMS: Mapping[str, Form] = {
     "input": as_content,
     "output": as_content,
-    "severity_number": as_int2,
     "attempt": as_int4,
     "input_tokens": as_int8,
     "output_tokens": as_int8,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .columns import Form
+from .columns import FORMS, Form
 from .costs import Costing
 from .plans import Plan, Values, values_of
 from .scrubbing import Scrubber
@@ -106,8 +106,8 @@ def layout_of(plan: Plan, code: int) -> Layout:
     Raises:
         Unusual: the plan does not say enough about where the name goes.
     """
-    if plan.gathered:
-        raise Unusual
+    if plan.gathered or not all(column in FORMS for column, _, _ in plan.columns):
+        raise Unusual  # a text that is part of an attribute does not stand where texts do
     keys = dict(zip(plan.text_columns, plan.text_keys, strict=True))
     forms = {column: (key, form) for column, key, form in plan.columns}
     if plan.name_column:

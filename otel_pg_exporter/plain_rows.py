@@ -73,8 +73,7 @@ class SpanEncoder:
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         if shape.loose:
             _check(attributes, shape)
-        if not self._scrubber.is_idle:
-            self._look(name, status._description, attributes, shape)
+        texts = [name, *shape.texts(attributes)]
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
@@ -94,9 +93,17 @@ class SpanEncoder:
             known_text(name) or _text(name),
             _JSONB(len(encoded) + 1, 1),
             encoded,
-            self._events(events) if events else NULL,
-            self._links(links) if links else NULL,
+            self._events(events, texts) if events else NULL,
+            self._links(links, texts) if links else NULL,
         ]  # fmt: skip
+        if not self._scrubber.is_idle:
+            if code and status._description:
+                texts.append(status._description)
+            for key in shape.loose:
+                if type(value := attributes[key]) is not float:
+                    texts.append(str(value))
+            if self._scrubber.suspects_any(texts):
+                raise Unusual
         for key in layout.contents:
             content = attributes.get(key)
             if type(content) is str and content[:1] in JSON_STARTS:
@@ -123,17 +130,6 @@ class SpanEncoder:
             row.append(layout.costing(attributes, start))
         return layout.table, b"".join(row), time_us, origin.sources
 
-    def _look(self, name: str, described: str | None, attributes: dict[str, Any], shape: Shape) -> None:
-        """See to it that nothing has to be taken out of what is to be encoded."""
-        texts = (name, *shape.texts(attributes))
-        if described:
-            texts += (described,)
-        for key in shape.loose:
-            if type(value := attributes[key]) is not float:
-                texts += (str(value),)
-        if self._scrubber.sees_all or self._scrubber.suspects_any(texts):
-            raise Unusual
-
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
         layout = layout_of(self._careful.plans.span(attributes, kind + 1, is_root, code), code)
@@ -142,19 +138,18 @@ class SpanEncoder:
         self._layouts[choice] = layout
         return layout
 
-    def _events(self, events: Iterable[Any]) -> bytes:
+    def _events(self, events: Iterable[Any], texts: list[str]) -> bytes:
         items = []
         for event in events:
             name, bounded = event._name, event._attributes
             if type(event) is not Event or type(name) is not str or bounded.dropped:
                 raise Unusual
             item = {"name": name, "time_unix_nano": event._timestamp, "attributes": bounded._dict}
-            items.append(self._with_order(item, bounded._dict))
-            if not self._scrubber.is_idle:
-                self._look(name, None, bounded._dict, self._shapes[(*bounded._dict, *map(type, bounded._dict.values()))])
+            texts.append(name)
+            items.append(self._with_order(item, bounded._dict, texts))
         return _json(items)
 
-    def _links(self, links: Iterable[Any]) -> bytes:
+    def _links(self, links: Iterable[Any], texts: list[str]) -> bytes:
         items = []
         for link in links:
             trace_id, span_id, is_remote, flags, state, _ = link._context
@@ -169,13 +164,15 @@ class SpanEncoder:
                 "is_remote": is_remote,
                 "attributes": bounded._dict,
             }
-            items.append(self._with_order(item, bounded._dict))
+            items.append(self._with_order(item, bounded._dict, texts))
         return _json(items)
 
-    def _with_order(self, item: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
+    def _with_order(self, item: dict[str, Any], attributes: dict[str, Any], texts: list[str]) -> dict[str, Any]:
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         if shape.loose:
             _check(attributes, shape)
+            texts.extend(str(attributes[key]) for key in shape.loose)
+        texts.extend(shape.texts(attributes))
         if shape.order:
             item["order"] = shape.order
         return item

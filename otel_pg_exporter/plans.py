@@ -35,9 +35,11 @@ _EMPTY: Mapping[str, Fields] = {
 }
 _ERROR = 2
 _ERROR_SEVERITY = 17
+_MAX_SEVERITY = 24
 _MAX_SHAPES = 4096
 _JOB_KIND = "cicd.pipeline.task.type"
-_OWN_DECIDERS = ("otel_pg.event_type", "otel_pg.action", "otel_pg.status", _JOB_KIND, *OUTCOMES)
+_LEVEL = "logfire.level_num"
+_OWN_DECIDERS = (_LEVEL, "otel_pg.event_type", "otel_pg.action", "otel_pg.status", _JOB_KIND, *OUTCOMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,9 @@ def _plan(
     row["status_code"] = int2(code)
     row["event_type"] = as_text(routed.event_type)
     row["status"] = label(status)
+    level = attributes.get(_LEVEL)
+    if type(level) is int and 0 < level <= _MAX_SEVERITY:
+        row["severity_number"] = int2(level)  # Logfire counts as OpenTelemetry does
     sources = column_sources(treatment.sources[routed.category], keys)
     if attributes.get(_JOB_KIND) in ("build", "test") and "result" in sources:
         sources.setdefault(f"{attributes[_JOB_KIND]}_result", sources["result"])

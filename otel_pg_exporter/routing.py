@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-__all__ = ["CATEGORIES", "OUTCOMES", "RULES", "SOURCES", "STATUSES", "Route", "Rule", "Sources", "column_sources", "route"]
+__all__ = ["CATEGORIES", "OUTCOMES", "RULES", "SOURCES", "STATUSES", "Route", "Rule", "Sources", "column_sources", "route"]  # noqa: E501
 
 Sources: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]
 """Category → column → attributes that may fill it, first present wins.
@@ -198,7 +198,6 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         f"{_ASSOCIATION}.conversation_id",
     ),
     "user_id": ("user.id", "enduser.id", "enduser.pseudo.id", f"{_ASSOCIATION}.user_id"),
-    "severity_number": ("logfire.level_num",),
     "error_type": ("error.type", "exception.type"),
     "error_message": ("exception.message",),
     "input": (

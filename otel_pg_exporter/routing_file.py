@@ -123,10 +123,10 @@ def _sources(columns: Any) -> Sources:
     if not isinstance(columns, Mapping):
         raise ValueError(f"columns={columns!r:.60} is not allowed; allowed is a table of column = [attributes]")
     own: dict[str, tuple[str, ...]] = {}
-    for column, names in columns.items():
+    for column, given in columns.items():
         if column not in _COLUMNS:
             raise ValueError(f"column {column!r:.60} cannot be filled; allowed are {', '.join(_COLUMNS)}")
-        names = [names] if isinstance(names, str) else names
+        names = [given] if isinstance(given, str) else given
         if not isinstance(names, list) or not names or not all(type(name) is str and name for name in names):
             raise ValueError(f"column {column} = {names!r:.60} is not allowed; allowed is a list of attributes")
         own[column] = tuple(names)

@@ -83,8 +83,6 @@ class Scrubber:
         self._known: dict[Any, bool] = {}
         self.is_idle = not is_on and redact is None and keeps_content
         """Nothing is ever taken out."""
-        self.sees_all = redact is not None
-        """Every record has to be looked at."""
 
     def wants(self, keys: Iterable[Any]) -> bool:
         """True if something has to go because of an attribute's name alone."""
@@ -99,7 +97,9 @@ class Scrubber:
         )
 
     def suspects_any(self, texts: Sequence[str]) -> bool:
-        """True if one of the texts may hold a secret."""
+        """True if one of the texts may hold a secret, or a callback wants to see them all."""
+        if self._redact is not None:
+            return True
         if self._patterns:
             return any(map(self.suspects, texts))
         return self.suspects("\n".join(texts))
@@ -108,14 +108,13 @@ class Scrubber:
         """The span, as it may be stored."""
         if self.is_idle:
             return span
-        status, changes = span.status, {}
-        for field, old, new in (
+        status = span.status
+        looked_at = (
             ("name", span.name, self.part("name", span.name)),
             ("events", span.events, self._parts(span.events)),
             ("links", span.links, self._parts(span.links)),
-        ):
-            if new is not old:
-                changes[field] = new
+        )
+        changes = {field: new for field, old, new in looked_at if new is not old}
         if (described := self.part("status_message", status.description)) is not status.description:
             changes["status"] = _Changed(status, description=described)
         return self._with_attributes(span, **changes)
