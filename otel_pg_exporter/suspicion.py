@@ -11,8 +11,8 @@ import re
 
 __all__ = ["may_hold_secret"]
 
-_SIGN = r"[\s\"'\\]*[:=]"
-"""What follows the name of a secret, in JSON text too."""
+_SIGN = r"(?:[\s\"'\\]*[:=]|[\"'\\]+\s*,)"
+"""What follows the name of a secret, in JSON text too, where name and value may be neighbours."""
 _OWNERS = ("api", "ssh", "access", "private", "secret", "signing", "encryption", "account", "shared", "master", "auth")
 """What makes a key a secret."""
 _KEY = "|".join(f"(?<={owner}key)|(?<={owner}[^a-z]key)" for owner in _OWNERS)
