@@ -220,4 +220,5 @@ def _log_status(routed: Route, attributes: Mapping[str, Any], severity: int | No
     status = attributes.get("otel_pg.status", routed.status)
     if isinstance(status, str) and status in STATUSES:
         return status
-    return "error" if severity is not None and severity >= _ERROR_SEVERITY else "completed"
+    is_error = "error.type" in attributes or (severity is not None and severity >= _ERROR_SEVERITY)
+    return "error" if is_error else "completed"

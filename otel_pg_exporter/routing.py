@@ -165,7 +165,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     "cicd.pipeline.result": _RESULTS,
     "cicd.pipeline.task.run.result": _RESULTS,
     "deployment.status": {"failed": "error"},
-    "celery.state": {"FAILURE": "error", "REVOKED": "cancelled"},
+    "celery.state": {"FAILURE": "error", "RETRY": "error", "REVOKED": "cancelled"},
 }
 """Attribute → value → status, for spans whose own status says nothing of it."""
 
@@ -199,7 +199,7 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
     ),
     "user_id": ("user.id", "enduser.id", "enduser.pseudo.id", f"{_ASSOCIATION}.user_id"),
     "error_type": ("error.type", "exception.type"),
-    "error_message": ("exception.message",),
+    "error_message": ("exception.message", "celery.retry.reason"),
     "input": (
         "input.value",
         "gen_ai.tool.call.arguments",

@@ -201,7 +201,7 @@ class Scrubber:
         new = []
         for part in parts:
             changes = {}
-            name = getattr(part, "name", None)
+            name = getattr(part, "name", None)  # links have none
             if (cleaned := self.part("name", name)) is not name:
                 changes["name"] = cleaned
             new.append(self._with_attributes(part, **changes))

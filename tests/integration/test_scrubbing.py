@@ -225,7 +225,7 @@ def test_a_callback_has_the_last_word(dsn):
     with EventQuery(dsn=dsn) as query:
         rows = [*query.system_events()]
     assert {"who": "A.", "bad": "[redacted]", "n": 5, "other": "Ada"} in [row.attributes for row in rows]
-    assert "A. calls" in [row.name for row in rows]
+    assert "A. calls" in [row.event_name for row in rows]
 
 
 def test_content_can_be_left_out_as_a_whole(dsn, monkeypatch, emitted, library):
