@@ -6,18 +6,22 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services lint check bench test-oldest clean
+.PHONY: demo test test-services test-frameworks lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
 
 test: .venv/.dev
-	$(BIN)/$(PYTEST) -m 'not services'
+	$(BIN)/$(PYTEST) -m 'not services and not frameworks'
 
 # Tests with programs that PyPI does not have; installs them, which takes root on Debian or Ubuntu.
 test-services: .venv/.dev
 	tests/services.sh
 	$(BIN)/$(PYTEST) -m services
+
+# Runs of agent frameworks, offline; what they emit is compared with what the columns should say.
+test-frameworks: .venv-frameworks/.dev
+	.venv-frameworks/bin/python -m pytest -m frameworks tests/frameworks
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -31,7 +35,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/$(PYTEST) -m 'not services' tests/unit tests/integration
+	.venv-oldest/bin/$(PYTEST) -m 'not services and not frameworks' tests/unit tests/integration
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv
@@ -49,6 +53,14 @@ endef
 
 .venv-oldest/.pip:
 	$(call make_venv,.venv-oldest)
+
+.venv-frameworks/.pip:
+	$(call make_venv,.venv-frameworks)
+
+.venv-frameworks/.dev: pyproject.toml .venv-frameworks/.pip
+	@echo "Installing agent frameworks into .venv-frameworks ..."
+	@.venv-frameworks/bin/$(PIP) -e . --group frameworks
+	@touch $@
 
 .venv/.demo: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
@@ -69,4 +81,4 @@ endef
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-frameworks dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -73,7 +73,7 @@ class SpanEncoder:
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         if shape.loose:
             _check(attributes, shape)
-        texts = [name, *shape.texts(attributes)]
+        texts: list[Any] = [name, *shape.texts(attributes)]
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
@@ -99,9 +99,7 @@ class SpanEncoder:
         if not self._scrubber.is_idle:
             if code and status._description:
                 texts.append(status._description)
-            for key in shape.loose:
-                if type(value := attributes[key]) is not float:
-                    texts.append(str(value))
+            texts += [str(attributes[key]) for key in shape.loose]
             if self._scrubber.suspects_any(texts):
                 raise Unusual
         for key in layout.contents:

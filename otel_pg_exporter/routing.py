@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-__all__ = ["CATEGORIES", "OUTCOMES", "RULES", "SOURCES", "STATUSES", "Route", "Rule", "Sources", "column_sources", "route"]  # noqa: E501
+__all__ = [
+    "CATEGORIES",
+    "OUTCOMES",
+    "RULES",
+    "SOURCES",
+    "STATUSES",
+    "Route",
+    "Rule",
+    "Sources",
+    "column_sources",
+    "route",
+]
 
 Sources: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]
 """Category → column → attributes that may fill it, first present wins.

@@ -1,6 +1,8 @@
 """Runs real frameworks without a network and writes what they emit, in the form of tests/fixtures/spans.
 
-    python tests/frameworks/run_frameworks.py NAME FOLDER     # pydantic_ai, langgraph, openai, celery, logfire or mlflow
+    python tests/frameworks/run_frameworks.py NAME FOLDER
+
+NAME is pydantic_ai, langgraph, openai, celery, logfire or mlflow.
 
 Each name in a process of its own: instrumentations patch globally.
 """
@@ -104,7 +106,8 @@ class _Model(BaseHTTPRequestHandler):
         }  # fmt: skip
         message = {"role": "assistant", "content": "21 degrees"}
         self._answer(200, {
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 1_760_000_000, "model": "gpt-4o-mini-2024-07-18",
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1_760_000_000,
+            "model": "gpt-4o-mini-2024-07-18",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage,
         })  # fmt: skip
 
@@ -235,7 +238,11 @@ def emitted(name: str) -> dict[str, Any]:
         for found in distributions()
         if found.metadata["Name"].lower().startswith(PACKAGES)
     }
-    meta = {"framework": name, "how": f"tests/frameworks/run_frameworks.py {name}", "packages": dict(sorted(packages.items()))}
+    meta = {
+        "framework": name,
+        "how": f"tests/frameworks/run_frameworks.py {name}",
+        "packages": dict(sorted(packages.items())),
+    }
     return {"meta": meta, "spans": [_span(span) for span in MEMORY.get_finished_spans()], "logs": []}
 
 

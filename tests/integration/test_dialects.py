@@ -25,7 +25,9 @@ def rows_of(emitted: tuple[list[Any], list[Any]]) -> list[dict[str, Any]]:
     """The rows of records, as a query would give them."""
     spans, logs = emitted
     encoders = SpanEncoder(), RowEncoder()
-    made = [encoders[0].span(span, bytes(16), 0) for span in spans] + [encoders[1].log(log, bytes(16), 0) for log in logs]
+    made = [encoders[0].span(span, bytes(16), 0) for span in spans] + [
+        encoders[1].log(log, bytes(16), 0) for log in logs
+    ]
     return [{"table": table, **read_row(data, COLUMNS[table])} for table, data, *_ in made]
 
 
@@ -114,11 +116,20 @@ def test_messages_that_are_spelled_out_become_a_list():
         ({"cicd.pipeline.name": "p", "cicd.pipeline.result": "timeout"}, {"status": "error", "pipeline": "p"}),
         ({"cicd.pipeline.run.id": "7", "cicd.pipeline.result": "cancellation"}, {"status": "cancelled"}),
         (
-            {"cicd.pipeline.task.name": "t", "cicd.pipeline.task.type": "test", "cicd.pipeline.task.run.result": "failure"},
+            {
+                "cicd.pipeline.task.name": "t",
+                "cicd.pipeline.task.type": "test",
+                "cicd.pipeline.task.run.result": "failure",
+            },
             {"status": "error", "test_result": "failure", "build_result": None},
         ),
         (
-            {"deployment.id": "d", "deployment.status": "failed", "vcs.ref.head.revision": "4f2a", "vcs.change.id": "12"},
+            {
+                "deployment.id": "d",
+                "deployment.status": "failed",
+                "vcs.ref.head.revision": "4f2a",
+                "vcs.change.id": "12",
+            },
             {"status": "error", "pipeline_run_id": "d", "commit_sha": "4f2a", "pull_request": "12"},
         ),
         ({"deployment.name": "web", "vcs.repository.ref.name": "main"}, {"pipeline": "web", "branch": "main"}),

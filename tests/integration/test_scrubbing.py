@@ -40,6 +40,7 @@ TEXTS = [
     '{{"headers": [["authorization", "{}"]]}}', '["--api-key", "{}"]', "RuntimeError: client_secret='{}' was refused",
     '{{"env": [{{"name": "DB_PASSWORD", "value": "{}"}}]}}', "eyJhbGciOi{}.eyJ{}.sig", "redis://:{}@cache/0",
 ]  # fmt: skip
+CHAT = {"gen_ai.operation.name": "chat"}
 KEYS = ["password", "http.request.header.authorization", "db.dsn", "OPENAI_API_KEY", "client_secret", "auth.token"]
 CONTEXT = SpanContext(0xABC, 0xDEF, False, TraceFlags(1))
 RESOURCE, SCOPE = Resource({"service.name": "s"}), InstrumentationScope("tests")
@@ -65,11 +66,10 @@ def planted() -> tuple[list[Any], list[Any], list[str]]:
         line = text if text[0] not in "[{" else TEXTS[0].format(hidden)  # prose is not taken apart as JSON text is
         trace = f"Traceback (most recent call last):\n  File 'x.py', line 1\n    connect()\nValueError: {line}"
         error = Event("exception", {"exception.message": text, "exception.stacktrace": trace}, 6)
-        kind = {"gen_ai.operation.name": "chat"}
         places = [
             lambda text=text: spans.append(a_span(name=text)),
-            lambda text=text: spans.append(a_span(attributes={**kind, "input.value": text})),
-            lambda key=key, hidden=hidden: spans.append(a_span(attributes={**kind, key: hidden})),
+            lambda text=text: spans.append(a_span(attributes={**CHAT, "input.value": text})),
+            lambda key=key, hidden=hidden: spans.append(a_span(attributes={**CHAT, key: hidden})),
             lambda text=text: spans.append(a_span(attributes={"list": ("a", text)})),
             lambda error=error: spans.append(a_span(events=[error])),
             lambda key=key, hidden=hidden: spans.append(a_span(events=[Event("e", {key: hidden}, 6)])),
@@ -192,7 +192,13 @@ def test_keys_and_patterns_of_the_user_hold(dsn, monkeypatch):
     monkeypatch.setenv("EVENT_REDACT_KEYS", "iban, tax id")
     monkeypatch.setenv("EVENT_REDACT_PATTERNS", r"\bEMP-\d+||^secretly .*$")
     exporter = PostgresSpanExporter(dsn)
-    attributes = {"iban": "DE02", "note": "by EMP-77", "data": '{"taxId": "12"}', "plan": "secretly x", "other": "EMP-x"}
+    attributes = {
+        "iban": "DE02",
+        "note": "by EMP-77",
+        "data": '{"taxId": "12"}',
+        "plan": "secretly x",
+        "other": "EMP-x",
+    }
 
     exporter.export([a_span(attributes=attributes)])
 
@@ -229,7 +235,7 @@ def test_a_callback_has_the_last_word(dsn):
 
 
 def test_content_can_be_left_out_as_a_whole(dsn, monkeypatch, emitted, library):
-    """With EVENT_STORE_CONTENT=false no input, output, message or body of any library is stored, and the count says so."""
+    """With EVENT_STORE_CONTENT=false no input, output, message or body is stored, and a count says so."""
     monkeypatch.setenv("EVENT_STORE_CONTENT", "false")
     spans, logs = PostgresSpanExporter(dsn), PostgresLogRecordExporter(dsn)
     spans.export(emitted[0])
@@ -244,7 +250,9 @@ def test_content_can_be_left_out_as_a_whole(dsn, monkeypatch, emitted, library):
             ).fetchone()
             assert 0 == kept
     rows = stored(dsn)
-    assert not any(words in rows for words in ("21 degrees", "Be brief", "Ask the weather", "It is 21", "support question"))
+    assert not any(
+        words in rows for words in ("21 degrees", "Be brief", "Ask the weather", "It is 21", "support question")
+    )
     if library in {"pydantic_ai", "traceloop", "langgraph_openinference", "openai_genai"}:
         with psycopg.connect(dsn) as connection:
             (gone,) = connection.execute("SELECT sum(dropped_attributes) FROM otel.agent_events").fetchone()

@@ -20,8 +20,10 @@ _spec.loader.exec_module(_examples)
 REDACTOR = Redactor()
 PIECES = [
     *(needle for needles, *_ in _PATTERNS for needle in needles), *(text for text, _ in _examples.BY_LOOK),
-    *_examples.BY_KEY, "PRIVATE KEY-----", "-----BEGIN ", "Bearer ", "Basic ", "sk_live_", "AKIA", "ASIA", "eyJ", "AIza",
-    "=", ":", " ", '"', "'", "\\", "\n", "://", "@", "-", "_", ".", "=>", "\\\"", "aB3dE5gH7jK9mN1pQ3rS", "a", "7", "Token",
+    *_examples.BY_KEY, "PRIVATE KEY-----", "-----BEGIN ", "Bearer ", "Basic ", "sk_live_", "AKIA", "ASIA",
+    "eyJ", "AIza",
+    "=", ":", " ", '"', "'", "\\", "\n", "://", "@", "-", "_", ".", "=>", "\\\"", "aB3dE5gH7jK9mN1pQ3rS",
+    "a", "7", "Token",
     "password", "API_KEY", "apiKey", "access_key_id", "secretkey", "\u0130", "\u017f", "\u212a",
 ]  # fmt: skip
 
