@@ -52,7 +52,8 @@ def tables() -> str:
         [
             "| attribute | value | category | event type, action |", "| --- | --- | --- | --- |", *rule_rows(), "",
             "## Columns", "", "| column | category | filled by, the first that is there |", "| --- | --- | --- |",
-            *source_rows(), "", "## Status", "", "| attribute | value | status |", "| --- | --- | --- |", *outcome_rows(),
+            *source_rows(), "", "## Status", "", "| attribute | value | status |", "| --- | --- | --- |",
+            *outcome_rows(),
         ]
     )  # fmt: skip
 
