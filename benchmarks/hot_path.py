@@ -1,4 +1,4 @@
-"""A decorated call with 8 attributes against a bare span without attributes. Target: at most 1.7 times."""
+"""A decorated call with 8 attributes against a bare span without attributes. Target: at most 1.6 times."""
 
 from __future__ import annotations
 

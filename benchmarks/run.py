@@ -9,8 +9,8 @@ from pathlib import Path
 
 from otel_pg_exporter.embedded import EmbeddedServer
 
-WITH_SERVER = ("export_cost", "durability", "no_loss")
-WITHOUT = ("hot_path", "start_up", "json_library")
+WITH_SERVER = ("export_cost", "throughput", "durability", "host_latency", "no_loss", "cached_answers")
+WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 
 
 def main() -> None:

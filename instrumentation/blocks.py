@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,15 @@ _MANY_ATTRIBUTES = 64
 _FAILURES = {"failure", "error", "timeout"}
 
 _entering = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _entering
+    _entering = threading.Lock()  # another thread may have held it at the fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Block:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
 from . import migrate, questions
+from .cache import Cache
 from .config import Settings
-from .database import AsyncDatabase
-from .errors import ConfigurationError
+from .database import AsyncDatabase, Listener
+from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
 from .events import EventPage
 from .health import Health
 from .query import EventQuery
+from .recall import Recall
 from .sql_files import Names, query
 from .statistics import Statistics
+from .tail import AsyncTail, Position, check_poll_seconds, poll
 from .trace import Trace
 
 __all__ = ["AsyncEventQuery"]
@@ -33,6 +39,7 @@ class AsyncEventQuery:
         self._names = Names(self._settings.schema, self._settings.table_prefix)
         self._database = AsyncDatabase(self._settings)
         self._is_ready = False
+        self._cache = Cache.of(self._settings)
 
     async def __aenter__(self) -> AsyncEventQuery:
         return self
@@ -44,11 +51,13 @@ class AsyncEventQuery:
 
     async def close(self) -> None:
         """Give back the connections."""
+        if self._cache is not None:
+            await asyncio.to_thread(self._cache.close)
         await self._database.close()
 
     async def events(self, category: str | None = None, **options: Any) -> EventPage:
         """As `EventQuery.events`."""
-        return await self._ask(questions.events(self._names, category, options))
+        return await self._recall(lambda: questions.events(self._names, category, options), "events", category)
 
     async def system_events(self, **options: Any) -> EventPage:
         """As `EventQuery.system_events`."""
@@ -68,25 +77,77 @@ class AsyncEventQuery:
 
     async def trace(self, trace_id: str) -> Trace:
         """As `EventQuery.trace`."""
-        return await self._ask(questions.trace(self._names, trace_id))
+        return await self._recall(lambda: questions.trace(self._names, trace_id), "trace")
 
     async def statistics(
         self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
     ) -> Statistics:
         """As `EventQuery.statistics`."""
-        return await self._ask(questions.statistics(self._names, category, bucket, filters))
+        return await self._recall(
+            lambda: questions.statistics(self._names, category, bucket, filters), "statistics", str(bucket)
+        )
+
+    def tail(
+        self,
+        cursor: str | None = None,
+        *,
+        category: str | None = None,
+        from_start: bool = False,
+        follow: bool = True,
+        poll_seconds: float = 1.0,
+        listen: bool = False,
+        **filters: Any,
+    ) -> AsyncTail:
+        """As `EventQuery.tail`, for `async for`; begins with the first event that is asked for."""
+        check_poll_seconds(poll_seconds)
+        listener = Listener(self._database.blocking) if listen else None
+
+        async def wait() -> None:
+            if listener is None:
+                await asyncio.sleep(poll_seconds)
+            else:
+                await asyncio.to_thread(listener.wait, poll_seconds, threading.Event())
+
+        return AsyncTail(
+            lambda position: self._ask(poll(self._names, category, filters, position)),
+            Position.of(cursor, from_start=from_start),
+            follow=follow,
+            wait=wait,
+        )
 
     async def counts(self) -> dict[str, int]:
         """As `EventQuery.counts`."""
-        return await self._ask(questions.counts(self._names))
+        return await self._recall(lambda: questions.counts(self._names), "counts")
 
     async def health(self) -> Health:
         """As `EventQuery.health`."""
-        return await asyncio.to_thread(EventQuery(database=self._database.blocking).health)
+        found = await asyncio.to_thread(EventQuery(database=self._database.blocking).health)
+        return replace(found, cache=self.cache_counts())
+
+    def cache_counts(self) -> dict[str, int]:
+        """Queries by cache: hits, misses, failed. Empty without `cache_url`."""
+        return dict(self._cache.counts) if self._cache else {}
 
     def pool_counts(self) -> dict[str, int]:
         """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
         return self._database.pool_counts()
+
+    async def _recall(self, ask: Callable[[], questions.Question[T]], *apart: Any) -> T:
+        cache = self._cache
+        if cache is None:
+            return await self._ask(ask())
+        recall = Recall(self._settings, ask, *apart)
+        try:
+            answer = await self._ask(recall.question(await asyncio.to_thread(cache.get, recall.key)))
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError:  # perhaps for what the cache has said
+            return await self._ask(ask())
+        cache.counts["hits" if recall.is_hit else "misses"] += 1
+        if recall.fresh is not None:
+            seconds = self._settings.cache_ttl_seconds - recall.age
+            await asyncio.to_thread(cache.put, recall.key, recall.fresh, seconds)
+        return answer
 
     async def _ask(self, question: questions.Question[T]) -> T:
         if not self._is_ready:

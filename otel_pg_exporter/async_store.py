@@ -116,9 +116,9 @@ class AsyncEventStore:
         return await self._query.statistics(category, bucket=bucket, **query_options(filters))
 
     async def get_health_status(self) -> Health:
-        """As `EventStore.get_health_status`; the pool is that of the queries awaited here."""
+        """As `EventStore.get_health_status`; pool and cache are those of the queries awaited here."""
         found = await asyncio.to_thread(self._store.get_health_status)
-        return replace(found, pool=self._query.pool_counts())
+        return replace(found, pool=self._query.pool_counts(), cache=self._query.cache_counts())
 
     @property
     def last_health(self) -> Health | None:
@@ -127,4 +127,4 @@ class AsyncEventStore:
 
     async def _opened(self) -> None:
         if not self._store.is_open:
-            await self.initialize()
+            await asyncio.to_thread(self._store.__enter__)

@@ -16,7 +16,7 @@ from .sources import Source
 from .sql_files import EVENT_TABLES
 from .tables import COLUMNS
 
-__all__ = ["DAY_US", "Batch", "Rejected", "encode_batch", "new_batch_id"]
+__all__ = ["DAY_US", "Batch", "Rejected", "encode_batch", "new_batch_id", "notice"]
 
 DAY_US = 86_400_000_000
 """Microseconds in a day."""
@@ -51,6 +51,10 @@ class Batch:
     last_us: int = 0
     columns: Mapping[str, Sequence[str]] = field(default_factory=lambda: COLUMNS)
     """Table → what its rows hold, in order: a batch from the spool may be of an older version."""
+    dropped: int = 0
+    """Records of its producer that were given up, beside its rows: what the ledger has to be told."""
+    dead: int = 0
+    """The same of rows that were set aside."""
     was_spooled: bool = False
     """It came from the spool, not straight from the program."""
 
@@ -75,6 +79,22 @@ class Batch:
         for source in sources:
             self.sources[source.id] = source
 
+    def use_own_time(self) -> None:
+        """Without rows, the time of the batch stands for theirs."""
+        self.first_us = self.last_us = self.time_us
+        self.days.add(self.time_us // DAY_US)
+
+    def loss(self) -> Batch:
+        """What the ledger is told in place of this batch, under the same id: that its rows were given up."""
+        return notice(self.id, self.producer_id, self.sequence, self.signal, dropped=len(self) + self.dropped)
+
+    def take_out(self, table: str, index: int) -> Batch:
+        """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
+        taken = Batch(self.id, self.producer_id, self.sequence, self.signal)
+        taken.sources, taken.columns, taken.was_spooled = self.sources, self.columns, self.was_spooled
+        taken.add(table, self.rows[table].pop(index))
+        return taken
+
     def part(self, first: int, end: int) -> Batch:
         """Rows number `first` to `end`, counted over all tables, as a batch of their own.
 
@@ -93,6 +113,15 @@ class Batch:
     def size(self) -> int:
         """Encoded rows in bytes."""
         return sum(len(row) for rows in self.rows.values() for row in rows)
+
+
+def notice(
+    batch_id: uuid.UUID, producer_id: uuid.UUID, sequence: int, signal: str, *, dropped: int = 0, dead: int = 0
+) -> Batch:
+    """A batch without rows, that only tells the ledger of a loss."""
+    batch = Batch(batch_id, producer_id, sequence, signal, dropped=dropped, dead=dead)
+    batch.use_own_time()
+    return batch
 
 
 def new_batch_id() -> uuid.UUID:

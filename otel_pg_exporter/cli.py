@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from .config import Settings
@@ -21,30 +21,18 @@ try:
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
-from .cli_errors import plainly
+from .cli_errors import moment, plainly
+from .doctor_cli import doctor
 from .spool_cli import spool
+from .tail_cli import tail
+from .terminal import harmless
 
 __all__ = ["main"]
-
-_SPAN = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _since(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    match = _SPAN.fullmatch(value)
-    try:
-        if match:
-            return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    except (OverflowError, ValueError):  # before the year 1, or more digits than Python reads
-        pass
-    raise click.BadParameter(f"{value!r:.40} is not allowed; allowed is a number and s, m, h or d: 90m, 24h, 7d")
 
 
 def _cell(value: object) -> Text:
     """A stored name as it is: not as rich's markup, and without what would steer the terminal."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
+    return Text(harmless(value))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,11 +52,11 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
 @click.pass_obj
 @plainly
 def health(settings: Settings, as_json: bool) -> None:
-    """Say whether events can be stored and read; exit code 1 if not."""
+    """Say whether events can be stored and read, and what waits in the spool; exit code 1 if they cannot."""
     from .query import EventQuery
 
     with EventQuery(settings) as query:
-        found = query.health()
+        found = replace(query.health(), **_in_spool(settings))
     if as_json:
         click.echo(json.dumps(found.to_dict()))
     else:
@@ -80,6 +68,21 @@ def health(settings: Settings, as_json: bool) -> None:
     if not found.is_healthy and not as_json:
         raise click.ClickException(" ".join(str(found.error).split()))
     sys.exit(0 if found.is_healthy else 1)
+
+
+def _in_spool(settings: Settings) -> dict[str, Any]:
+    """Records of all programs in this database's folder, as `Health` names them."""
+    from .errors import SpoolError
+    from .spool.inspection import look
+
+    try:
+        files = look(settings)
+    except (SpoolError, OSError):  # there is no place for a spool, or it is another user's
+        return {}
+    return {
+        "spool_depth": sum(file.rows for file in files if not file.is_dead),
+        "spool_refused": sum(file.rows for file in files if file.is_dead),
+    }
 
 
 @main.group()
@@ -135,6 +138,23 @@ def status(settings: Settings) -> None:
 
 
 @migrate.command()
+@click.option("--days", type=click.IntRange(0, 3660), default=30, show_default=True, help="How many after today.")
+@click.pass_obj
+@plainly
+def partitions(settings: Settings, days: int) -> None:
+    """Make the partitions of the coming days, for writers that may not."""
+    from .database import Database
+    from .partitions import ahead
+
+    database = Database(settings)
+    try:
+        ahead(database, days)
+    finally:
+        database.close()
+    click.echo(f"partitions are there for today and {days} days more")
+
+
+@migrate.command()
 @click.pass_obj
 @plainly
 def show(settings: Settings) -> None:
@@ -161,7 +181,7 @@ def show_trace(settings: Settings, trace_id: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--since", callback=_since, help="Only what began this long ago or later: 90m, 24h, 7d.")
+@click.option("--since", callback=moment, help="Only what began this long ago or later: 90m, 24h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 @plainly
@@ -257,6 +277,8 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
 
 
 main.add_command(spool)
+main.add_command(doctor)
+main.add_command(tail)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ default and its unit; a keyword argument wins over the environment:
 
     Settings.from_env(dsn="postgresql://localhost/app", schema="telemetry")
 
-Where the database is, first match wins: the `dsn` argument, the `host` … `ssl_mode` arguments,
-`OTEL_EXPORTER_POSTGRES_DSN`, `POSTGRES_HOST/PORT/DATABASE/USER/PASSWORD/SSL_MODE`, libpq's own
+Where the database is, first match wins: the `dsn` argument, the `host` … `ssl_root_cert` arguments,
+`OTEL_EXPORTER_POSTGRES_DSN`, `POSTGRES_HOST/PORT/DATABASE/USER/PASSWORD/SSL_MODE/SSL_ROOT_CERT`, libpq's own
 `PG*` variables, and with none of them the embedded server.
 """
 
@@ -96,6 +96,12 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("a URL redis://user:password@host:port/number, rediss://… or unix:///path")
+    return text
+
+
 def _option(env: str, path: str, parse: _Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:
     about = {"env": env, "path": path, "parse": parse, "unit": unit, "secret": secret}
     return field(default=default, metadata=about, repr=not secret)
@@ -119,6 +125,8 @@ class Settings:
     """Password of that role; never shown."""
     ssl_mode: str | None = _option("POSTGRES_SSL_MODE", "database.ssl_mode", _one_of(*_SSL_MODES), None)
     """libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full."""
+    ssl_root_cert: str | None = _option("POSTGRES_SSL_ROOT_CERT", "database.ssl_root_cert", str, None)
+    """libpq's sslrootcert: file with the CA that signs the server's certificate, or `system`."""
     schema: str = _option("EVENT_SCHEMA", "database.schema", _identifier, "otel")
     """Schema of the tables; created on first use."""
     table_prefix: str = _option("EVENT_TABLE_PREFIX", "database.table_prefix", _prefix, "")
@@ -139,6 +147,8 @@ class Settings:
         "EVENT_EXPORT_TIMEOUT", "batch.export_timeout_millis", _integer(100, 25_000), 10_000, unit="ms"
     )
     """Longest time that one export may take with all its retries, ms."""
+    notify: bool = _option("EVENT_NOTIFY", "batch.notify", _boolean, False)
+    """Say so by NOTIFY when a batch was stored, for tails that listen; at most 20 times a second and exporter."""
     connect_timeout_seconds: int = _option(
         "EVENT_CONNECT_TIMEOUT", "database.connect_timeout_seconds", _integer(2, 60), 5, unit="s"
     )
@@ -160,6 +170,8 @@ class Settings:
         "EVENT_SPOOL_POLICY", "spool.policy", _one_of("drop-oldest", "drop-newest"), "drop-oldest"
     )
     """What is given up when the spool is full."""
+    flush_on_sigterm: bool = _option("EVENT_FLUSH_ON_SIGTERM", "spool.flush_on_sigterm", _boolean, False)
+    """SIGTERM kills a program only after what has ended is stored or spooled; for `configure()` in the main thread."""
     health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
     health_interval_seconds: int = _option(
@@ -188,6 +200,10 @@ class Settings:
     """Regular expressions for secrets beside the built-in ones."""
     store_content: bool = _option("EVENT_STORE_CONTENT", "redaction.store_content", _boolean, True)
     """Store inputs, outputs, messages, prompts and bodies; false leaves them out."""
+    cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", _redis_url, None)
+    """Redis that keeps answers of queries for a while; none without it."""
+    cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 30, unit="s")
+    """Longest time that a kept answer may differ from the one that the tables would give, s."""
     data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 
@@ -203,7 +219,7 @@ class Settings:
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(overrides) - set(known)):
             raise ConfigurationError(f"unknown setting {unknown[0]!r}; known are: {', '.join(known)}")
-        location = ("host", "port", "database", "user", "password", "ssl_mode")
+        location = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
         given = {name: value for name, value in overrides.items() if value is not None}
         if "dsn" not in given and any(name in given for name in location):
             given["dsn"] = ""  # arguments say where: the environment's DSN must not win over them
@@ -237,6 +253,7 @@ class Settings:
             "user": self.user,
             "password": self.password,
             "sslmode": self.ssl_mode,
+            "sslrootcert": self.ssl_root_cert,
         }
         given = {key: str(value) for key, value in parts.items() if value is not None}
         says_where = any(key in given for key in ("host", "port", "dbname", "user"))
@@ -258,7 +275,7 @@ class Settings:
             value = getattr(self, option.name)
             if value is not None and option.metadata["secret"]:
                 value = "***"
-            elif option.name == "dsn" and value:
+            elif option.name in {"dsn", "cache_url"} and value:
                 value = hide_password(value)
             shown.append(f"{option.name}={value!r}")
         return f"Settings({', '.join(shown)})"

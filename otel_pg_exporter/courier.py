@@ -1,4 +1,4 @@
-"""A daemon thread that hands on what it is given, in order, and ends within a time limit."""
+"""A daemon thread that prepares what it is given, in order, hands it on, and ends within a time limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Generic, TypeVar
 
 from .diagnostics import say
@@ -15,42 +14,38 @@ __all__ = ["Courier"]
 
 T = TypeVar("T")
 
+_HANDING_SECONDS = 1.0
+"""For the one item that is just being delivered at the end; a queue takes it in microseconds."""
+
 
 class Courier(Generic[T]):
-    """Takes items from any thread and delivers each in its own; the thread begins with the first.
+    """Takes items from any thread, prepares and delivers each in its own; the thread begins with the first.
 
     Args:
-        deliver: called with each item; what it raises is logged.
-        finish: called once, after the last.
+        prepare: what may take long; an item that is given back by `end` meanwhile is not delivered.
+        deliver: called with what `prepare` returned, or the item as it is if that raised. What it raises is logged.
         capacity: items that may wait.
     """
 
-    def __init__(self, deliver: Callable[[T], None], finish: Callable[[], None], capacity: int) -> None:
-        self._deliver, self._finish, self._capacity = deliver, finish, capacity
+    def __init__(self, prepare: Callable[[T], T], deliver: Callable[[T], None], capacity: int) -> None:
+        self._prepare, self._deliver, self._capacity = prepare, deliver, capacity
         self._items: deque[T] = deque()
-        self._is_busy = False
+        self._is_delivering = False
         self._changed = threading.Condition()
         self._ending = threading.Event()
-        self._ends_at = float("inf")
         self._thread: threading.Thread | None = None
 
     @property
     def depth(self) -> int:
         """Items that wait, with the one on its way."""
-        return len(self._items) + self._is_busy
-
-    @property
-    def is_ending(self) -> bool:
-        """True once `end` was called: nothing is taken any more."""
-        return self._ending.is_set()
+        return len(self._items) + self._is_delivering
 
     def put(self, item: T) -> bool:
-        """Take an item; False if too many wait or the end has begun."""
+        """Take an item; False if too many wait, the end has begun, or no thread can be had."""
         with self._changed:
-            if self._ending.is_set() or len(self._items) >= self._capacity:
+            if self._ending.is_set() or len(self._items) >= self._capacity or not self._start():
                 return False
             self._items.append(item)
-            self._start()
             self._changed.notify_all()
         return True
 
@@ -60,44 +55,62 @@ class Courier(Generic[T]):
             return self._changed.wait_for(lambda: not self.depth, seconds)
 
     def pause(self, seconds: float) -> bool:
-        """For `deliver`: wait before another try; False, and at once, if the end has begun."""
+        """For `prepare`: wait before another try; False, and at once, if the end has begun."""
         return not self._ending.wait(max(0.0, seconds))
 
-    def end(self, seconds: float) -> int:
-        """Deliver what waits and finish, as far as the time allows; gives how many items are left."""
-        self._ends_at = monotonic() + seconds
+    def end(self, seconds: float) -> list[T]:
+        """Deliver what waits, as far as the time allows; gives back what is left, as it was put in."""
         self._ending.set()
         with self._changed:
-            self._start()
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
             thread.join(seconds)
-        return self.depth
+        with self._changed:
+            left = list(self._items)
+            self._items.clear()
+            self._changed.wait_for(lambda: not self._is_delivering, _HANDING_SECONDS)
+        return left
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="otel-pg-integration", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="otel-pg-integration", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending
+                return False
+            self._thread = thread
+        return True
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
+            prepared = self._prepared(item)
             try:
-                self._deliver(item)
+                if self._claim(item):
+                    self._deliver(prepared)
             except Exception as error:  # the next one may fare better
-                say(logging.ERROR, f"an event was not stored: {type(error).__name__}: {error}")
+                say(logging.ERROR, f"an event was lost: {type(error).__name__}: {error}")
             with self._changed:
-                self._is_busy = False
+                self._is_delivering = False
                 self._changed.notify_all()
+
+    def _prepared(self, item: T) -> T:
         try:
-            self._finish()
-        except Exception as error:  # nobody is left to be told
-            say(logging.ERROR, f"the event integration did not close: {type(error).__name__}: {error}")
+            return self._prepare(item)
+        except Exception as error:  # better as it is than not at all
+            say(logging.WARNING, f"a start was not looked up: {type(error).__name__}: {error}")
+            return item
 
     def _next(self) -> T | None:
+        """The oldest item, that still waits: `end` may give it back."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ending.is_set())
-            if not self._items or monotonic() >= self._ends_at:
-                return None
-            self._is_busy = True
-            return self._items.popleft()
+            return self._items[0] if self._items else None
+
+    def _claim(self, item: T) -> bool:
+        with self._changed:
+            if not self._items or self._items[0] is not item:
+                return False
+            self._items.popleft()
+            self._is_delivering = True
+            return True

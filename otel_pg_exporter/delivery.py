@@ -1,8 +1,8 @@
 """Where batches go: into the tables, or onto disk until the tables can have them.
 
 While PostgreSQL is away nothing waits for it: after one failure batches go straight to the spool, and a
-thread of its own brings them back in order. Rows that the server refuses for what they hold are found by
-halving their batch and set aside; the rows beside them are stored.
+thread of its own brings them back in order. A row that the server refuses for what it holds is set aside,
+and the rows beside it are stored: the server says which row it is, else it is found by halving the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from time import monotonic
 
 from . import forks
-from .batches import Batch
+from .batches import Batch, new_batch_id, notice
 from .database import Database
 from .diagnostics import warn
 from .errors import (
@@ -27,6 +27,7 @@ from .errors import (
     SchemaMismatch,
     SpoolError,
     UnsupportedServer,
+    UntrustedServer,
 )
 from .replay import Replay, time_to_send
 from .sink import Sink
@@ -37,6 +38,7 @@ __all__ = ["Delivery"]
 _CAUSES = {
     DatabaseUnavailable: "unreachable",
     AccessDenied: "access_denied",
+    UntrustedServer: "untrusted_server",
     SchemaMismatch: "schema_mismatch",
     UnsupportedServer: "unsupported_server",
     EmbeddedServerError: "embedded_server",
@@ -45,7 +47,8 @@ _PATIENCE_SECONDS = 2.0
 _FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
-_HALVING_SECONDS = 10.0
+_POISON_SECONDS = 10.0
+"""How long the search for rows that are refused may take; what is left then goes to the spool."""
 
 
 class Delivery:
@@ -63,7 +66,7 @@ class Delivery:
         self.last_error: str | None = None
         """Why the tables could last not be reached; None if they could."""
         limited = database.settings.spool_max_bytes > 0
-        self.spool = Spool(database.settings) if limited else None
+        self.spool = Spool(database.settings, self._note_loss) if limited else None
         """None if it is switched off."""
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -74,6 +77,7 @@ class Delivery:
         self.last_error = self.last_success_at = None
         self._lock = threading.Lock()
         self._sink = Sink(self.database)
+        self._signals: dict[uuid.UUID, str] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
         self._blocked_until, self._ends_at = float("-inf"), float("inf")
         self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
@@ -91,13 +95,14 @@ class Delivery:
         """
         self._look_for_leftovers()
         self._start_embedded()
-        deadline = min(monotonic() + seconds, self._ends_at)
+        deadline, count = min(monotonic() + seconds, self._ends_at), len(batch)
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
-            self.drop(batch.producer_id, len(batch), str(error), _CAUSES.get(type(error), "refused"))
+            self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
+            self._tell(batch.loss())
             raise
-        if held and self.spool and fate != "spooled":
+        if held and self.spool and (fate != "spooled" or len(batch) < count):
             self.spool.done(held)
         self.counts[fate] += len(batch)
         return fate
@@ -108,12 +113,11 @@ class Delivery:
             self.spool.release(held)
             self._replay.start()
 
-    def drop(self, producer_id: uuid.UUID, count: int, reason: str, cause: str) -> None:
-        """Count records that are lost; the producer's next batch tells the ledger."""
-        self.counts["dropped"] += count
-        self.failures[cause] += count
+    def drop(self, producer_id: uuid.UUID, signal: str, count: int, reason: str, cause: str) -> None:
+        """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
+        self._count_loss(count, reason, cause)
+        self._signals[producer_id] = signal
         self._untold[producer_id]["dropped"] += count
-        self.last_error = reason
 
     def replay_now(self, seconds: float) -> bool:
         """Store what waits in the spool; False if some of it is left."""
@@ -134,6 +138,7 @@ class Delivery:
     def close(self, seconds: float) -> None:
         """Close connections and files. What the spool holds is left to the next process."""
         self.end_within(seconds)
+        self._leave_word(seconds)
         if self._replay is not None:
             self._replay.stop(seconds)
         if self._lock.acquire(timeout=max(0.0, seconds)):
@@ -141,6 +146,50 @@ class Delivery:
             self._lock.release()
         if self.spool is not None:
             self.spool.close()
+
+    def _count_loss(self, count: int, reason: str, cause: str) -> None:
+        self.counts["dropped"] += count
+        self.failures[cause] += count
+        self.last_error = reason
+
+    def _note_loss(self, count: int, reason: str) -> None:
+        self._count_loss(count, reason, "spool_full")
+
+    def _tell(self, loss: Batch) -> None:
+        """Have the ledger told of a loss, in this process or the next."""
+        try:
+            if self.spool is not None:
+                self.spool.put_notice(loss)
+                if self._replay is not None:
+                    self._replay.start()
+                return
+        except SpoolError:
+            pass
+        self._untold[loss.producer_id]["dropped"] += loss.dropped
+        self._signals[loss.producer_id] = loss.signal
+
+    def _leave_word(self, seconds: float) -> None:
+        # what no batch of its producer has told by now, none will
+        for producer_id, counts in list(self._untold.items()):
+            if not any(counts.values()):
+                continue
+            signal = self._signals[producer_id]
+            word = notice(new_batch_id(), producer_id, 0, signal, dropped=counts["dropped"], dead=counts["dead"])
+            counts.clear()
+            try:
+                if self._is_blocked:
+                    raise DatabaseUnavailable("PostgreSQL is away")
+                self._store(word, monotonic() + seconds)
+            except EventStoreError as error:
+                self._hand_over(word, error)
+
+    def _hand_over(self, word: Batch, error: EventStoreError) -> None:
+        try:
+            if self.spool is None:
+                raise error
+            self.spool.put_notice(word)
+        except EventStoreError as reason:
+            warn(f"the ledger is not told of {word.dropped} lost records: {reason}", topic="untold")
 
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:
@@ -192,17 +241,38 @@ class Delivery:
         return fate
 
     def _send(self, sink: Sink, batch: Batch, deadline: float) -> str:
-        untold = Counter(self._untold[batch.producer_id])
-        try:
-            is_new = sink.store(batch, untold, deadline)
-        except DataRefused as error:
-            # the server is there, so it is worth the time that finding the row takes
-            self._halve(sink, batch, error, min(max(deadline, monotonic() + _HALVING_SECONDS), self._ends_at))
-            return "stored"
+        set_aside = 0
+        while True:
+            untold = Counter(self._untold[batch.producer_id])
+            try:
+                is_new = sink.store(batch, untold, deadline)
+                break
+            except DataRefused as error:
+                if not set_aside:
+                    # the server is there, so it is worth the time that finding the rows takes
+                    deadline = min(max(deadline, monotonic() + _POISON_SECONDS), self._ends_at)
+                if not self._take_out(batch, error):
+                    self._halve(sink, batch, error, deadline)
+                    return "stored"
+                set_aside += 1
+            except EventStoreError:
+                if not set_aside or self.spool is None:
+                    raise
+                self._keep(self.spool, batch)  # without the rows that were found by now
+                return "spooled"
         self.last_success_at = datetime.now(timezone.utc)
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
+
+    def _take_out(self, batch: Batch, error: DataRefused) -> bool:
+        """Set aside the row that the server named; False if it named none."""
+        name, line = error.place or ("", 0)
+        table = name.removeprefix(self.database.names.prefix)
+        if not 1 <= line <= len(batch.rows.get(table, ())):
+            return False
+        self._set_aside(batch.take_out(table, line - 1), error)
+        return True
 
     def _halve(self, sink: Sink, batch: Batch, error: DataRefused, deadline: float) -> None:
         if len(batch) == 1:
@@ -221,6 +291,7 @@ class Delivery:
         self.counts["dead"] += 1
         self.failures["dead"] += 1
         self._untold[batch.producer_id]["dead"] += 1
+        self._signals[batch.producer_id] = batch.signal
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
             try:

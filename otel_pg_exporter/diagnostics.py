@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from time import monotonic
+
+from . import forks
 
 __all__ = ["logger", "say", "warn"]
 
 _INTERVAL_SECONDS = 60.0
-_lock = threading.Lock()
+_lock = forks.Guard()
 _said: dict[str, tuple[float, int]] = {}
 
 
@@ -33,15 +33,6 @@ logger = logging.getLogger("otel_pg_exporter")
 """Every line of the storage side; give it a level or handlers as any other logger."""
 logger.propagate = False
 logger.addHandler(_Relay())
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()  # another thread may have held it at the fork
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def say(level: int, message: str, topic: str | None = None) -> None:

@@ -24,6 +24,9 @@ from .treatment import Treatment
 
 __all__ = ["Direct"]
 
+_UNCOUNTED = 0
+"""Whoever logs an event here is told if it is not stored: a number that is missing would say no more."""
+
 
 class Direct:
     """Stores single records; safe to share between threads."""
@@ -32,14 +35,13 @@ class Direct:
         self, database: Database, resource: Resource, scope: InstrumentationScope, treatment: Treatment
     ) -> None:
         self._database, self._resource, self._scope = database, resource, scope
-        self._sink = Sink(database)
         self._encoder = RowEncoder(treatment)
         self._start_anew()
         forks.in_child(self._start_anew)
 
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
-        self._sequence = 0
+        self._sink = Sink(self._database)
         self._lock = threading.Lock()
 
     def store(self, record: LogRecord) -> None:
@@ -89,12 +91,11 @@ class Direct:
             self._sink.doubt(error)
 
     def _batch(self, record: LogRecord) -> Batch:
-        self._sequence += 1
         batch = encode_batch(
             [ReadableLogRecord(record, self._resource, self._scope)],
             self._encoder.log,
             producer_id=self._producer_id,
-            sequence=self._sequence,
+            sequence=_UNCOUNTED,
             signal="log",
         )
         for rejected in batch.rejected:

@@ -33,7 +33,6 @@ __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 
 _MOST_IN_MEMORY = 16
 """Batches; more of them wait on disk only."""
-_SHUTDOWN_SECONDS = 4.0
 
 
 class _Intake:
@@ -55,10 +54,10 @@ class _Intake:
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
         self._sequence = 0
+        self._this_thread, self._nested = threading.local(), deque[Any]()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        spool = self._delivery.spool
-        self._journal = Journal(spool, self._delivery.database.settings.durability == "power") if spool else None
+        self._journal = self._new_journal()
         self._batch: Batch | None = None
         self._size = 0
         self._complete: deque[tuple[Batch, Waiting | None]] = deque()
@@ -74,30 +73,56 @@ class _Intake:
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
         try:
-            with self._lock:
-                self._take(record)
+            forks.notice()
+            if getattr(self._this_thread, "is_taking", False):
+                # a signal handler or a destructor, in the middle of another record: whoever takes that takes this too
+                self._nested.append(record)
+                return
+            self._this_thread.is_taking = True
+            try:
+                with self._lock:
+                    self._take(record)
+                    while self._nested:
+                        self._take(self._nested.popleft())
+            finally:
+                self._this_thread.is_taking = False
         except Exception as error:
-            self._delivery.drop(self._producer_id, 1, f"{type(error).__name__}: {error}", "internal")
+            self._delivery.drop(self._producer_id, self._signal, 1, f"{type(error).__name__}: {error}", "internal")
             warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")
 
     def flush(self, seconds: float) -> bool:
         """Deliver what was taken by now; False if the time ran out."""
-        with self._lock:
+        forks.notice()
+        ends_at = monotonic() + seconds
+        if not self._lock.acquire(timeout=seconds):  # a disk that is slow may hold up another thread
+            return False
+        try:
             self._close_batch()
             self._start_worker()
             self._wake.notify_all()
-            return self._wake.wait_for(lambda: not self._complete and not self._is_delivering, seconds)
+            return self._wake.wait_for(
+                lambda: not self._complete and not self._is_delivering, max(0.0, ends_at - monotonic())
+            )
+        finally:
+            self._lock.release()
 
     def close(self, seconds: float) -> None:
-        """Deliver what is left within the time; later records are refused, and what is on disk stays there."""
+        """Deliver what is left within the time; later records are for the next process, from the disk."""
         self.flush(seconds)
         with self._lock:
             self._is_closed = True
+            self._close_batch()
+            self._journal = self._new_journal()  # the spool is about to close the files of the other
             self._wake.notify_all()
+
+    def _new_journal(self) -> Journal | None:
+        spool = self._delivery.spool
+        return Journal(spool, self._delivery.database.settings.durability == "power") if spool else None
 
     def _take(self, record: Any) -> None:
         if self._is_closed:
-            raise SpoolError("the processor was shut down")
+            self._take_for_next_process(record)
+            return
         if self._batch is None:
             self._batch, self._size = self._new_batch(), 0
             self._start_worker()
@@ -120,6 +145,18 @@ class _Intake:
         if self._size >= self._batch_size:
             self._close_batch()
             self._wake.notify_all()
+
+    def _take_for_next_process(self, record: Any) -> None:
+        if self._journal is None:
+            raise SpoolError("the processor was shut down, and there is no spool")
+        if self._batch is None:
+            self._batch, self._size = self._new_batch(), 0
+        row = self._encode(record, self._batch.id.bytes, self._size)
+        try:
+            self._journal.append(self._batch, row)
+        except SpoolError:  # it was being closed, perhaps: another file will do
+            self._journal.append(self._batch, row)
+        self._size += 1
 
     def _new_batch(self) -> Batch:
         self._sequence += 1
@@ -171,8 +208,8 @@ class _Intake:
 
 class _Watched:
     _intake: _Intake
-    overflowed = 0
-    """Records that a full queue pushed out: none, the disk takes them."""
+    overflowed = late = 0
+    """Records that a full queue pushed out, and that came after the end: none, the disk takes them."""
 
     @property
     def depth(self) -> int:
@@ -210,9 +247,9 @@ class DurableSpanProcessor(_Watched, SpanProcessor):
         """Store every span that has ended by now; False if the time ran out."""
         return self._intake.flush(timeout_millis / 1000)
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Store what is left; what cannot be stored stays on disk for the next process."""
-        self._intake.close(_SHUTDOWN_SECONDS)
+        self._intake.close(timeout_millis / 1000)
 
 
 class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
@@ -248,6 +285,6 @@ class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
         """Store every log record emitted by now; False if the time ran out."""
         return self._intake.flush(timeout_millis / 1000)
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Store what is left; what cannot be stored stays on disk for the next process."""
-        self._intake.close(_SHUTDOWN_SECONDS)
+        self._intake.close(timeout_millis / 1000)

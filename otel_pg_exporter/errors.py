@@ -10,6 +10,7 @@
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
           ├── AccessDenied            wrong password, missing right: needs a person
+          ├── UntrustedServer         no TLS, or not the certificate that was asked for: needs a person
           ├── DataRefused             a row cannot be stored for what it holds: needs to be set aside
           ├── SchemaMismatch          tables are missing, older or newer than this library
           └── UnsupportedServer       older than PostgreSQL 12, or not UTF-8
@@ -31,6 +32,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailable",
     "AccessDenied",
+    "UntrustedServer",
     "DataRefused",
     "SchemaMismatch",
     "UnsupportedServer",
@@ -82,8 +84,17 @@ class AccessDenied(DatabaseError):
     """The server refused the user, the password, the database or a right."""
 
 
+class UntrustedServer(DatabaseError):
+    """The server has no TLS, or its certificate is not one that `POSTGRES_SSL_MODE` accepts; it was told nothing."""
+
+
 class DataRefused(DatabaseError):
     """The server refuses a row for what it holds; the rows beside it can be stored."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, place: tuple[str, int] | None = None) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.place = place
+        """Table and line (from 1) of the COPY that met it; None if the server did not say."""
 
 
 class SchemaMismatch(DatabaseError):

@@ -78,6 +78,7 @@ class _Pipeline:
         """Store or spool records; False if they had to be given up."""
         if not records:
             return True
+        forks.notice()
         with self._lock:
             try:
                 return self._export(records)
@@ -124,7 +125,7 @@ class _Pipeline:
         return True
 
     def _give_up(self, count: int, reason: str, cause: str = "internal", fate: str = "dropped") -> None:
-        self._delivery.drop(self._producer_id, count, reason, cause)
+        self._delivery.drop(self._producer_id, self._signal, count, reason, cause)
         self._lose(count, reason, fate)
 
     def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:

@@ -1,22 +1,34 @@
-"""What must not be shared with a forked child: locks that another thread held, connections, files, threads."""
+"""What must not be shared with a forked child: locks that another thread held, connections, files, threads.
+
+Python tells of a fork, except where a server in C forked by itself (uWSGI): whoever is called for each record
+or batch asks `notice()`, which compares process ids.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
+import threading
 import weakref
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
-__all__ = ["in_child", "keep"]
+__all__ = ["Guard", "in_child", "keep", "notice"]
 
-_methods: list[weakref.WeakMethod[Callable[[], None]]] = []
+_numbers = itertools.count()
+_methods: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _kept: list[Any] = []
+_pid = os.getpid()
 
 
 def in_child(method: Callable[[], None]) -> None:
     """Have a bound method called in every forked child, as long as its object lives; the oldest first."""
-    _methods[:] = [reference for reference in _methods if reference() is not None]
-    _methods.append(weakref.WeakMethod(method))
+    # each step is one that no other thread can come between: several register and forget at once
+    number, forget = next(_numbers), _methods.pop
+    bound: Any = method
+    _methods[number] = weakref.ref(bound.__self__, lambda _: forget(number, None)), bound.__func__
 
 
 def keep(thing: Any) -> None:
@@ -24,10 +36,38 @@ def keep(thing: Any) -> None:
     _kept.append(thing)
 
 
+def notice() -> None:
+    """Begin anew if this process was forked without Python's knowledge."""
+    if _pid != os.getpid():
+        _run()
+
+
+class Guard:
+    """A lock that is free in a forked child, even if another thread held it at the fork."""
+
+    def __init__(self) -> None:
+        self._renew()
+        in_child(self._renew)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._lock.release()
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+
 def _run() -> None:
-    for reference in tuple(_methods):  # starting anew adds to it
-        if (method := reference()) is not None:
-            method()
+    global _pid
+    _pid = os.getpid()
+    for reference, method in tuple(_methods.values()):  # starting anew adds to it
+        if (thing := reference()) is not None:
+            try:
+                method(thing)
+            except Exception:  # the others must still begin anew
+                sys.excepthook(*sys.exc_info())
 
 
 if hasattr(os, "register_at_fork"):

@@ -35,10 +35,15 @@ class Health:
     """When a batch was last stored, by the ledger, UTC."""
     pool: Mapping[str, int] = field(default_factory=dict)
     """Connections for queries: open, idle, most, waiting."""
+    cache: Mapping[str, int] = field(default_factory=dict)
+    """Queries of this process by cache: hits, misses, failed. Empty without `cache_url`."""
     queue_depth: int | None = None
     """Records of this process that wait in memory; this and what follows are None without a pipeline."""
     spool_depth: int | None = None
-    """Records that this process has still to store from the spool."""
+    """Records that this process has still to store from the spool; asked by `otel-pg health`, those of all
+    programs that wait on this machine for this database."""
+    spool_refused: int | None = None
+    """Records in the spool that PostgreSQL refused; known to `otel-pg health` alone."""
     exported: int | None = None
     """Records that this process stored."""
     failed: Mapping[str, int] = field(default_factory=dict)

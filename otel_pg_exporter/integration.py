@@ -7,31 +7,31 @@
         events.emit("task:started", {"task_id": "42", "task_name": "invoice"})
         events.emit("task:completed", {"task_id": "42", "output": {"sent": True}})  # carries its duration
 
-`emit` checks, calls the handlers, and leaves the rest to a thread: it waits for no database.
+`emit` checks, calls the handlers, and hands the event to the event store's queue: it waits for no database. Only
+an event whose start this process does not know waits a moment in a thread, where that is looked up.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
-from weakref import WeakSet
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from . import exits, forks
 from .config import Settings
 from .courier import Courier
 from .diagnostics import say
-from .errors import ClosedError, ConfigurationError, DatabaseError, EmbeddedServerError, InvalidEventError
+from .errors import ClosedError, ConfigurationError, InvalidEventError
 from .events import EventPage
 from .health import Health
 from .occasions import IDS, Occasion, occasion
@@ -46,23 +46,19 @@ Handler = Callable[..., object]
 
 _CAPACITY = 65_536
 _CLOSE_SECONDS = 5.0
-_SETTLE_SECONDS = 2.0
-"""Of these, at the end of the main thread."""
 _LOOK_SECONDS = 2.0
-_PAUSE_SECONDS = 0.5
 # the start that another process has just emitted waits in its queue for a moment
 _SETTLED_SECONDS = 0.5
-
-_FULL = ("queue_full", "too many wait to be stored")
-_ENDED = ("shut_down", "the program ends")
-
-_living: WeakSet[EventIntegration] = WeakSet()
+_EXIT_LOOK_SECONDS = 0.75
+"""For starts that are still to be looked up at the end."""
 
 
 @dataclass(frozen=True)
 class _Sent:
+    """An event whose start is to be looked up."""
+
     event: EventShape
-    occasion: Occasion
+    category: str
     context: Context
     at: float
     """When it was emitted, by `time.monotonic()`."""
@@ -99,25 +95,26 @@ class EventIntegration:
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._lost: Counter[str] = Counter()
         self._prepare()
-        _living.add(self)
+        forks.in_child(self._begin_anew)
+        exits.register(self._end_at_exit, self._settle)
 
     def __enter__(self) -> EventIntegration:
-        self.initialize()
+        self._check_open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def initialize(self) -> None:
-        """Connect and create the tables now; without it the first event does that, in the background.
+        """Connect and create the tables now; without it that is done in the background, once there is an event.
 
         Raises:
             DatabaseError: the database cannot be used; the message says why. The next call tries again.
             EmbeddedServerError: the embedded server cannot be started.
         """
         self._check_open()
+        self._open_store()
         self._store.initialize()
-        self._note_open()
 
     def emit(self, name: str, payload: Mapping[str, Any]) -> None:
         """Say that something happened. Returns at once; the event is stored in the background.
@@ -138,10 +135,12 @@ class EventIntegration:
         self._call_handlers(name, payload)
         if not self._captured[known.category]:
             return
-        is_now = payload.get("timestamp") is None
-        sent = _Sent(self._timed(known, event, is_now), known, get_current(), monotonic())
-        if not self._courier.put(sent):
-            self._lose(*_ENDED if self._courier.is_ending else _FULL)
+        self._open_store()
+        event = self._timed(known, event, is_now=payload.get("timestamp") is None)
+        is_complete = not known.carries or event.duration_seconds is not None
+        # if too many wait for their start it is better stored without a duration than not at all
+        if is_complete or not self._courier.put(_Sent(event, known.category, get_current(), monotonic())):
+            self._log(event)
 
     def log_custom_event(self, type: str, data: Mapping[str, Any]) -> None:
         """Emit a `system:event` of a type of your own; `data` is a mapping of JSON values.
@@ -214,31 +213,50 @@ class EventIntegration:
         )
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Store everything that was emitted by now; False if some of it was lost or the time ran out."""
+        """Store everything that was emitted by now; False if some of it was lost or the time ran out.
+
+        What PostgreSQL cannot take meanwhile is safe in the spool, but is not stored yet: that is False too.
+        """
         self._check_open()
-        ends_at, lost = monotonic() + timeout_millis / 1000, self._lost.total()
-        if not self._courier.drain(timeout_millis / 1000) or self._lost.total() != lost:
-            return False
-        return not self._store.is_open or self._store.force_flush(max(1, int((ends_at - monotonic()) * 1000)))
+        return self._flush(timeout_millis / 1000, timeout_millis / 1000)
+
+    def _flush(self, look_seconds: float, seconds: float) -> bool:
+        ends_at, lost = monotonic() + seconds, self._lost.total()
+        is_drained = self._courier.drain(look_seconds)
+        is_stored = not self._store.is_open or self._store.force_flush(_millis_until(ends_at))
+        return is_drained and is_stored and self._lost.total() == lost
 
     def close(self) -> None:
-        """Store what waits, for 5 s at most, and close the store if it is the integration's own."""
+        """Store or spool what waits, for 5 s at most, and close the store if it is the integration's own."""
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
-        if not was_closed:
-            self._end(_CLOSE_SECONDS)
+        if was_closed:
+            return
+        exits.unregister(self._end_at_exit)
+        ends_at = monotonic() + _CLOSE_SECONDS
+        self._end_looks(_EXIT_LOOK_SECONDS)
+        if self._is_owned:
+            self._store.close(_millis_until(ends_at))
+        elif self._store.is_open:
+            self._store.force_flush(_millis_until(ends_at))
 
-    def _end(self, seconds: float) -> None:
-        if left := self._courier.end(seconds):
-            self._lose("shut_down", "no time was left at the end", left)
+    def _end_at_exit(self, _: float) -> None:
+        # not closed: a thread that still emits is not to learn of the end by an exception
+        self._end_looks(0)
+
+    def _settle(self, seconds: float) -> None:
+        self._flush(min(_EXIT_LOOK_SECONDS, seconds), seconds)
+
+    def _end_looks(self, seconds: float) -> None:
+        """No more looks after the time; the events that wait for one go without a duration."""
+        for sent in self._courier.end(seconds):
+            self._log_sent(sent)
 
     def _prepare(self) -> None:
         self._lock = threading.Lock()
         self._own = OwnStarts()
         self._stored = StoredStarts(self._began, _LOOK_SECONDS)
-        self._courier = Courier(self._deliver, self._finish, self.settings.queue_size or _CAPACITY)
-        self._failed_at, self._reason = float("-inf"), ""
-        self._was_open = False
+        self._courier = Courier(self._looked_up, self._log_sent, self.settings.queue_size or _CAPACITY)
 
     def _begin_anew(self) -> None:
         """In a forked child: threads, and locks that other threads held, stayed behind; what waited is the parent's."""
@@ -278,26 +296,15 @@ class EventIntegration:
             return event
         return replace(event, duration_seconds=seconds)
 
-    def _deliver(self, sent: _Sent) -> None:
-        token = attach(sent.context)
-        try:
-            self._log(self._looked_up(sent), sent.at + self.settings.export_timeout_millis / 1000)
-        except Exception as error:  # the thread goes on with the next
-            self._lose("internal", f"{type(error).__name__}: {error}")
-        finally:
-            detach(token)
-
-    def _looked_up(self, sent: _Sent) -> EventShape:
-        event, known = sent.event, sent.occasion
-        if not known.carries or event.duration_seconds is not None:
-            return event
-        assert event.timestamp is not None
-        its_id = getattr(event, IDS[known.category])
-        seconds = self._stored.seconds(known.category, its_id, event.timestamp)
+    def _looked_up(self, sent: _Sent) -> _Sent:
+        """With the duration, if the database knows the start."""
+        its_id, at = getattr(sent.event, IDS[sent.category]), sent.event.timestamp
+        assert at is not None
+        seconds = self._stored.seconds(sent.category, its_id, at)
         settled_in = sent.at + _SETTLED_SECONDS - monotonic()
-        if seconds is None and settled_in > 0 and self._courier.pause(settled_in):
-            seconds = self._stored.seconds(known.category, its_id, event.timestamp)
-        return event if seconds is None else replace(event, duration_seconds=seconds)
+        if seconds is None and not self._stored.is_away and settled_in > 0 and self._courier.pause(settled_in):
+            seconds = self._stored.seconds(sent.category, its_id, at)
+        return sent if seconds is None else replace(sent, event=replace(sent.event, duration_seconds=seconds))
 
     def _began(self, category: str, its_id: str, first: datetime, last: datetime) -> datetime | None:
         which: dict[str, Any] = {IDS[category]: its_id}
@@ -307,70 +314,29 @@ class EventIntegration:
         found = self._store.query_events(category, status="started", start_date=first, end_date=end, limit=1, **which)
         return found[0].time if found else None
 
-    def _log(self, event: EventShape, give_up_at: float) -> None:
-        """Hand the event to the store; if that cannot be opened, try again until the time is up."""
-        while True:
-            if monotonic() - self._failed_at > _PAUSE_SECONDS or self._store.is_open:
-                try:
-                    self._store.log(event)
-                    self._note_open()
-                    return
-                except (DatabaseError, EmbeddedServerError) as error:
-                    self._failed_at, self._reason = monotonic(), str(error)
-                except ClosedError as error:
-                    self._lose("shut_down", str(error))
-                    return
-            if monotonic() >= give_up_at or not self._courier.pause(_PAUSE_SECONDS):
-                self._lose("unreachable", self._reason)
-                return
+    def _open_store(self) -> None:
+        if not self._store.is_open:
+            with suppress(Exception):  # whoever uses it next says so
+                self._store.__enter__()
+            # again: what was registered last comes first, and the telemetry came with the store
+            exits.register(self._end_at_exit, self._settle)
 
-    def _note_open(self) -> None:
-        if not self._was_open:
-            self._was_open = True
-            _close_before_the_providers()
+    def _log_sent(self, sent: _Sent) -> None:
+        token = attach(sent.context)
+        try:
+            self._log(sent.event)
+        finally:
+            detach(token)
 
-    def _lose(self, cause: str, reason: str, count: int = 1) -> None:
-        with self._lock:
-            self._lost[cause] += count
-        say(logging.WARNING, f"events of the integration were lost: {reason}")
-
-    def _finish(self) -> None:
-        if self._is_owned:
-            self._store.close()
-        elif self._store.is_open:
-            self._store.force_flush(int(_CLOSE_SECONDS * 1000))
+    def _log(self, event: EventShape) -> None:
+        try:
+            self._store.log(event)
+        except Exception as error:  # the program must not learn of it here
+            cause = "shut_down" if isinstance(error, ClosedError) else "internal"
+            with self._lock:
+                self._lost[cause] += 1
+            say(logging.WARNING, f"events of the integration were lost: {error}")
 
 
-def _settle_all() -> None:
-    """The main thread ends, others may go on: store what waits, while threads can still be started."""
-    ends_at = monotonic() + _SETTLE_SECONDS
-    for each in list(_living):
-        if not each._is_closed:
-            each.force_flush(max(0, int((ends_at - monotonic()) * 1000)))
-
-
-def _close_all() -> None:
-    ends_at = monotonic() + _CLOSE_SECONDS - _SETTLE_SECONDS
-    for each in list(_living):
-        if not each._is_closed:
-            # not closed: a thread that still emits is not to learn of the end by an exception
-            each._end(max(0.0, ends_at - monotonic()))
-
-
-def _close_before_the_providers() -> None:
-    """The exit handler that was registered last runs first; those of the providers came with the store."""
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)
-
-
-def _renew_all() -> None:
-    for each in list(_living):
-        each._begin_anew()
-
-
-atexit.register(_close_all)
-# atexit's handlers run when the interpreter starts no more threads, and a store that was not opened yet needs some;
-# concurrent.futures ends its workers by the same way
-getattr(threading, "_register_atexit", atexit.register)(_settle_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+def _millis_until(moment: float) -> int:
+    return max(1, int((moment - monotonic()) * 1000))

@@ -6,8 +6,9 @@ joining: fields that are the same in all rows stand together, with gaps for thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from .columns import FORMS, Form
@@ -15,16 +16,19 @@ from .costs import Costing
 from .plans import Plan, Values, values_of
 from .scrubbing import Scrubber
 from .tables import FRONT
-from .values import key_order
+from .values import SCALARS
 
 __all__ = ["NAME", "Layout", "Shape", "Shapes", "Unusual", "layout_of"]
 
 NAME = ""
 """Stands for the name of a span among its attributes, where no key is empty."""
 
-_SCALARS = frozenset({str, int, bool, type(None)})
 _ARRAYS = frozenset({tuple, list})
 _MAX_SHAPES = 4096
+
+
+def _nothing(attributes: dict[str, Any]) -> None:
+    pass
 
 
 class Unusual(Exception):
@@ -35,14 +39,12 @@ class Unusual(Exception):
 class Shape:
     """Attributes with the same keys in the same order, and values of the same types."""
 
-    order: str | None
-    """The order of the keys, as in the column attribute_order."""
     loose: tuple[str, ...]
     """Keys of numbers and arrays: whether these are plain, the type alone does not say."""
     texts: Values
     """Gives the values that are text."""
-    deciding: Values
-    """Gives the values that the route depends on."""
+    deciding: Callable[[dict[str, Any]], Any]
+    """Gives the value, or the values, that the route depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,13 @@ class Shapes(dict[tuple[Any, ...], Shape]):
     def __missing__(self, keys_and_types: tuple[Any, ...]) -> Shape:
         keys = keys_and_types[: len(keys_and_types) // 2]
         types = dict(zip(keys, keys_and_types[len(keys) :], strict=True))
-        if not set(types.values()) <= _SCALARS | _ARRAYS | {float} or NAME in keys or self._scrubber.wants(keys):
+        if not set(types.values()) <= SCALARS | _ARRAYS | {float} or NAME in keys or self._scrubber.wants(keys):
             raise Unusual
+        deciding = [key for key in keys if key in self._deciding]
         shape = Shape(
-            key_order(keys),
-            tuple(key for key in keys if types[key] not in _SCALARS),
+            tuple(key for key in keys if types[key] not in SCALARS),
             values_of(tuple(key for key in keys if types[key] is str)),
-            values_of(tuple(key for key in keys if key in self._deciding)),
+            itemgetter(*deciding) if deciding else _nothing,
         )
         if len(self) >= _MAX_SHAPES:
             self.clear()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any, TypeVar
 
 from .config import Settings
@@ -23,6 +24,8 @@ from .sql_files import Migration, migrations
 __all__ = ["Step", "down", "ensure", "show", "status", "up"]
 
 T = TypeVar("T")
+_STEP_SECONDS = 3600.0
+"""A role's own limit for statements must not keep a step from its end."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _status(database: Database) -> list[Step]:
 
 
 def _apply(database: Database, step: Migration) -> bool:
-    with database.connection() as connection:
+    with database.until(monotonic() + _STEP_SECONDS).connection() as connection:
         connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
         if step.version in _applied(database, connection):
             return False
@@ -120,7 +123,7 @@ def _apply(database: Database, step: Migration) -> bool:
 
 
 def _revert(database: Database, step: Migration) -> bool:
-    with database.connection() as connection:
+    with database.until(monotonic() + _STEP_SECONDS).connection() as connection:
         connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
         if step.version not in _applied(database, connection):
             return False

@@ -7,20 +7,25 @@ the way of every later partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from time import monotonic
 from typing import Any
 
 from .database import Database
+from .errors import AccessDenied
+from .obstacles import PARTITIONS_FIX
 from .sql_files import PARTITIONED, quote
 
-__all__ = ["covering", "ensure"]
+__all__ = ["ahead", "covering", "ensure"]
 
 Range = tuple[int, int]
 """First day, and the day after the last, counted from 1970-01-01."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = timedelta(days=366)
+_AHEAD_SECONDS = 60.0
+_NO_RIGHT = "42501"
 
 
 def covering(day: int, now: datetime) -> tuple[str, Range]:
@@ -39,43 +44,78 @@ def ensure(database: Database, days: Iterable[int]) -> None:
     Safe when many processes do it at once: one at a time, for the length of a transaction.
 
     Raises:
-        AccessDenied: the role may not create tables in the schema.
-        DatabaseError: the server refused, or a lock was held for longer than 5 s.
+        AccessDenied: the role may not create tables in the schema, or does not own these.
+        DatabaseError: the server refused, or a lock was held for too long.
     """
-    now = datetime.now(timezone.utc)
-    with database.connection() as connection:
-        if not (missing := _missing(days, _existing(database, connection))):
-            return
-        connection.execute(database.sql("wait_little_for_locks").encode())
-        connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
-        ranges = _existing(database, connection)  # another process may have made them meanwhile
-        for day in missing:
-            if not _missing([day], ranges):
-                continue
-            name, bounds = covering(day, now)
-            if any(bounds[0] < upper and lower < bounds[1] for lower, upper in ranges):
-                name, bounds = f"p{_EPOCH + timedelta(days=day):%Y%m%d}", (day, day + 1)
-            for sql in _statements(database, name, bounds):
-                connection.execute(sql.encode())
-            ranges.append(bounds)
+    days = sorted(days)
+    try:
+        with database.connection() as connection:
+            if not _missing(days, _existing(database, connection)):
+                return
+            connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
+            ranges = _existing(database, connection)  # another process may have made them meanwhile
+            for table, day in _missing(days, ranges):
+                if _missing([day], {table: ranges[table]}):  # a year's partition may just have covered it
+                    name, bounds = _free(day, ranges[table])
+                    for sql in _statements(database, table, name, bounds):
+                        connection.execute(sql.encode())
+                    ranges[table].append(bounds)
+    except AccessDenied as error:
+        if error.sqlstate != _NO_RIGHT:
+            raise
+        which = ", ".join(f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days)
+        raise AccessDenied(
+            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {which}, and the"
+            f" role may not make it. {PARTITIONS_FIX}",
+            sqlstate=error.sqlstate,
+        ) from error
 
 
-def _existing(database: Database, connection: Any) -> list[Range]:
-    parameters = {"table": database.names.table("event_batches")}
+def ahead(database: Database, days: int) -> None:
+    """Make the partitions for today and the days after it, for writers that may not.
+
+    Raises:
+        AccessDenied: the role may not either.
+    """
+    today = (datetime.now(timezone.utc) - _EPOCH).days
+    ensure(database.until(monotonic() + _AHEAD_SECONDS), range(today, today + days + 1))
+
+
+def _existing(database: Database, connection: Any) -> dict[str, list[Range]]:
+    tables = [database.names.prefix + table for table in PARTITIONED]
+    parameters = {"schema": database.names.schema, "tables": tables}
     rows = connection.execute(database.sql("partition_bounds").encode(), parameters).fetchall()
-    return [(row["lower"], row["upper"]) for row in rows]
+    found: dict[str, list[Range]] = {row["table"]: [] for row in rows}
+    for row in rows:
+        if row["lower"] is not None:
+            found[row["table"]].append((row["lower"], row["upper"]))
+    return found
 
 
-def _missing(days: Iterable[int], ranges: Iterable[Range]) -> list[int]:
-    ranges = list(ranges)
-    return [day for day in sorted(days) if not any(lower <= day < upper for lower, upper in ranges)]
+def _missing(days: Iterable[int], ranges: Mapping[str, list[Range]]) -> list[tuple[str, int]]:
+    return [
+        (table, day)
+        for day in days
+        for table, covered in ranges.items()
+        if not any(lower <= day < upper for lower, upper in covered)
+    ]
 
 
-def _statements(database: Database, name: str, bounds: Range) -> Iterator[str]:
-    names = database.names
+def _free(day: int, ranges: Iterable[Range]) -> tuple[str, Range]:
+    name, bounds = covering(day, datetime.now(timezone.utc))
+    if any(bounds[0] < upper and lower < bounds[1] for lower, upper in ranges):
+        return f"p{_EPOCH + timedelta(days=day):%Y%m%d}", (day, day + 1)
+    return name, bounds
+
+
+def _statements(database: Database, table: str, name: str, bounds: Range) -> Iterator[str]:
+    schema = quote(database.names.schema)
     lower, upper = (f"'{_EPOCH + timedelta(days=day):%Y-%m-%d} 00:00:00+00'" for day in bounds)
-    for table in PARTITIONED:
-        partition = f"{quote(names.schema)}.{quote(f'{names.prefix}{table}_{name}')}"
-        filled = {"parent": names.table(table), "partition": partition, "lower": lower, "upper": upper}
-        for statement in ("create_partition", "attach_partition"):
-            yield database.sql(statement).format(**filled)
+    filled = {
+        "parent": f"{schema}.{quote(table)}",
+        "partition": f"{schema}.{quote(f'{table}_{name}')}",
+        "lower": lower,
+        "upper": upper,
+    }
+    for statement in ("create_partition", "attach_partition"):
+        yield database.sql(statement).format(**filled)

@@ -17,20 +17,21 @@ from opentelemetry.trace import Link
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from orjson import dumps, loads
 
-from .binary_copy import NULL, text
+from .binary_copy import NULL, jsonb, text
 from .columns import JSON_STARTS, as_content, as_text, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
 from .rows import Row, RowEncoder
+from .scrubbing import Scrubber
 from .treatment import Treatment
-from .values import is_plain, is_plain_float
+from .values import SCALARS, is_plain, is_plain_float, key_order
 
 __all__ = ["SpanEncoder"]
 
 # The number of columns; trace_id, span_id, batch_id, batch_index, time, trace_flags, start_unix_nano,
-# end_unix_nano and duration_ns, each after its length.
-_FRONT = Struct(">h i16s iQ i16s ii iq ii iq iq iq".replace(" ", "")).pack
+# end_unix_nano and duration_ns, each after its length; the start of attributes. Bytes are packed quicker than numbers.
+_FRONT = Struct(">h 4s16s 4sQ 4s16s 4si 4sq 4si 4sq 4sq 4sq ib".replace(" ", "")).pack
+_4, _8, _16 = (length.to_bytes(4, "big") for length in (4, 8, 16))
 _PARENT = Struct(">iQi?").pack  # parent_span_id, parent_is_remote
-_JSONB = Struct(">ib").pack
 _NO_PARENT = 2 * NULL
 _NO_OUTCOME = 3 * NULL
 _NUL = b"\\u0000"
@@ -48,6 +49,10 @@ class SpanEncoder:
         self._scrubber = self._careful.scrubber
         self._shapes = Shapes(self._careful.plans.deciding, self._scrubber)
         self._layouts: dict[tuple[Any, ...], Layout] = {}
+        self._resource: Any = None
+        self._scope: Any = None
+        self._origin: Any = None
+        """Of this resource and scope, the last ones: mostly the next span has them too."""
 
     def span(self, span: ReadableSpan, batch_id: bytes, index: int) -> Row:
         """Encode a span as row number `index` of a batch."""
@@ -82,26 +87,26 @@ class SpanEncoder:
             raise Unusual
 
         time_us = start // 1000
-        origin = self._careful.sources.origin(span._resource, span._instrumentation_scope)
+        resource, scope = span._resource, span._instrumentation_scope
+        if resource is not self._resource or scope is not self._scope:
+            self._origin = self._careful.sources.origin(resource, scope)
+            self._resource, self._scope = resource, scope
+        origin = self._origin
         row = [
             _FRONT(
-                layout.count, 16, trace_id.to_bytes(16, "big"), 8, span_id, 16, batch_id, 4, index,
-                8, time_us - _EPOCH_2000_US, 4, flags & _I32_MAX, 8, start, 8, end, 8, end - start,
+                layout.count, _16, trace_id.to_bytes(16, "big"), _8, span_id, _16, batch_id, _4, index,
+                _8, time_us - _EPOCH_2000_US, _4, flags & _I32_MAX, _8, start, _8, end, _8, end - start,
+                len(encoded) + 1, 1,
             ),
+            encoded,
+            _events(events, texts, self._scrubber) if events else NULL,
+            _links(links, texts, self._scrubber) if links else NULL,
             _NO_PARENT if parent is None else _PARENT(8, parent[1], 1, parent[2]),
             origin.fields,
-            known_text(name) or _text(name),
-            _JSONB(len(encoded) + 1, 1),
-            encoded,
-            self._events(events, texts) if events else NULL,
-            self._links(links, texts) if links else NULL,
+            known_text(name) or _name(name),
         ]  # fmt: skip
         if not self._scrubber.is_idle:
-            if code and status._description:
-                texts.append(status._description)
-            texts += [str(attributes[key]) for key in shape.loose]
-            if self._scrubber.suspects_any(texts):
-                raise Unusual
+            self._look(texts, attributes, shape, status._description if code else None)
         for key in layout.contents:
             content = attributes.get(key)
             if type(content) is str and content[:1] in JSON_STARTS:
@@ -110,8 +115,7 @@ class SpanEncoder:
                 except ValueError:
                     row.append(as_content(content))
                 else:
-                    raw = content.encode()
-                    row += _JSONB(len(raw) + 1, 1), raw
+                    row.append(jsonb(content.encode()))
             else:
                 row.append(as_content(content))
         row.append(_outcome(layout, status, code, events, attributes) if layout.has_outcome else _NO_OUTCOME)
@@ -128,6 +132,14 @@ class SpanEncoder:
             row.append(layout.costing(attributes, start))
         return layout.table, b"".join(row), time_us, origin.sources
 
+    def _look(self, texts: list[Any], attributes: dict[str, Any], shape: Shape, described: str | None) -> None:
+        """See to it that there is no secret in any text of a span."""
+        texts += [str(attributes[key]) for key in shape.loose]
+        if described:
+            texts.append(described)
+        if self._scrubber.suspects_any(texts):
+            raise Unusual
+
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
         layout = layout_of(self._careful.plans.span(attributes, kind + 1, is_root, code), code)
@@ -136,44 +148,56 @@ class SpanEncoder:
         self._layouts[choice] = layout
         return layout
 
-    def _events(self, events: Iterable[Any], texts: list[str]) -> bytes:
-        items = []
-        for event in events:
-            name, bounded = event._name, event._attributes
-            if type(event) is not Event or type(name) is not str or bounded.dropped:
-                raise Unusual
-            item = {"name": name, "time_unix_nano": event._timestamp, "attributes": bounded._dict}
-            texts.append(name)
-            items.append(self._with_order(item, bounded._dict, texts))
-        return _json(items)
 
-    def _links(self, links: Iterable[Any], texts: list[str]) -> bytes:
-        items = []
-        for link in links:
-            trace_id, span_id, is_remote, flags, state, _ = link._context
-            bounded = link._attributes
-            if type(link) is not Link or bounded.dropped or (state is not DEFAULT_TRACE_STATE and state):
-                raise Unusual
-            item = {
-                "trace_id": trace_id.to_bytes(16, "big").hex(),
-                "span_id": span_id.to_bytes(8, "big").hex(),
-                "trace_flags": flags | 0,  # a plain int, that JSON takes
-                "trace_state": "",
-                "is_remote": is_remote,
-                "attributes": bounded._dict,
-            }
-            items.append(self._with_order(item, bounded._dict, texts))
-        return _json(items)
+def _events(events: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
+    items = []
+    for event in events:
+        name, bounded = event._name, event._attributes
+        if type(event) is not Event or type(name) is not str or bounded.dropped:
+            raise Unusual
+        attributes = bounded._dict
+        texts.append(name)
+        item = {"name": name, "time_unix_nano": event._timestamp, "attributes": attributes}
+        if order := _order(attributes, texts, scrubber):
+            item["order"] = order
+        items.append(item)
+    return _json(items)
 
-    def _with_order(self, item: dict[str, Any], attributes: dict[str, Any], texts: list[str]) -> dict[str, Any]:
-        shape = self._shapes[(*attributes, *map(type, attributes.values()))]
-        if shape.loose:
-            _check(attributes, shape)
-            texts.extend(str(attributes[key]) for key in shape.loose)
-        texts.extend(shape.texts(attributes))
-        if shape.order:
-            item["order"] = shape.order
-        return item
+
+def _links(links: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
+    items = []
+    for link in links:
+        trace_id, span_id, is_remote, flags, state, _ = link._context
+        bounded = link._attributes
+        if type(link) is not Link or bounded.dropped or (state is not DEFAULT_TRACE_STATE and state):
+            raise Unusual
+        attributes = bounded._dict
+        item = {
+            "trace_id": trace_id.to_bytes(16, "big").hex(),
+            "span_id": span_id.to_bytes(8, "big").hex(),
+            "trace_flags": flags | 0,  # a plain int, that JSON takes
+            "trace_state": "",
+            "is_remote": is_remote,
+            "attributes": attributes,
+        }
+        if order := _order(attributes, texts, scrubber):
+            item["order"] = order
+        items.append(item)
+    return _json(items)
+
+
+def _order(attributes: dict[str, Any], texts: list[Any], scrubber: Scrubber) -> str | None:
+    """The order of the keys of a plain event or link, whose texts are put to the others."""
+    if not scrubber.is_idle and scrubber.wants(attributes):
+        raise Unusual
+    for value in attributes.values():
+        if type(value) is str:
+            texts.append(value)
+        elif type(value) not in SCALARS:
+            if not is_plain((value,)):
+                raise Unusual
+            texts.append(str(value))
+    return key_order(tuple(attributes)) if len(attributes) > 1 else None
 
 
 def _check(attributes: dict[str, Any], shape: Shape) -> None:
@@ -187,7 +211,7 @@ def _json(items: list[dict[str, Any]]) -> bytes:
     encoded = dumps(items)
     if encoded.find(_NUL) >= 0:
         raise Unusual
-    return _JSONB(len(encoded) + 1, 1) + encoded
+    return jsonb(encoded)
 
 
 def _outcome(layout: Layout, status: Any, code: int, events: Sequence[Any], attributes: dict[str, Any]) -> bytes:
@@ -205,6 +229,11 @@ def _outcome(layout: Layout, status: Any, code: int, events: Sequence[Any], attr
     if layout.error_message:
         error_message = as_text(attributes[layout.error_message])
     return described + error_type + error_message
+
+
+def _name(value: Any) -> bytes:
+    _text(value)
+    return as_text(value)  # which keeps it
 
 
 def _text(value: Any) -> bytes:

@@ -12,7 +12,6 @@ A program that has set a TracerProvider or a LoggerProvider keeps it: our proces
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -22,9 +21,10 @@ from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from . import exits, forks, sigterm
 from .config import Settings
 from .database import Database
 from .delivery import Delivery
@@ -45,9 +45,9 @@ _SDK_VARIABLES = {
     "queue_size": "MAX_QUEUE_SIZE",
 }
 _EXIT_MILLIS = 4_500
-_CLOSE_SECONDS = 0.4
+_CLOSE_SECONDS = 0.4  # of these
 
-_lock = threading.Lock()
+_lock = forks.Guard()
 _current: Telemetry | None = None
 
 
@@ -82,6 +82,8 @@ def configure(
     with _lock:
         if _current is None or _current.is_shut_down or _current.settings != settings or tracer_provider:
             _current = Telemetry(settings, tracer_provider, logger_provider, resource, redact)
+            if settings.flush_on_sigterm:
+                sigterm.install()
         return _current
 
 
@@ -93,7 +95,10 @@ def configured() -> Telemetry | None:
 
 def apart(settings: Settings) -> Telemetry:
     """Telemetry with providers of its own: the program's, and what goes through them, are left alone."""
-    resource = Resource.create()
+    try:
+        resource = Resource.create()
+    except RuntimeError:  # the interpreter is ending: there are no threads for the detectors
+        resource = Resource(OTELResourceDetector().detect().attributes)
     tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     return Telemetry(settings, tracing, logs, resource)
@@ -119,6 +124,8 @@ class Telemetry:
         self.treatment = Treatment.of(settings, redact)
         """How records become rows: routing, prices, and what is taken out."""
         self.is_shut_down = False
+        self._prepare()
+        forks.in_child(self._prepare)
         self._query: EventQuery | None = None
         resource = resource or Resource.create()
         self._span_processor = _span_processor(settings, self.delivery, self.treatment)
@@ -127,7 +134,10 @@ class Telemetry:
         self._log_processor = _log_processor(settings, self.delivery, self.treatment)
         self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
         """The provider that takes log records: yours if there was one."""
-        atexit.register(self.shutdown)
+        exits.register(self._end, self._settle)
+
+    def _prepare(self) -> None:
+        self._ending = threading.Lock()
 
     @property
     def query(self) -> EventQuery:
@@ -141,13 +151,15 @@ class Telemetry:
         """What became of this program's records, as `Health` names it."""
         queues = (self._span_processor, self._log_processor)
         failed = Counter(self.delivery.failures)
-        if overflowed := sum(queue.overflowed for queue in queues):
-            failed["queue_full"] = overflowed
+        failed["queue_full"] += sum(queue.overflowed for queue in queues)
+        failed["shut_down"] += sum(queue.late for queue in queues)
+        if (spool := self.delivery.spool) is not None:
+            failed["damaged"] = spool.counts["damaged"]
         return {
             "queue_depth": sum(queue.depth for queue in queues),
-            "spool_depth": self.delivery.spool.rows_waiting if self.delivery.spool else 0,
+            "spool_depth": spool.rows_waiting if spool else 0,
             "exported": self.delivery.counts["stored"] + self.delivery.counts["replayed"],
-            "failed": dict(failed),
+            "failed": {cause: count for cause, count in failed.items() if count},
             "last_success_at": self.delivery.last_success_at,
         }
 
@@ -157,26 +169,25 @@ class Telemetry:
         What PostgreSQL cannot take meanwhile is safe in the spool, but is not stored yet: that is False too.
         """
         lost, deadline = self._lost, monotonic() + timeout_millis / 1000
-        # in a thread of its own, because the SDK's processors take no notice of a timeout
-        flush = threading.Thread(target=self._flush, name="otel-pg-flush", daemon=True)
-        flush.start()
-        flush.join(timeout_millis / 1000)
+        is_exported = self._settle(timeout_millis / 1000)
         is_empty = self.delivery.wait_until_empty(max(0.0, deadline - monotonic()))
-        return not flush.is_alive() and is_empty and self._lost == lost
+        return is_exported and is_empty and self._lost == lost
 
     def shutdown(self, timeout_millis: int = _EXIT_MILLIS) -> None:
         """Store or spool what is left, as far as the time allows, and close. Runs by itself when the program ends."""
-        if self.is_shut_down:
-            return
-        self.is_shut_down = True
-        atexit.unregister(self.shutdown)
+        forks.notice()
+        ends_at = monotonic() + timeout_millis / 1000
         self.delivery.end_within(timeout_millis / 1000)
-        for processor in (self._log_processor, self._span_processor):
-            processor.shutdown()
-        if self._query is not None:
-            self._query.close()
-        self.delivery.close(_CLOSE_SECONDS)
-        self.database.close()
+        # another thread may be at it: who comes second waits for it, for the process may be about to end
+        if not self._ending.acquire(timeout=timeout_millis / 1000):
+            return
+        try:
+            if not self.is_shut_down:
+                self.is_shut_down = True
+                exits.unregister(self._end)
+                self._shut_down(ends_at)
+        finally:
+            self._ending.release()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -193,9 +204,37 @@ class Telemetry:
         counts = self.delivery.counts
         return counts["dropped"] + counts["dead"]
 
-    def _flush(self) -> None:
-        self._log_processor.force_flush()
-        self._span_processor.force_flush()
+    def _end(self, seconds: float) -> None:
+        self.shutdown(int(seconds * 1000))
+
+    def _settle(self, seconds: float) -> bool:
+        """Export what has ended by now; False if the time ran out."""
+        # in a thread of its own: one export may take longer
+        flush = threading.Thread(target=self._flush, args=(seconds,), name="otel-pg-flush", daemon=True)
+        try:
+            flush.start()
+        except RuntimeError:  # the interpreter is ending
+            self._flush(seconds)
+            return True
+        flush.join(seconds)
+        return not flush.is_alive()
+
+    def _flush(self, seconds: float) -> None:
+        ends_at = monotonic() + seconds
+        for processor in (self._log_processor, self._span_processor):
+            processor.force_flush(_millis_until(ends_at))
+
+    def _shut_down(self, ends_at: float) -> None:
+        for processor in (self._log_processor, self._span_processor):
+            processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))
+        if self._query is not None:
+            self._query.close()
+        self.delivery.close(_CLOSE_SECONDS)
+        self.database.close(max(_CLOSE_SECONDS, ends_at - monotonic()))
+
+
+def _millis_until(moment: float) -> int:
+    return max(0, int((moment - monotonic()) * 1000))
 
 
 def _span_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:

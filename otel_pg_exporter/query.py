@@ -10,23 +10,30 @@ with EventQuery() as query:
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import migrate, questions
+from . import migrate, obstacles, questions
+from .cache import Cache
 from .config import Settings
-from .database import Database
-from .errors import ConfigurationError, EventStoreError
+from .database import Database, Listener, limits
+from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, EventStoreError
 from .events import EventPage
 from .health import Health
+from .recall import Recall
 from .statistics import Statistics
+from .tail import Position, Tail, check_poll_seconds, poll
 from .trace import Trace
 
 __all__ = ["EventQuery"]
 
 T = TypeVar("T")
+_HEALTH_SECONDS = 5.0
 
 
 class EventQuery:
@@ -52,6 +59,7 @@ class EventQuery:
         self._is_owned = database is None
         self._database = database or Database(settings or Settings.from_env(**overrides))
         self._is_ready = False
+        self._cache = Cache.of(self._database.settings)
 
     def __enter__(self) -> EventQuery:
         return self
@@ -61,6 +69,8 @@ class EventQuery:
 
     def close(self) -> None:
         """Give back the connections."""
+        if self._cache is not None:
+            self._cache.close()
         if self._is_owned:
             self._database.close()
 
@@ -81,7 +91,7 @@ class EventQuery:
                 later pages neither repeat nor skip an event that was there for the first, whatever is
                 written meanwhile).
         """
-        return self._ask(questions.events(self._database.names, category, options))
+        return self._recall(lambda: questions.events(self._database.names, category, options), "events", category)
 
     def system_events(self, **options: Any) -> EventPage:
         """Events of the category system; options as for `events`."""
@@ -101,7 +111,7 @@ class EventQuery:
 
     def trace(self, trace_id: str) -> Trace:
         """All that is stored of a trace, by its 32 hex digits; without rows if nothing is."""
-        return self._ask(questions.trace(self._database.names, trace_id))
+        return self._recall(lambda: questions.trace(self._database.names, trace_id), "trace")
 
     def statistics(
         self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
@@ -113,14 +123,69 @@ class EventQuery:
             bucket: length of the stretches in `over_time`, at least a second.
             filters: as for `events`.
         """
-        return self._ask(questions.statistics(self._database.names, category, bucket, filters))
+        names = self._database.names
+        return self._recall(lambda: questions.statistics(names, category, bucket, filters), "statistics", str(bucket))
+
+    def tail(
+        self,
+        cursor: str | None = None,
+        *,
+        category: str | None = None,
+        from_start: bool = False,
+        follow: bool = True,
+        poll_seconds: float = 1.0,
+        listen: bool = False,
+        **filters: Any,
+    ) -> Tail:
+        """An iterator over every event from now on, once each, in the order in which transactions committed.
+
+            tail = query.tail(saved)
+            for event in tail:
+                handle(event)
+                save(tail.cursor)
+
+        Args:
+            cursor: go on after the event at which a tail's `cursor` was read, also in another process, and
+                also of other filters.
+            category: system, task, agent or deployment; all if left out.
+            from_start: begin with the oldest event that is there, instead of now.
+            follow: wait for more; else it ends with what can be seen now.
+            poll_seconds: time from one look to the next while nothing comes, above 0.
+            listen: look at once when an exporter with `EVENT_NOTIFY=true` says that it has stored something.
+                Takes a connection of its own, and one that PgBouncer pools by transaction hears nothing:
+                then it polls.
+            filters: those of `events`.
+
+        Raises:
+            QueryError: a filter is not known, or the cursor is none.
+        """
+        names = self._database.names
+        check_poll_seconds(poll_seconds)
+        listener = Listener(self._database) if listen else None
+
+        def wait(stopped: threading.Event) -> None:
+            if listener is None:
+                stopped.wait(poll_seconds)
+            else:
+                listener.wait(poll_seconds, stopped)
+
+        return Tail(
+            lambda position: self._ask(poll(names, category, filters, position)),
+            Position.of(cursor, from_start=from_start),
+            follow=follow,
+            wait=wait,
+        )
 
     def counts(self) -> dict[str, int]:
         """Rows of each of the five main tables."""
-        return self._ask(questions.counts(self._database.names))
+        return self._recall(lambda: questions.counts(self._database.names), "counts")
 
     def health(self) -> Health:
         """Whether events can be stored and read. Raises nothing, and changes nothing."""
+        found = self._health()
+        return replace(found, cache=dict(self._cache.counts)) if self._cache else found
+
+    def _health(self) -> Health:
         settings = self._database.settings
         where: dict[str, Any] = {"target": settings.target, "schema": settings.schema}
         try:
@@ -131,8 +196,11 @@ class EventQuery:
                 return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
             if not applied:
                 return Health(is_healthy=True, **known)
+            found, _ = obstacles.ask(self._database, _HEALTH_SECONDS)
+            if found:
+                return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
             begun = perf_counter()
-            facts = self._carry(questions.health(self._database.names))
+            facts = self._carry(questions.health(self._database.names), _HEALTH_SECONDS)
             latency = (perf_counter() - begun) * 1000
             return Health(is_healthy=True, latency_ms=latency, pool=self._database.pool_counts(), **known, **facts)
         except EventStoreError as error:
@@ -140,15 +208,34 @@ class EventQuery:
         except Exception as error:  # the one who asks is a health check: any answer is better than a traceback
             return Health(is_healthy=False, error=f"{type(error).__name__}: {error}", **where)
 
+    def _recall(self, ask: Callable[[], questions.Question[T]], *apart: Any) -> T:
+        """The answer, from the cache if it is there and still true."""
+        cache, settings = self._cache, self._database.settings
+        if cache is None:
+            return self._ask(ask())
+        recall = Recall(settings, ask, *apart)
+        try:
+            answer = self._ask(recall.question(cache.get(recall.key)))
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError:  # perhaps for what the cache has said
+            return self._ask(ask())
+        cache.counts["hits" if recall.is_hit else "misses"] += 1
+        if recall.fresh is not None:
+            cache.put(recall.key, recall.fresh, settings.cache_ttl_seconds - recall.age)
+        return answer
+
     def _ask(self, question: questions.Question[T]) -> T:
         if not self._is_ready:
             migrate.ensure(self._database)
             self._is_ready = True
         return self._carry(question)
 
-    def _carry(self, question: questions.Question[T]) -> T:
+    def _carry(self, question: questions.Question[T], seconds: float | None = None) -> T:
         with self._database.connection() as connection:
             connection.execute(self._database.sql("same_moment").encode())
+            if seconds is not None:
+                connection.execute(self._database.sql("limit_time").encode(), limits(monotonic() + seconds))
             try:
                 sql, parameters = next(question)
                 while True:

@@ -1,50 +1,229 @@
-"""The SDK's batch processors, with a look at the queue that they keep to themselves.
+"""Records that wait in memory, and the thread that exports them in batches.
 
-When a queue is full the SDK drops the oldest record and says so in its log alone; here it is counted.
+In place of the SDK's batch processors, which start a thread in every forked child, whether it records
+anything or not, take no notice of a timeout, and drop records of a full queue without a count. Here the thread
+begins with the first record, a flush and a shutdown end in time, and what was dropped is counted.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import os
+import threading
+from collections import deque
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
-from opentelemetry.sdk._logs import ReadWriteLogRecord
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, detach, set_value
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from . import forks
 
 __all__ = ["LogQueue", "SpanQueue"]
 
+T = TypeVar("T")
+
+
+class _Queue(Generic[T]):
+    """Takes records from any thread; a full one drops its oldest.
+
+    Args:
+        exporter: is handed lists of records.
+        batch_size: records that are exported without waiting.
+        delay_millis: longest wait of a record.
+        capacity: records that may wait.
+        name: the thread's.
+    """
+
+    def __init__(self, exporter: Any, batch_size: int, delay_millis: int, capacity: int, name: str) -> None:
+        self._exporter, self._name = exporter, name
+        self._batch_size, self._delay, self._capacity = batch_size, delay_millis / 1000, capacity
+        self._is_closed = False
+        self._start_anew()
+        forks.in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self.overflowed = self.late = 0
+        self._records: deque[T] = deque(maxlen=self._capacity)
+        self._pid = os.getpid()
+        self._starting, self._exporting = threading.Lock(), threading.Lock()
+        self._awake = threading.Event()
+        self._worker: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def put(self, record: T) -> None:
+        """Take a record."""
+        if self._pid != os.getpid():
+            forks.notice()
+        if self._is_closed:
+            self.late += 1
+            return
+        records = self._records
+        if len(records) == self._capacity:
+            self.overflowed += 1
+        records.append(record)
+        if self._worker is None:
+            self._start()
+        if len(records) >= self._batch_size and not self._awake.is_set():
+            self._awake.set()
+
+    def flush(self, seconds: float) -> bool:
+        """Export what waits now; False if the time ran out."""
+        forks.notice()
+        return self._export_all(monotonic() + seconds)
+
+    def close(self, seconds: float) -> None:
+        """Export what waits, as far as the time allows, and take nothing more."""
+        forks.notice()
+        ends_at = monotonic() + seconds
+        self._is_closed = True
+        self._awake.set()
+        if (worker := self._worker) is not None:
+            worker.join(seconds)
+        # there is no thread if none could be started any more
+        self._export_all(ends_at)
+        self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
+
+    def _start(self) -> None:
+        # not waiting: this may be a signal handler, in the middle of this very function
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._worker is None:
+                worker = threading.Thread(target=self._work, name=self._name, daemon=True)
+                worker.start()
+                self._worker = worker
+        except RuntimeError:
+            pass  # the interpreter is ending: closing exports
+        finally:
+            self._starting.release()
+
+    def _work(self) -> None:
+        try:
+            while not self._is_closed:
+                was_woken = self._awake.wait(self._delay)
+                self._awake.clear()
+                self._export_batches(self._batch_size if was_woken and not self._is_closed else 1)
+        finally:
+            self._worker = None  # whatever ended it, the next record starts another
+
+    def _export_all(self, ends_at: float) -> bool:
+        while self._records:
+            if not self._exporting.acquire(timeout=max(0.0, ends_at - monotonic())):
+                return False
+            try:
+                self._export_batch()
+            finally:
+                self._exporting.release()
+            if monotonic() > ends_at:
+                return not self._records
+        # what another thread has taken out may still be on its way
+        if not self._exporting.acquire(timeout=max(0.0, ends_at - monotonic())):
+            return False
+        self._exporting.release()
+        return True
+
+    def _export_batches(self, least: int) -> None:
+        while len(self._records) >= least:
+            with self._exporting:
+                self._export_batch()
+
+    def _export_batch(self) -> None:
+        records = self._records
+        batch = [records.popleft() for _ in range(min(self._batch_size, len(records)))]
+        if batch:
+            token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+            try:
+                self._exporter.export(batch)
+            finally:
+                detach(token)
+
 
 class _Watched:
-    _batch_processor: Any
-    overflowed = 0
-    """Records that a full queue pushed out."""
+    _queue: _Queue[Any]
+
+    @property
+    def overflowed(self) -> int:
+        """Records that a full queue pushed out."""
+        return self._queue.overflowed
+
+    @property
+    def late(self) -> int:
+        """Records that came after the end."""
+        return self._queue.late
 
     @property
     def depth(self) -> int:
         """Records that wait."""
-        return len(self._batch_processor._queue)
-
-    def _watch(self) -> None:
-        queue = self._batch_processor._queue
-        if len(queue) == queue.maxlen:
-            self.overflowed += 1
+        return len(self._queue)
 
 
-class SpanQueue(_Watched, BatchSpanProcessor):
-    """Spans on their way to an exporter."""
+class SpanQueue(_Watched, SpanProcessor):
+    """Spans on their way to an exporter.
+
+    Args:
+        exporter: where they go.
+        max_export_batch_size: spans in one export.
+        schedule_delay_millis: longest wait before a part-filled batch is exported, ms.
+        max_queue_size: spans that may wait.
+    """
+
+    def __init__(
+        self, exporter: SpanExporter, *, max_export_batch_size: int, schedule_delay_millis: int, max_queue_size: int
+    ) -> None:
+        self._queue: _Queue[ReadableSpan] = _Queue(
+            exporter, max_export_batch_size, schedule_delay_millis, max_queue_size, "otel-pg-spans"
+        )
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span that ended, if it is sampled."""
         if span.context is not None and span.context.trace_flags.sampled:
-            self._watch()
-        super().on_end(span)
+            self._queue.put(span)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export every span that has ended by now; False if the time ran out."""
+        return self._queue.flush(timeout_millis / 1000)
+
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Export what is left, as far as the time allows."""
+        self._queue.close(timeout_millis / 1000)
 
 
-class LogQueue(_Watched, BatchLogRecordProcessor):
-    """Log records on their way to an exporter."""
+class LogQueue(_Watched, LogRecordProcessor):
+    """Log records on their way to an exporter. Takes the same arguments as `SpanQueue`."""
+
+    def __init__(
+        self,
+        exporter: LogRecordExporter,
+        *,
+        max_export_batch_size: int,
+        schedule_delay_millis: int,
+        max_queue_size: int,
+    ) -> None:
+        self._queue: _Queue[ReadableLogRecord] = _Queue(
+            exporter, max_export_batch_size, schedule_delay_millis, max_queue_size, "otel-pg-logs"
+        )
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue a log record."""
-        self._watch()
-        super().on_emit(log_record)
+        record = copy.copy(log_record.log_record)
+        record.context = Context()  # may hold large things, and nothing that is stored
+        self._queue.put(
+            ReadableLogRecord(
+                record, log_record.resource or Resource.create({}), log_record.instrumentation_scope, log_record.limits
+            )
+        )
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export every log record emitted by now; False if the time ran out."""
+        return self._queue.flush(timeout_millis / 1000)
+
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Export what is left, as far as the time allows."""
+        self._queue.close(timeout_millis / 1000)

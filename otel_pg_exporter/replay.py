@@ -17,7 +17,7 @@ from .spool import Spool
 __all__ = ["Replay", "time_to_send"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_LONGEST_PAUSE_FOR_PEOPLE = 30.0
+_LONGEST_PAUSE_FOR_PEOPLE = 10.0
 """Between attempts while somebody has to repair something: a password, a right, a table."""
 _ATTEMPT_SECONDS = 10.0
 _SLOW_LINE_BYTES = 1_000_000
@@ -108,8 +108,8 @@ class Replay:
 
     def _store_oldest(self) -> None:
         waiting = self._spool.oldest()
-        batch = waiting and self._spool.load(waiting)
-        if waiting and batch:
+        batch = self._spool.load(waiting) if waiting else None
+        if waiting and batch is not None:  # without rows it still tells of a loss
             self._store(self._sink, batch, monotonic() + time_to_send(batch, _ATTEMPT_SECONDS))
             self._spool.done(waiting)
 

@@ -81,12 +81,20 @@ class Scrubber:
         self._content = frozenset(name for name in content if not name.endswith(".*"))
         self._content_starts = tuple(name[:-1] for name in content if name.endswith(".*"))
         self._known: dict[Any, bool] = {}
+        self._wanted: dict[tuple[Any, ...], bool] = {}
         self.is_idle = not is_on and redact is None and keeps_content
         """Nothing is ever taken out."""
 
     def wants(self, keys: Iterable[Any]) -> bool:
         """True if something has to go because of an attribute's name alone."""
-        return any(map(self._goes, keys)) or (self._is_on and any(self.suspects(str(key)) for key in keys))
+        shape = tuple(keys)
+        known = self._wanted.get(shape)
+        if known is None:
+            known = any(map(self._goes, shape)) or any(self.suspects(str(key)) for key in shape)
+            if len(self._wanted) >= _MAX_KEYS:
+                self._wanted.clear()
+            self._wanted[shape] = known
+        return known
 
     def suspects(self, text: str) -> bool:
         """True if the text may hold a secret."""

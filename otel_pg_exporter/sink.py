@@ -7,9 +7,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
-from . import migrate
+from . import migrate, obstacles
 from .batches import Batch
-from .database import Copy, Database, Writer
+from .database import Copy, Database, Writer, limits
 from .errors import DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
 from .partitions import ensure
 from .sql_files import bind, quote
@@ -18,7 +18,8 @@ __all__ = ["Sink"]
 
 _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-_LOCK_TIMEOUT, _STATEMENT_TIMEOUT = "3s", "8s"
+_LOOK_SECONDS = 2.0
+_LEAST_PAUSE_OF_NOTIFICATIONS = 0.05
 _NO_PARTITION = "23514"
 
 
@@ -32,6 +33,7 @@ class Sink:
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
         self._stored_sources: set[bytes] = set()
+        self._notified_at = float("-inf")
         self._hurried = threading.Event()
 
     def store(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
@@ -48,20 +50,28 @@ class Sink:
             EventStoreError: it could not be stored in time, or not at all as things are.
         """
         pause = _FIRST_PAUSE
+        if monotonic() >= deadline:
+            raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
+        was_made_again = False
         while True:
-            if monotonic() >= deadline:
-                raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
             try:
                 return self._attempt(batch, untold, deadline)
             except DatabaseError as error:
                 self.doubt(error)
-                if not _worth_another_try(error) or self._hurried.is_set() or monotonic() + pause >= deadline:
+                is_drift = isinstance(error, SchemaMismatch) and was_made_again
+                if is_drift or not _worth_another_try(error):
+                    self._look_at_tables(error)
                     raise
+                if self._hurried.is_set() or monotonic() + pause >= deadline:
+                    raise
+                was_made_again = isinstance(error, SchemaMismatch)
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def doubt(self, error: DatabaseError) -> None:
         """After an error the tables may not be what they were: look again."""
+        if isinstance(error, DataRefused):
+            return
         self._stored_sources.clear()
         self._days.clear()
         if isinstance(error, SchemaMismatch):
@@ -105,8 +115,8 @@ class Sink:
                 "signal": batch.signal,
                 "stored": len(batch),
                 "spooled": batch.was_spooled,
-                "dropped_before": untold.get("dropped", 0),
-                "dead_before": untold.get("dead", 0),
+                "dropped_before": untold.get("dropped", 0) + batch.dropped,
+                "dead_before": untold.get("dead", 0) + batch.dead,
                 "first_us": batch.first_us,
                 "last_us": batch.last_us,
                 **{table: len(rows) for table, rows in batch.rows.items()},
@@ -115,10 +125,28 @@ class Sink:
 
     def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
         self.prepare(batch, deadline)
-        limits = {"lock_timeout": _LOCK_TIMEOUT, "statement_timeout": _STATEMENT_TIMEOUT}
-        begin = bind(self.database.sql("begin_batch"), limits)
-        claim = f"{begin};\n{self.claim(batch, untold)}"
-        return self._writer.store(claim, self.copies(batch), deadline)
+        claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
+        return self._writer.store(claim, self.copies(batch), deadline, self._notification())
+
+    def _notification(self) -> str | None:
+        """The statement that tells of the batch, unless one was told of a moment ago."""
+        if not self.database.settings.notify or monotonic() - self._notified_at < _LEAST_PAUSE_OF_NOTIFICATIONS:
+            return None
+        self._notified_at = monotonic()
+        return self.database.sql("notify")
+
+    def _look_at_tables(self, error: DatabaseError) -> None:
+        # a column of another type refuses every row, and that is no fault of the rows
+        if error.sqlstate is None or not isinstance(error, DataRefused | SchemaMismatch):
+            return
+        names = self.database.names
+        database = self.database.until(monotonic() + _LOOK_SECONDS)
+        found = obstacles.drift(names, database.fetch(database.sql("columns"), obstacles.parameters(names)))
+        if found:
+            raise SchemaMismatch(f"in {self.database.settings.target} {found[0]}", sqlstate=error.sqlstate) from error
+
+    def _begin(self, deadline: float) -> str:
+        return bind(self.database.sql("begin_batch"), limits(deadline))
 
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"
@@ -129,11 +157,11 @@ class Sink:
         new = sorted(batch.sources.keys() - self._stored_sources)
         if not new:
             return
-        statements = []
+        statements = [self._begin(deadline)]
         for source in map(batch.sources.__getitem__, new):
             name = "insert_resource" if source.table == "resources" else "insert_scope"
             statements.append(bind(self.database.sql(name), {**source.row, "id": source.id.hex()}))
-        self._writer.execute(";\n".join(statements), deadline)
+        self._writer.execute(";\n".join((*statements, "COMMIT")), deadline)
         if len(self._stored_sources) > _MAX_SOURCES:
             self._stored_sources.clear()
         self._stored_sources.update(new)

@@ -2,7 +2,8 @@
 
 A file in sql/queries holds named queries, each `-- name: NAME`, a line `-- DESCRIPTION`, then SQL.
 In every file `{events}` stands for the table with its schema and prefix, `{schema}` for the schema,
-`{index:NAME}` for the name of an index, all quoted; `%(name)s` are parameters that the server gets apart.
+`{channel}` for the channel of notifications, `{index:NAME}` for the name of an index, all quoted;
+`%(name)s` are parameters that the server gets apart.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Names:
         """What the advisory lock of these tables is called."""
         return f"otel-pg {self.schema}.{self.prefix}"
 
+    @property
+    def channel(self) -> str:
+        """The quoted name under which it is told that a batch was stored; at most the 63 bytes of an identifier."""
+        return quote(f"{self.schema}.{self.prefix}")
+
     def table(self, name: str) -> str:
         """`events` → `"otel"."events"`."""
         return f"{quote(self.schema)}.{quote(self.prefix + name)}"
@@ -62,6 +68,8 @@ class Names:
                 return quote(self.prefix + name)
             if name == "schema":
                 return quote(self.schema)
+            if name == "channel":
+                return self.channel
             if name in TABLES:
                 return self.table(name)
             return match.group()

@@ -74,10 +74,15 @@ class StoredStarts:
         self._asking: threading.Thread | None = None
         self._rests_until = 0.0
 
+    @property
+    def is_away(self) -> bool:
+        """The database could not be asked just now, or is still silent: another question would be in vain."""
+        # a server that is silent keeps one thread of ours, not one for each event
+        return monotonic() < self._rests_until or (self._asking is not None and self._asking.is_alive())
+
     def seconds(self, category: str, its_id: str, at: datetime) -> float | None:
         """How long before `at` it began; None if the database does not know, or does not answer in time."""
-        # a server that is silent keeps one thread of ours, not one for each event
-        if monotonic() < self._rests_until or (self._asking is not None and self._asking.is_alive()):
+        if self.is_away:
             return None
         found: list[datetime] = []
 
@@ -86,13 +91,16 @@ class StoredStarts:
             try:
                 if (began := self._ask(category, its_id, at - WINDOW, at)) is not None:
                     found.append(began)
-            except EventStoreError:  # what is wrong is said where the event itself cannot be stored
+            except EventStoreError:  # what is wrong is said where the event itself waits to be stored
                 self._rests_until = monotonic() + _REST_SECONDS
             except Exception as error:  # of a thread's traceback nobody in the program knows what to think
                 say(logging.WARNING, f"a start was not looked up: {type(error).__name__}: {error}")
 
         self._asking = threading.Thread(target=ask, name="otel-pg-start", daemon=True)
-        self._asking.start()
+        try:
+            self._asking.start()
+        except RuntimeError:  # the interpreter is ending
+            return None
         self._asking.join(self._limit)
         return _between(found[0], at) if found else None
 

@@ -29,7 +29,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from . import migrate
+from . import forks, migrate
 from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError
@@ -47,7 +47,7 @@ _PACKAGE = "otel-pg-exporter"
 SCOPE = "otel_pg_exporter.store"
 EVENT_ID = "otel_pg.event.id"
 _DAY = timedelta(days=1)
-_FLUSH_MILLIS = 5_000
+_CLOSE_MILLIS = 5_000
 _NAMES = {
     "event_name": "name", "user_id": "user", "session_id": "session", "trace_id": "trace", "start_date": "start",
     "end_date": "end", "service_name": "service", "agent_name": "agent", "task_name": "task", "tool_name": "tool",
@@ -58,9 +58,9 @@ _NAMES = {
 class EventStore:
     """Logs, queries, counts, and says how it is.
 
-    Used for the first time, or by `initialize()`, it connects, creates the tables unless `auto_migrate` is
-    off, and starts to look at its health. If `configure()` was called with the same settings, events go
-    through its providers; else through providers of the store's own, and the program's are left alone.
+    Its first use starts the threads that store events and look at its health; logging itself never needs the
+    database. If `configure()` was called with the same settings, events go through its providers; else
+    through providers of the store's own, and the program's are left alone.
 
     Args:
         settings: all settings; default what `configure()` was called with, else the environment.
@@ -77,48 +77,53 @@ class EventStore:
         standing = None if overrides else configured()
         self.settings = settings or (standing.settings if standing else Settings.from_env(**overrides))
         """The settings in force."""
+        self._is_closed = False
+        self._begin_anew()
+        forks.in_child(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the monitor's thread, and a lock that another thread held, stayed behind."""
         self._lock = threading.Lock()
         self._open: _Open | None = None
-        self._is_closed = False
 
     def __enter__(self) -> EventStore:
-        self.initialize()
+        self._opened()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def initialize(self) -> None:
-        """Connect and create the tables; once is enough.
+        """Connect, and create the tables unless `auto_migrate` is off. What is logged without it does so later.
 
         Raises:
             DatabaseError: the database cannot be used; the message says why. The next call tries again.
             EmbeddedServerError: the embedded server cannot be started.
         """
-        self._ready()
+        migrate.ensure(self._opened().telemetry.database)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Store everything that is queued now; False if some of it was lost or the time ran out."""
-        return self._ready().telemetry.force_flush(timeout_millis)
+        return self._opened().telemetry.force_flush(timeout_millis)
 
-    def close(self) -> None:
-        """Store what is queued, for 5 s at most, and give back connections and threads."""
+    def close(self, timeout_millis: int = _CLOSE_MILLIS) -> None:
+        """Store or spool what is queued, as far as the time allows, and give back connections and threads."""
         with self._lock:
             self._is_closed = True
             opened, self._open = self._open, None
         if opened is not None:
-            opened.close()
+            opened.close(timeout_millis)
 
     def log(self, event: EventShape, /, *, connection: Any = None, wait: bool = False) -> str:
         """Log an event of any category; as `log_system_event`."""
         event_id, record = log_record(event)
         if connection is not None:
             check_alone(wait)
-            self._ready().direct.store_in(connection, record)
+            self._opened().direct.store_in(connection, record)
         elif wait:
-            self._ready().direct.store(record)
+            self._opened().direct.store(record)
         else:
-            self._ready().logger.emit(record)
+            self._opened().logger.emit(record)
         return event_id
 
     def log_system_event(
@@ -138,7 +143,8 @@ class EventStore:
 
         Raises:
             InvalidEventError: a field is unknown or has a value that is not allowed.
-            DatabaseError: with `connection` or `wait`: it could not be stored.
+            DatabaseError: with `connection` or `wait`: it could not be stored. Else the event is queued, and waits
+                in the spool while the database is away.
         """
         return self.log(SystemEvent.of(event, fields), connection=connection, wait=wait)
 
@@ -228,13 +234,13 @@ class EventStore:
     @property
     def direct(self) -> Direct:
         """The way past the queue, for `AsyncEventStore`."""
-        return self._ready().direct
+        return self._opened().direct
 
     @property
     def _query(self) -> EventQuery:
-        return self._ready().telemetry.query
+        return self._opened().telemetry.query
 
-    def _ready(self) -> _Open:
+    def _opened(self) -> _Open:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("the event store is closed: make another")
@@ -248,18 +254,13 @@ class EventStore:
 
 
 class _Open:
-    """What a store holds from its first use until it is closed."""
+    """What a store holds from its first use until it is closed. Making it connects to nothing."""
 
     def __init__(self, settings: Settings) -> None:
         standing = configured()
         self._is_owned = standing is None or standing.settings != settings
         self.telemetry = apart(settings) if standing is None or self._is_owned else standing
-        try:
-            migrate.ensure(self.telemetry.database)
-        except BaseException:
-            if self._is_owned:
-                self.telemetry.shutdown()
-            raise
+        self.telemetry.delivery.replay_now(0)  # what an earlier process left in the spool waits for nobody's event
         provider = self.telemetry.logger_provider
         self.logger = provider.get_logger(SCOPE, version(_PACKAGE))
         self.direct = direct(self.telemetry)
@@ -268,16 +269,19 @@ class _Open:
             self.monitor.start()
 
     def health(self) -> Health:
-        return replace(self.telemetry.query.health(), **self.telemetry.progress)
+        found = replace(self.telemetry.query.health(), **self.telemetry.progress)
+        if found.is_healthy and found.spool_depth and self.telemetry.last_error:
+            return replace(found, is_healthy=False, error=self.telemetry.last_error)
+        return found
 
-    def close(self) -> None:
+    def close(self, timeout_millis: int) -> None:
         if self.monitor is not None:
             self.monitor.stop()
         self.direct.close()
         if self._is_owned:
-            self.telemetry.shutdown(_FLUSH_MILLIS)
+            self.telemetry.shutdown(timeout_millis)
         else:
-            self.telemetry.force_flush(_FLUSH_MILLIS)
+            self.telemetry.force_flush(timeout_millis)
 
 
 def log_record(event: EventShape) -> tuple[str, LogRecord]:

@@ -36,7 +36,7 @@ from typing import Any, TypeAlias
 import orjson
 
 __all__ = [
-    "Fixups", "clean", "clean_text", "dump", "dump_attributes", "dump_plain", "in_order", "is_plain",
+    "SCALARS", "Fixups", "clean", "clean_text", "dump", "dump_attributes", "dump_plain", "in_order", "is_plain",
     "is_plain_float", "key_order", "load", "restore",
 ]  # fmt: skip
 
@@ -49,8 +49,9 @@ MAX_DEPTH = 64
 LOST = frozenset({"object", "cycle"})
 """Kinds of fixup whose original cannot be given back."""
 
-_PLAIN = frozenset({str, int, bool, type(None)})
-_PLAIN_OR_FLOAT = _PLAIN | {float}
+SCALARS = frozenset({str, int, bool, type(None)})
+"""Types whose values are plain, but for NUL, surrogates and size."""
+_SCALARS_OR_FLOAT = SCALARS | {float}
 _ARRAYS = frozenset({tuple, list})
 _HEX_BITS = 8192  # int() refuses decimal text of more than 4,300 digits
 _U64, _I64 = 1 << 64, -(1 << 63)
@@ -61,13 +62,13 @@ _UNHOLDABLE = re.compile("[\x00\ud800-\udfff]")
 def is_plain(values: Iterable[Any], depth: int = 0) -> bool:
     """True if every value survives orjson → jsonb → orjson as it is, but for NUL, surrogates and size."""
     kinds = set(map(type, values))
-    if kinds <= _PLAIN:
+    if kinds <= SCALARS:
         return True
     if float in kinds:
         for value in values:
             if type(value) is float and not is_plain_float(value):
                 return False
-    kinds -= _PLAIN_OR_FLOAT
+    kinds -= _SCALARS_OR_FLOAT
     if not kinds <= _ARRAYS:
         return False
     return not kinds or (depth < 8 and all(is_plain(v, depth + 1) for v in values if type(v) in _ARRAYS))

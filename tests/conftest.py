@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 
@@ -12,9 +13,19 @@ from psycopg.conninfo import make_conninfo
 
 from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.embedded import EmbeddedServer
+from otel_pg_exporter.embedded import EmbeddedServer, find_binaries
 
-_CONFIGURING = ("OTEL_", "EVENT_", "POSTGRES_", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE")
+_CONFIGURING = ("OTEL_", "EVENT_", "POSTGRES_", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSL")
+
+
+def pytest_report_header() -> str:
+    """Which PostgreSQL it is."""
+    if given := os.environ.get("TEST_DSN"):
+        with psycopg.connect(given) as connection:
+            return f"server: PostgreSQL {connection.info.parameter_status('server_version')} of TEST_DSN"
+    programs = find_binaries()
+    answer = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True)
+    return f"server: {answer.stdout.strip()} in {programs}"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,7 +38,7 @@ def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server for this run, from `TEST_DSN`, or started here. A run without one fails."""
+    """A server for this run, from `TEST_DSN`, or started here from the programs in `PGBIN`. A run without one fails."""
     if given := os.environ.get("TEST_DSN"):
         yield given
         return
@@ -61,9 +72,16 @@ def _database(server_dsn: str, options: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     _administer(server_dsn, f'CREATE DATABASE "{name}" {options}')
     yield make_conninfo(server_dsn, dbname=name)
-    _administer(server_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+    # WITH (FORCE), for any version
+    _administer(
+        server_dsn,
+        f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false',
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        f'DROP DATABASE "{name}"',
+    )
 
 
-def _administer(dsn: str, statement: str) -> None:
+def _administer(dsn: str, *statements: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement.encode())
+        for statement in statements:
+            connection.execute(statement.encode())

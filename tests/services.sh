@@ -7,6 +7,7 @@ set -euo pipefail
 needed=(
   "redis-server redis-server"
   "pgbouncer pgbouncer"
+  "npm npm" # tests/servers.sh needs it
 )
 
 export PATH="$PATH:/usr/sbin"

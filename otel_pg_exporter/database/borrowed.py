@@ -85,7 +85,7 @@ def _explained(error: psycopg.Error, settings: Settings) -> DatabaseError:
     if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError):
         # the driver's own refusal: in a pipeline, or in a two-phase transaction
         return DatabaseError(f"an event cannot be written on this connection as it is: {error}")
-    return translate(error, settings)
+    return translate(error, settings, "INSERT")
 
 
 def _data(rows: Copy) -> bytes:

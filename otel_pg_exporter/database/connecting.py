@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import cache
+from ipaddress import ip_address
 from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
@@ -11,16 +13,18 @@ import psycopg
 from psycopg.rows import dict_row
 
 from ..config import Settings
+from ..diagnostics import warn
 from ..errors import UnsupportedServer
 from .failures import translate
 
-__all__ = ["Connection", "Record", "connect", "options"]
+__all__ = ["Connection", "Record", "connect", "limits", "options"]
 
 Record: TypeAlias = dict[str, Any]
 """One row of an answer: column → value."""
 
 _MINIMUM_VERSION = 120000
 _ANSWER_MILLIS = 30_000
+_LONGEST_SECONDS = 3600
 _LEAST_CONNECT_SECONDS = 2  # libpq makes no difference below
 
 
@@ -65,8 +69,34 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
         connection.close()
         found = f"PostgreSQL {version // 10000} with encoding {encoding}"
         raise UnsupportedServer(f"{settings.target} is {found}; needed are PostgreSQL 12 or newer and UTF8")
+    mode = connection.info.get_parameters().get("sslmode", "prefer")
+    if is_exposed(connection.info.hostaddr, mode):
+        _warn_once(settings.target, mode)
     connection.deadline = deadline
     return connection
+
+
+def limits(deadline: float) -> dict[str, str]:
+    """How long the server may try in one transaction, as its settings: it gives up before we do, and says why.
+
+    Args:
+        deadline: when we give up, by `time.monotonic()`.
+    """
+    remaining = max(1, int((min(deadline, monotonic() + _LONGEST_SECONDS) - monotonic()) * 1000))
+    return {"lock_timeout": f"{max(1, int(remaining * 0.6))}ms", "statement_timeout": f"{remaining}ms"}
+
+
+def is_exposed(address: str, ssl_mode: str) -> bool:
+    """True if a server at this address is reached over the internet, and whoever answers there is believed."""
+    return bool(address) and ip_address(address.partition("%")[0]).is_global and not ssl_mode.startswith("verify-")
+
+
+@cache
+def _warn_once(target: str, ssl_mode: str) -> None:
+    warn(
+        f"Any machine on the way can pose as {target}: it has a public address, and sslmode={ssl_mode} does not check"
+        " its certificate. Set POSTGRES_SSL_MODE=verify-full and POSTGRES_SSL_ROOT_CERT"
+    )
 
 
 def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..config import Settings
 from ..embedded import EmbeddedServer
 from ..errors import DatabaseUnavailable
 from ..sql_files import Names, query
-from .connecting import Record, connect, options
+from .connecting import Record, connect, limits, options
 from .failures import translate
 
 __all__ = ["AsyncDatabase", "Database"]
@@ -82,7 +82,8 @@ class Database:
 
     def until(self, deadline: float) -> Database:
         """The same database for a few statements that must not take longer: each transaction has a connection
-        of its own, given up when the deadline (by `time.monotonic()`) passes."""
+        of its own, given up when the deadline (by `time.monotonic()`) passes. Until then no limit that the role
+        has for statements counts."""
         return _HurriedDatabase(self, deadline)
 
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
@@ -94,15 +95,18 @@ class Database:
         """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
         return _counts(self._pool)
 
-    def close(self) -> None:
-        """Give back connections and leave the embedded server. The next use opens them again."""
+    def close(self, seconds: float = 60.0) -> None:
+        """Give back connections and leave the embedded server, which may take some seconds to stop.
+
+        The next use opens them again.
+        """
         with self._lock:
             pool, self._pool = self._pool, None
             server, self._server = self._server, None
         if pool is not None:
-            pool.close(timeout=1)
+            pool.close(timeout=min(1.0, seconds))
         if server is not None:
-            server.close()
+            server.close(seconds)
 
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()
@@ -110,6 +114,7 @@ class Database:
         forks.keep(pool)
 
     def _opened(self) -> ConnectionPool[psycopg.Connection[Record]]:
+        forks.notice()
         with self._lock:
             if self._pool is None:
                 conninfo = self.conninfo()
@@ -128,12 +133,16 @@ class _HurriedDatabase(Database):
     def conninfo(self) -> str:
         return self._database.conninfo()
 
+    def until(self, deadline: float) -> Database:
+        return _HurriedDatabase(self._database, min(deadline, self._deadline))
+
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Record]]:
         with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
             try:
                 set_json_loads(orjson.loads, connection)
                 with connection.transaction():
+                    connection.execute(self.sql("limit_time").encode(), limits(self._deadline))
                     yield connection
             except psycopg.Error as error:
                 raise translate(error, self.settings) from error

@@ -20,6 +20,7 @@ from psycopg.errors import error_from_result
 
 from .. import forks
 from ..binary_copy import HEADER, TRAILER
+from ..errors import DataRefused
 from .connecting import Record, connect
 from .failures import translate
 from .pools import Database
@@ -62,7 +63,7 @@ class Writer:
         """
         self._run(statements, (), deadline)
 
-    def store(self, claim: str, copies: Sequence[Copy], deadline: float) -> bool:
+    def store(self, claim: str, copies: Sequence[Copy], deadline: float, afterwards: str | None = None) -> bool:
         """Store rows in one transaction, if the claim to them is granted.
 
         Args:
@@ -70,6 +71,7 @@ class Writer:
                 no row, another attempt has stored the rows already.
             copies: the rows.
             deadline: when to give up.
+            afterwards: a statement to carry out after the commit.
 
         Returns:
             False if another attempt has stored them.
@@ -79,6 +81,8 @@ class Writer:
                 claim, made again, tells.
         """
         statements = ";\n".join([claim, *(copy.statement for copy in copies), "COMMIT"])
+        if afterwards is not None:
+            statements += f";\n{afterwards}"
         return self._run(statements, copies, deadline)
 
     def close(self) -> None:
@@ -92,9 +96,10 @@ class Writer:
             connection = self._opened(deadline)
             return _converse(connection.pgconn, statements, copies, deadline)
         except psycopg.Error as error:
-            if self._connection is not None and self._connection.pgconn.status != pq.ConnStatus.OK:
-                self.close()
-            raise translate(error, self._database.settings) from error
+            reason = translate(error, self._database.settings, "INSERT")
+            if not isinstance(reason, DataRefused):
+                self.close()  # what was repaired meanwhile may hold for new sessions only
+            raise reason from error
         except TimeoutError as error:
             self.close()
             raise translate(psycopg.OperationalError(f"no answer in time: {error}"), self._database.settings) from None
@@ -116,20 +121,21 @@ def _converse(pgconn: PGconn, statements: str, copies: Sequence[Copy], deadline:
     """Send the statements, feed each COPY, read all results; True if the last INSERT inserted a row."""
     pgconn.send_query(statements.encode())
     waiting = iter(copies)
-    granted, failure = True, None
+    granted, failure, is_refused = True, None, False
     for result in _results(pgconn, deadline):
         if result.status == pq.ExecStatus.COPY_IN:
             if granted:
                 _feed(pgconn, next(waiting), deadline)
             else:
                 pgconn.put_copy_end(b"stored before")
+                is_refused = True
         elif result.status == pq.ExecStatus.FATAL_ERROR:
             failure = failure or result
         elif (tag := result.command_status) is not None and tag.startswith(b"INSERT"):
             granted = tag != b"INSERT 0 0"
     if failure is not None:
         _roll_back(pgconn, deadline)
-        if granted:
+        if not is_refused:
             raise error_from_result(failure)
     return granted
 

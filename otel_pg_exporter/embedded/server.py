@@ -124,17 +124,17 @@ class EmbeddedServer:
         _log.info("Embedded PostgreSQL is running, its data lies in %s", self.data_dir)
         return conninfo
 
-    def close(self) -> None:
-        """Leave; the last one out stops the server (fast shutdown, up to 60 s). Never raises."""
+    def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+        """Leave; the last one out stops the server (fast shutdown), and waits for its end. Never raises."""
         with self._guard:
             if self._share is None:
                 return
             try:
-                with locked(self.data_dir / "boot.lock", _BOOT_TIMEOUT_S):
+                with locked(self.data_dir / "boot.lock", min(timeout_s, _BOOT_TIMEOUT_S)):
                     # Out first: two that close at once would each see the other, and both go.
                     self._leave()
                     if not self._keep_file.exists() and not is_held(self.data_dir / "users.lock"):
-                        self._stop()
+                        self._stop(timeout_s)
             except (OSError, EmbeddedServerError) as error:
                 _log.warning("The embedded PostgreSQL of %s was left running: %s", self.data_dir, error)
             finally:
@@ -299,15 +299,15 @@ class EmbeddedServer:
     def _is_postmaster(self, command_line: list[str]) -> bool:
         return Path(command_line[0]).name == "postgres" and f"cluster_name={self._mark()}" in command_line
 
-    def _stop(self) -> None:
+    def _stop(self, timeout_s: float) -> None:
         postmaster = self._postmaster()
         if postmaster is None or not is_held(self._lock):
             return
         if not self._is_postmaster(_command_lines().get(postmaster.pid, [""])):
             raise EmbeddedServerError(f"process {postmaster.pid} is not its postmaster, as seen from here")
         os.kill(postmaster.pid, signal.SIGINT)
-        if not wait_until(lambda: not is_held(self._lock), _STOP_TIMEOUT_S):
-            raise EmbeddedServerError(f"it did not stop in {_STOP_TIMEOUT_S:.0f} s")
+        if not wait_until(lambda: not is_held(self._lock), timeout_s):
+            raise EmbeddedServerError(f"it was told to stop, and has not done so in {timeout_s:.1f} s")
         with suppress(OSError):
             os.rmdir(postmaster.socket_dir)
 

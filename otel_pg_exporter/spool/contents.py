@@ -28,6 +28,8 @@ def begin(batch: Batch) -> bytes:
         "producer_id": str(batch.producer_id),
         "sequence": batch.sequence,
         "signal": batch.signal,
+        "dropped": batch.dropped,
+        "dead": batch.dead,
     }
     return record(BATCH, orjson.dumps(head))
 
@@ -67,9 +69,7 @@ def decode(data: bytes) -> tuple[Batch, int]:
     batch, announced = None, None
     for found in records(data):
         if found.kind == BATCH:
-            head: dict[str, Any] = orjson.loads(found.payload)
-            batch = Batch(uuid.UUID(head["id"]), uuid.UUID(head["producer_id"]), head["sequence"], head["signal"])
-            batch.was_spooled = True
+            batch = _opened(found.payload)
         elif batch is None:
             continue
         elif found.kind == SOURCE:
@@ -82,7 +82,17 @@ def decode(data: bytes) -> tuple[Batch, int]:
             (announced,) = _END.unpack(found.payload)
     if batch is None:
         raise SpoolError("a batch in the spool has lost its first record")
+    if not len(batch):
+        batch.use_own_time()
     return batch, max(0, (announced or 0) - len(batch))
+
+
+def _opened(payload: bytes) -> Batch:
+    head: dict[str, Any] = orjson.loads(payload)
+    batch = Batch(uuid.UUID(head["id"]), uuid.UUID(head["producer_id"]), head["sequence"], head["signal"])
+    batch.dropped, batch.dead = head.get("dropped", 0), head.get("dead", 0)
+    batch.was_spooled = True
+    return batch
 
 
 def _row(table: int, data: bytes) -> bytes:

@@ -32,6 +32,8 @@ class Journal:
             SpoolError: it cannot be written; the rows before it are still safe.
         """
         data = row_records(batch, row)
+        if self._segment is not None and not self._segment.is_open:  # the spool was closed
+            self._segment = self._extent = None
         if self._segment is None or (self._extent is None and self._segment.size > self._spool.segment_bytes):
             self._spool.seal(self._segment)
             self._segment = None

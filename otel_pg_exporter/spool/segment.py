@@ -66,7 +66,7 @@ class Segment:
         """
         path = folder / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # another process may be looking at it, for a moment
         segment = cls(path, descriptor, COLUMNS)
         segment.append(_HEADER)
         return segment
@@ -85,7 +85,9 @@ class Segment:
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_nlink == 0:  # removed by the process that held it until now
+            found = os.fstat(descriptor)
+            # removed by the process that held it until now, or just made by one that is about to lock it
+            if found.st_nlink == 0 or found.st_size == 0:
                 raise BlockingIOError
             segment = cls._read(path, descriptor)
         except BlockingIOError:
@@ -124,6 +126,11 @@ class Segment:
         return start
 
     @property
+    def is_open(self) -> bool:
+        """It can still be written and read."""
+        return self._descriptor >= 0
+
+    @property
     def is_done(self) -> bool:
         """Nothing in it is needed any more, and nothing will be added."""
         return self.is_sealed and not self.pending and not self.held
@@ -143,12 +150,17 @@ class Segment:
 
     def close(self) -> None:
         """Leave the file to the next process."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # closing alone would leave the lock to a forked copy
-        os.close(self._descriptor)
+        # forgotten first: a child that is forked meanwhile must not close a number that is another file's by then
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave the lock to a forked copy
+            os.close(descriptor)
 
     def abandon(self) -> None:
         """After a fork: drop the child's copy, the file stays the parent's."""
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:

@@ -11,12 +11,12 @@ import os
 import threading
 import time
 import uuid
-import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import forks
 from ..batches import Batch
 from ..config import Settings
 from ..diagnostics import warn
@@ -41,16 +41,22 @@ class Waiting:
 
 
 class Spool:
-    """The batches of one database that wait on disk; safe to use from several threads."""
+    """The batches of one database that wait on disk; safe to use from several threads.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: where it lies, how large it may be, and what is given up then.
+        on_loss: called with a number of records that were given up, and why.
+    """
+
+    def __init__(self, settings: Settings, on_loss: Callable[[int, str], None] | None = None) -> None:
+        self._on_loss = on_loss
         self.counts: Counter[str] = Counter()
         """Records by fate: dropped at the limit of size, dead (set aside), damaged (cannot be read)."""
         self.segment_bytes = min(_MAX_SEGMENT_BYTES, max(_MIN_SEGMENT_BYTES, settings.spool_max_bytes // 8))
         """A file that is larger is not appended to."""
         self._settings = settings
         self._forget()
-        _spools.add(self)
+        forks.in_child(self._abandon)
 
     def _forget(self) -> None:
         self._lock = threading.RLock()
@@ -91,6 +97,20 @@ class Spool:
                 self._active = self.new_segment()
             start = self.append(self._active, data)
             self._active.pending[batch.id] = Extent(start, self._active.size, len(batch))
+
+    def put_notice(self, batch: Batch) -> None:
+        """Keep what the ledger has to be told of a loss; a full spool has room for that.
+
+        Raises:
+            SpoolError: the disk refuses it.
+        """
+        with self._lock:
+            segment = self._active = self._active or self.new_segment()
+            try:
+                start = segment.append(encode(batch))
+            except OSError as error:
+                raise SpoolError(f"cannot write to {self.folder}: {error}") from error
+            segment.pending[batch.id] = Extent(start, segment.size, 0)
 
     def append(self, segment: Segment, data: bytes) -> int:
         """Write to one of the files, if there is room; gives the offset.
@@ -158,6 +178,7 @@ class Spool:
             self.done(waiting)
             return None
         self.counts["damaged"] += damaged
+        batch.dropped += damaged
         batch.columns = waiting.segment.columns
         return batch
 
@@ -196,7 +217,7 @@ class Spool:
                     segment.close()
             self._forget()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """In a forked child: everything stays the parent's."""
         for segment in (*self._segments, self._dead):
             if segment is not None:
@@ -245,14 +266,30 @@ class Spool:
             if segment.held or segment is writing:
                 continue
             rows = sum(extent.rows for extent in segment.pending.values())
+            if not rows:
+                continue  # it only tells of losses
             self.counts["dropped"] += rows
             warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
+            losses = self._losses(segment)
             segment.pending.clear()
             if segment is self._active:
                 self._active = None
             self._remove(segment)
+            for loss in losses:
+                self.put_notice(loss)
+            if self._on_loss is not None:
+                self._on_loss(rows, reason)
             return True
         return False
+
+    def _losses(self, segment: Segment) -> list[Batch]:
+        found = []
+        for extent in segment.pending.values():
+            try:
+                found.append(decode(segment.read(extent))[0].loss())
+            except SpoolError:  # nobody knows any more whose it was
+                self.counts["damaged"] += extent.rows
+        return found
 
     def _remove_if_done(self, segment: Segment) -> None:
         if segment.is_done and segment in self._segments:
@@ -262,15 +299,3 @@ class Spool:
         self._segments.remove(segment)
         segment.remove()
         self._used_bytes -= segment.size
-
-
-_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for spool in _spools:
-        spool.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -57,17 +57,18 @@ CREATE TABLE {event_batches} (
     first_time timestamptz NOT NULL,
     last_time timestamptz NOT NULL,
     committed_at timestamptz NOT NULL DEFAULT now(),
+    transaction_id bigint NOT NULL DEFAULT txid_current(),
     PRIMARY KEY (batch_id, "time")
 ) PARTITION BY RANGE ("time");
 COMMENT ON TABLE {event_batches} IS 'The ledger: one row for each batch, in the same transaction as its rows.';
 COMMENT ON COLUMN {event_batches}.batch_id IS 'UUIDv7 made by the exporter before the first attempt; a batch that is here is not stored again.';
 COMMENT ON COLUMN {event_batches}."time" IS 'The time in batch_id, milliseconds, UTC; the partition key.';
 COMMENT ON COLUMN {event_batches}.producer_id IS 'Exporter that wrote it: a UUID for each exporter in each process.';
-COMMENT ON COLUMN {event_batches}.sequence IS 'Counts the batches of a producer from 1; a gap is a batch that was not stored.';
+COMMENT ON COLUMN {event_batches}.sequence IS 'Counts the batches of a producer from 1; a gap is a batch that is not stored. 0 for an event that was stored at once or in a transaction of the program, and for a row that only tells of losses: these are not counted.';
 COMMENT ON COLUMN {event_batches}.signal IS 'What the batch holds: span or log.';
 COMMENT ON COLUMN {event_batches}.spooled IS 'True if it waited on disk because PostgreSQL could not take it.';
-COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables.';
-COMMENT ON COLUMN {event_batches}.dropped_before IS 'Records that this producer gave up since its previous stored batch.';
+COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables; 0 if it was given up or only tells of losses.';
+COMMENT ON COLUMN {event_batches}.dropped_before IS 'Records that this producer gave up since its previous stored batch; with stored = 0, those of this batch.';
 COMMENT ON COLUMN {event_batches}.dead_before IS 'Rows that were set aside, because PostgreSQL refuses what they hold, since the producer''s previous stored batch.';
 COMMENT ON COLUMN {event_batches}.events IS 'Rows stored in events.';
 COMMENT ON COLUMN {event_batches}.task_events IS 'Rows stored in task_events.';
@@ -76,6 +77,8 @@ COMMENT ON COLUMN {event_batches}.deployment_events IS 'Rows stored in deploymen
 COMMENT ON COLUMN {event_batches}.first_time IS 'Earliest time of its rows, UTC.';
 COMMENT ON COLUMN {event_batches}.last_time IS 'Latest time of its rows, UTC.';
 COMMENT ON COLUMN {event_batches}.committed_at IS 'Start of the transaction that stored it, by the server''s clock, UTC.';
+COMMENT ON COLUMN {event_batches}.transaction_id IS 'Transaction that stored it, as txid_current() counts: what a tail compares with snapshots, since neither times nor sequences are in the order of commits.';
+CREATE INDEX {index:event_batches_transaction} ON {event_batches} (transaction_id);
 
 CREATE TABLE {events} (
     trace_id uuid NOT NULL,

@@ -44,19 +44,25 @@ DELETE FROM {schema_migrations} WHERE version = %(version)s
 DROP TABLE {schema_migrations}
 
 -- name: partition_bounds
--- The days that the partitions of a table cover: the first, and the one after the last, from 1970-01-01.
-SELECT (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
+-- The days that the partitions of tables cover: the first, and the one after the last, from 1970-01-01; NULLs for
+-- a table that has none.
+SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
        (upper::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS upper
-  FROM (SELECT (regexp_match(bound, 'FROM \(''([^'']+)'''))[1] AS lower,
+  FROM (SELECT "table", (regexp_match(bound, 'FROM \(''([^'']+)'''))[1] AS lower,
                (regexp_match(bound, 'TO \(''([^'']+)'''))[1] AS upper
-          FROM (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound
-                  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                 WHERE i.inhparent = %(table)s::regclass) AS expressions) AS bounds
- ORDER BY 1
+          FROM (SELECT p.relname AS "table", pg_get_expr(c.relpartbound, c.oid) AS bound
+                  FROM pg_class p
+                  JOIN pg_namespace n ON n.oid = p.relnamespace
+                  LEFT JOIN pg_inherits i ON i.inhparent = p.oid
+                  LEFT JOIN pg_class c ON c.oid = i.inhrelid
+                 WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s)) AS expressions) AS bounds
+ ORDER BY 1, 2
 
--- name: wait_little_for_locks
--- A partition is worth no long wait: whoever holds the lock may be a backup.
-SET LOCAL lock_timeout = '5s'
+-- name: limit_time
+-- Limits of our own for one transaction, in place of those that the role has.
+SELECT set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('statement_timeout', %(statement_timeout)s, true),
+       set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, true)
 
 -- name: create_partition
 -- A partition, made beside its table and then attached: writers and readers are not blocked.

@@ -3,10 +3,10 @@
 -- A server that answers before its own disk has the rows would let us forget them too early;
 -- a stricter setting than "on" is left alone.
 BEGIN;
-SET LOCAL lock_timeout = %(lock_timeout)s;
-SET LOCAL statement_timeout = %(statement_timeout)s;
-SELECT set_config('synchronous_commit', 'on', true)
- WHERE current_setting('synchronous_commit') IN ('off', 'local')
+SELECT set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('statement_timeout', %(statement_timeout)s, true),
+       CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+            THEN set_config('synchronous_commit', 'on', true) END
 
 -- name: claim_batch
 -- Claims the id of a batch: no row inserted means that it is stored already.

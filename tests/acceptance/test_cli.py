@@ -172,6 +172,10 @@ def test_schema_and_prefix_are_those_of_the_options(empty_dsn):
     with psycopg.connect(empty_dsn) as connection:
         assert ("mine.p_events",) == connection.execute("SELECT 'mine.p_events'::regclass::text").fetchone()
     assert '"mine"."p_events"' in otel_pg(*options, "migrate", "show").stdout
+    assert "not applied" not in otel_pg("--dsn", empty_dsn, *options, "migrate", "status").stdout
+    assert "not applied" in otel_pg("--dsn", empty_dsn, "migrate", "status").stdout
+    assert "took back 0001" in otel_pg("--dsn", empty_dsn, *options, "migrate", "down", "--yes").stdout
+    assert "not applied" in otel_pg("--dsn", empty_dsn, *options, "migrate", "status").stdout
 
 
 def test_what_migrate_show_prints_runs(empty_dsn):
@@ -331,7 +335,7 @@ def test_a_database_that_is_not_utf8_is_refused(server_dsn):
         try:
             done = otel_pg("--dsn", make_conninfo(server_dsn, dbname=name), "migrate", "up")
         finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute(f"DROP DATABASE {name}")
 
     refused(done, "LATIN1", "needed are PostgreSQL 12 or newer and UTF8")
 

@@ -116,6 +116,18 @@ def test_the_blocks_of_a_page_are_a_program(empty_dsn, name, count, schema):
     assert not [table for table, _ in found if table == "deployment_events"]
 
 
+def test_the_blocks_of_the_event_stores_page_are_a_program(empty_dsn):
+    """With its own transaction, paging, asyncio and health; each category has rows."""
+    blocks = re.findall(r"```python\n(.*?)```", page("event-store"), re.DOTALL)
+
+    shown = run(sys.executable, "-c", "\n".join(blocks), dsn=empty_dsn)
+
+    assert 6 == len(blocks)
+    assert set(TABLES) == {table for table, _ in stored(empty_dsn)}
+    assert "<EventPage of 1>" == shown.splitlines()[-2]
+    assert shown.splitlines()[-1].startswith("True None ")
+
+
 def test_the_page_shows_the_twelve_events_as_they_are():
     """Its table and the code's are the same."""
     tables = {"system": "events"}

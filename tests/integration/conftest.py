@@ -42,6 +42,12 @@ def emitted(library: str) -> tuple[list[ReadableSpan], list[ReadableLogRecord]]:
     return load(library)
 
 
+@pytest.fixture
+def all_emitted() -> list[tuple[list[ReadableSpan], list[ReadableLogRecord]]]:
+    """What all of them emitted."""
+    return [load(path.stem) for path in sorted(FOLDER.glob("*.json"))]
+
+
 def load(library: str) -> tuple[list[ReadableSpan], list[ReadableLogRecord]]:
     data = json.loads((FOLDER / f"{library}.json").read_text("utf-8"))
     return [*map(_span, data["spans"])], [*map(_log, data["logs"])]

@@ -89,11 +89,12 @@ def test_the_start_may_come_from_another_process(dsn, events, start, end):
     assert after - float(done.stdout) <= duration / 1e9 <= at - before
 
 
-@pytest.mark.parametrize(("waits", "batch_timeout", "is_found"), [(0.5, 200, True), (0.0, 60_000, False)])
+@pytest.mark.parametrize(("waits", "batch_timeout", "is_found"), [(5.0, 200, True), (0.0, 60_000, False)])
 def test_a_start_that_is_not_stored_yet_is_waited_for(dsn, events, monkeypatch, waits, batch_timeout, is_found):
     """Another process has emitted it, and its batch is still to come; without the wait it is missed."""
     monkeypatch.setattr("otel_pg_exporter.integration._SETTLED_SECONDS", waits)
     options = {"dsn": dsn, "health_monitoring": False, "batch_timeout_millis": batch_timeout}
+    events.initialize()
     with EventIntegration(**options) as elsewhere:
         elsewhere.emit("task:started", {"task_id": "t1"})
         events.emit("task:completed", {"task_id": "t1"})
@@ -157,11 +158,11 @@ def test_threads_that_go_on_after_the_main_one_are_heard(dsn):
     """The end of the main thread is not the end of the program: what others emit later is stored too."""
     done = run(
         "import threading, time\n"
-        "e = EventIntegration(); main = threading.main_thread()\n"
+        "e = EventIntegration(); main = threading.main_thread(); begun = threading.Event()\n"
         "def work():\n"
-        "    e.emit('task:started', {'task_id': 't'}); main.join(); time.sleep(0.5)\n"
+        "    e.emit('task:started', {'task_id': 't'}); begun.set(); main.join(); time.sleep(0.5)\n"
         "    e.emit('task:completed', {'task_id': 't'})\n"
-        "threading.Thread(target=work).start()",
+        "threading.Thread(target=work).start(); begun.wait()",
         OTEL_EXPORTER_POSTGRES_DSN=dsn,
     )
 

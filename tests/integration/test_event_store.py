@@ -22,7 +22,6 @@ from otel_pg_exporter import (
     Settings,
     SystemEvent,
     TaskEvent,
-    migrate,
 )
 from otel_pg_exporter.errors import (
     AccessDenied,
@@ -33,6 +32,7 @@ from otel_pg_exporter.errors import (
     QueryError,
     SchemaMismatch,
 )
+from otel_pg_exporter.sql_files import EVENT_TABLES
 
 NOWHERE = "host=127.0.0.1 port=9 user=x dbname=y"
 JSON = st.recursive(
@@ -284,22 +284,32 @@ def test_a_store_opens_when_it_is_used_and_closes_for_good(dsn):
 
 def test_tables_are_made_on_first_use_unless_that_is_off(empty_dsn):
     """The error names the command that makes them."""
-    with pytest.raises(SchemaMismatch, match="otel-pg migrate up"):
-        EventStore(dsn=empty_dsn, auto_migrate=False).initialize()
+    with (
+        EventStore(dsn=empty_dsn, auto_migrate=False) as store,
+        pytest.raises(SchemaMismatch, match="otel-pg migrate up"),
+    ):
+        store.initialize()
     with EventStore(dsn=empty_dsn) as store:
         store.log_task_event(event_name="x", wait=True)
     assert ["x"] == stored(empty_dsn)
 
 
 def test_a_database_that_cannot_be_used_is_an_error_that_can_be_tried_again(dsn):
-    """Each call says what is wrong."""
-    store = EventStore(dsn=NOWHERE)
-    for _ in range(2):
-        with pytest.raises(DatabaseUnavailable, match="cannot reach"):
-            store.initialize()
+    """Each call that needs it says what is wrong; one that does not raises nothing."""
+    with EventStore(dsn=NOWHERE, health_monitoring=False) as store:
+        for needs_it in (
+            store.initialize,
+            store.initialize,
+            lambda: store.log_task_event(event_name="x", wait=True),
+            store.query_task_events,
+            store.get_event_statistics,
+        ):
+            with pytest.raises(DatabaseUnavailable, match="cannot reach"):
+                needs_it()
+        store.log_task_event(event_name="x")
     wrong = psycopg.conninfo.make_conninfo(dsn, user="nobody_of_this_name")
-    with pytest.raises(AccessDenied):
-        EventStore(dsn=wrong).initialize()
+    with EventStore(dsn=wrong, health_monitoring=False) as store, pytest.raises(AccessDenied):
+        store.initialize()
     with pytest.raises(ConfigurationError, match="one of them"):
         EventStore(Settings(), dsn=dsn)
 
@@ -339,13 +349,28 @@ def test_the_async_store_does_the_same(dsn, own):
     assert (["2", "3"], [2], ["a"]) == (stored(dsn), orders(dsn), stored(dsn, "agent_events"))
 
 
-def test_the_database_checks_json_itself(dsn):
-    """A row that is written by other hands cannot have attributes that are no object."""
-    assert migrate.status(Settings(dsn=dsn))[0].applied_at
-    with EventStore(dsn=dsn) as store:
-        store.log_task_event(event_name="x", wait=True)
+@pytest.mark.parametrize("table", EVENT_TABLES)
+def test_the_database_checks_json_itself(dsn, table):
+    """No other hand can write attributes that are no object, or lists that are none; its constraint is why."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        for log in (store.log_system_event, store.log_task_event, store.log_agent_event, store.log_deployment_event):
+            log(event_name="x", wait=True)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for change in ("attributes = '[]'", "events = '{}'", "links = '1'", "fixups = '{}'"):
-            with pytest.raises(psycopg.errors.CheckViolation):
-                connection.execute(f"UPDATE otel.task_events SET {change}")
-        connection.execute("UPDATE otel.task_events SET attributes = '{}', events = '[]', links = '[]'")
+        for column, wrong in (("attributes", "[]"), ("events", "{}"), ("links", "1"), ("fixups", '"x"')):
+            change, constraint = f"UPDATE otel.{table} SET {column} = '{wrong}'", f"{table}_{column}_check"
+            with pytest.raises(psycopg.errors.CheckViolation, match=constraint):
+                connection.execute(change)
+            connection.execute(f"ALTER TABLE otel.{table} DROP CONSTRAINT {constraint}")
+            assert 1 == connection.execute(change).rowcount
+
+
+def test_every_json_column_is_checked_but_those_that_hold_anything(dsn):
+    """Of every table; input, output and body may be any JSON."""
+    with psycopg.connect(dsn) as connection:
+        unchecked = connection.execute(
+            "SELECT DISTINCT a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+            " WHERE c.relnamespace = 'otel'::regnamespace AND c.relkind IN ('r', 'p') AND a.atttypid = 'jsonb'::regtype"
+            " AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'"
+            " AND k.conkey = ARRAY[a.attnum] AND pg_get_constraintdef(k.oid) LIKE '%jsonb_typeof%')"
+        ).fetchall()
+    assert {"input", "output", "body"} == {name for (name,) in unchecked}

@@ -91,6 +91,7 @@ def server(tmp_path):
 def test_a_wrong_password_is_named(server):
     """Neither the password that was given nor another is shown."""
     with psycopg.connect(server.conninfo, autocommit=True) as connection:
+        connection.execute("SET password_encryption = 'scram-sha-256'")
         connection.execute("CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right'")
         access = Path(connection.execute("SHOW hba_file").fetchone()[0])
         access.write_text(f"local all locked scram-sha-256\n{access.read_text()}")
@@ -102,8 +103,8 @@ def test_a_wrong_password_is_named(server):
 
     assert "refused the connection" in health.error
     assert "wr0ng!" not in str(health.to_dict())
-    with pytest.raises(AccessDenied):
-        EventStore(dsn=wrong).initialize()
+    with EventStore(dsn=wrong, health_monitoring=False) as store, pytest.raises(AccessDenied):
+        store.initialize()
     assert EventStore(dsn=right).get_health_status().is_healthy
 
 
@@ -141,6 +142,20 @@ def test_records_that_a_full_queue_pushes_out_are_counted(dsn):
 
     assert {"queue_full": 3} == pushed_out
     assert ["first", "hangs", "3", "4", "5", "6", "7"] == names
+
+
+def test_what_a_full_spool_gives_up_is_counted(tmp_path):
+    """Every event either waits or is counted."""
+    with EventStore(dsn=NOWHERE, spool_dir=str(tmp_path), spool_max_bytes=300_000, batch_size=5,
+                    health_monitoring=False) as store:  # fmt: skip
+        for _ in range(100):
+            store.log_task_event(event_name="x", data={"k": "x" * 10_000})
+        wait_until(lambda: not store._open.telemetry.progress["queue_depth"])
+        store.force_flush(6_000)
+        health = store.get_health_status()
+
+    assert health.failed["spool_full"] > 0
+    assert 100 == health.failed["spool_full"] + health.spool_depth
 
 
 def test_the_monitor_finds_the_way_back(server, monkeypatch):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
-from otel_pg_exporter import migrate
+from otel_pg_exporter import EventQuery, EventStore, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.errors import AccessDenied, SchemaMismatch
+from otel_pg_exporter.errors import AccessDenied, DatabaseError, SchemaMismatch
 from otel_pg_exporter.sql_files import TABLES
 from otel_pg_exporter.tables import COLUMNS
 
@@ -71,20 +72,138 @@ def test_the_five_main_tables_are_partitioned_by_time_without_a_default(dsn):
     assert {('RANGE ("time")', 0)} == {(key, default) for _, key, default in rows}
 
 
-def test_twenty_processes_migrate_at_once(empty_dsn):
-    """Twenty processes that start together apply each step once, and none sees an error."""
-    program = (
-        "import sys; from otel_pg_exporter import migrate; from otel_pg_exporter.config import Settings;"
-        " print(len(migrate.up(Settings(dsn=sys.argv[1]))))"
-    )
-    running = [
-        subprocess.Popen([sys.executable, "-c", program, empty_dsn], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(20)
-    ]
-    outcomes = [process.communicate(timeout=60) for process in running]
+class Migrators:
+    """Processes that migrate the same schema at the same moment, again and again."""
 
-    assert [error for _, error in outcomes] == [b""] * 20
-    assert sorted(int(out) for out, _ in outcomes) == [0] * 19 + [1]
+    _PROGRAM = """
+import sys
+from otel_pg_exporter import migrate, sql_files
+from otel_pg_exporter.config import Settings
+dsn, lock = sys.argv[1:]
+if lock == "unlocked":
+    sql_files._queries()["lock_schema"] = "SELECT %(key)s::text"
+print("ready", flush=True)
+for line in sys.stdin:
+    direction, schema = line.split()
+    try:
+        print(len(getattr(migrate, direction)(Settings(dsn=dsn, schema=schema))), flush=True)
+    except Exception as error:
+        print(" ".join(f"{type(error).__name__}: {error}".split()), flush=True)
+"""
+
+    def __init__(self, dsn: str, count: int, lock: str = "locked") -> None:
+        self._processes = [
+            subprocess.Popen([sys.executable, "-c", self._PROGRAM, dsn, lock], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for _ in range(count)
+        ]  # fmt: skip
+        assert {"ready"} == {self._answer(process) for process in self._processes}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.communicate(timeout=60)
+
+    def all(self, direction: str, schema: str) -> list[str]:
+        """How many steps each applied or took back, or its error; sorted."""
+        for process in self._processes:
+            process.stdin.write(f"{direction} {schema}\n")
+            process.stdin.flush()
+        return sorted(map(self._answer, self._processes))
+
+    @staticmethod
+    def _answer(process: subprocess.Popen[str]) -> str:
+        return process.stdout.readline().strip()
+
+
+def test_twenty_processes_migrate_at_once_in_twenty_rounds(empty_dsn):
+    """In each round one of them creates schema and tables, one takes them back, and none sees an error."""
+    with Migrators(empty_dsn, 20) as processes:
+        for number in range(20):
+            assert ["0"] * 19 + ["1"] == processes.all("up", f"round_{number}")
+            assert set(TABLES) == tables(empty_dsn, f"round_{number}")
+            assert ["0"] * 19 + ["1"] == processes.all("down", f"round_{number}")
+            assert set() == tables(empty_dsn, f"round_{number}")
+
+
+def test_without_the_lock_processes_get_in_each_others_way(empty_dsn):
+    """That the rounds would notice: with the advisory lock taken out some process sees an error."""
+    with Migrators(empty_dsn, 8, "unlocked") as processes:
+        assert any(processes.all("up", f"round_{number}") != ["0"] * 7 + ["1"] for number in range(20))
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_repeated"), [("", True), (";\nCOMMIT", False)], ids=["ours", "without a transaction"]
+)
+def test_a_process_killed_midway_leaves_the_step_to_the_next(empty_dsn, ending, is_repeated):
+    """The one that waits for it does the whole step; were table and record no one transaction, it would fail."""
+    program = (
+        "import sys, time; from dataclasses import replace; from otel_pg_exporter import migrate\n"
+        "from otel_pg_exporter.config import Settings; from otel_pg_exporter.database import Database\n"
+        "class Stuck(Database):\n"
+        "    def sql(self, name):\n"
+        "        if name == 'record_migration': print('midway', flush=True); time.sleep(600)\n"
+        "        return super().sql(name)\n"
+        "steps = [replace(step, up=step.up + sys.argv[2]) for step in migrate.migrations()]\n"
+        "migrate.migrations = lambda: steps\n"
+        "migrate.up(Stuck(Settings(dsn=sys.argv[1])))"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", program, empty_dsn, ending], stdout=subprocess.PIPE, text=True)
+    with killed, ThreadPoolExecutor(1) as pool:
+        assert "midway\n" == killed.stdout.readline()
+        assert is_repeated == (tables(empty_dsn) == set())
+        waiting = pool.submit(migrate.up, Settings(dsn=empty_dsn))
+        if is_repeated:
+            wait_for_a_lock(empty_dsn)
+        killed.kill()
+        if not is_repeated:
+            with pytest.raises(DatabaseError, match="42P07"):
+                waiting.result(60)
+            return
+        assert [1] == [step.version for step in waiting.result(60)]
+    assert set(TABLES) == tables(empty_dsn)
+    assert all(step.applied_at for step in migrate.status(Settings(dsn=empty_dsn)))
+
+
+def wait_for_a_lock(dsn):
+    """Until some session waits for an advisory lock."""
+    give_up_at = time.monotonic() + 60
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while not connection.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
+            assert time.monotonic() < give_up_at, "nobody waits"
+            time.sleep(0.02)
+
+
+def test_up_down_and_up_again_with_data(empty_dsn):
+    """Down takes the rows and partitions of its own prefix alone; the tables of the next up are empty and good."""
+    settings = {
+        prefix: Settings(dsn=empty_dsn, table_prefix=prefix, health_monitoring=False) for prefix in ("", "app_")
+    }
+
+    def store_one(prefix):
+        with EventStore(settings[prefix]) as store:
+            store.log_task_event(event_name="x", data={"prefix": prefix}, wait=True)
+
+    for prefix in settings:
+        store_one(prefix)
+    before = tables(empty_dsn)
+
+    migrate.down(settings["app_"])
+
+    assert {name for name in before if not name.startswith("app_")} == tables(empty_dsn)
+    assert [None] == [step.applied_at for step in migrate.status(settings["app_"])]
+    assert [1] == [step.version for step in migrate.up(settings["app_"])]
+    assert {"": 1, "app_": 0} == {prefix: count_tasks(settings[prefix]) for prefix in settings}
+    store_one("app_")
+    assert {"": 1, "app_": 1} == {prefix: count_tasks(settings[prefix]) for prefix in settings}
+    assert before == tables(empty_dsn)
+
+
+def count_tasks(settings):
+    with EventQuery(settings) as query:
+        return query.counts()["task_events"]
 
 
 def test_sessions_that_looked_before_they_waited_see_what_was_done_meanwhile(empty_dsn):

@@ -584,8 +584,8 @@ def test_health_of_a_database_in_use(query, stored):
         connection.execute(
             "INSERT INTO otel.event_batches (batch_id, time, producer_id, sequence, signal, stored, spooled,"
             " dropped_before, dead_before, events, task_events, agent_events, deployment_events, first_time, last_time)"
-            " SELECT gen_random_uuid(), %(t)s, gen_random_uuid(), n, 'span', 10, false, 1, 0, 1, 2, 3, 4, %(t)s, %(t)s"
-            " FROM generate_series(1, 2) n",
+            " SELECT md5('batch' || n)::uuid, %(t)s, md5('producer')::uuid, n, 'span', 10, false,"
+            " 1, 0, 1, 2, 3, 4, %(t)s, %(t)s FROM generate_series(1, 2) n",
             {"t": FIRST},
         )
 

@@ -40,10 +40,10 @@ def batch_of(count, sequence):
     return encode_batch(spans, RowEncoder().span, producer_id=PRODUCER, sequence=sequence, signal="span")
 
 
-def otel_pg(*arguments, dsn, spool_dir):
+def otel_pg(*arguments, dsn, spool_dir, command="spool"):
     environment = {**os.environ, "OTEL_EXPORTER_POSTGRES_DSN": dsn, "EVENT_SPOOL_DIR": str(spool_dir)}
     return subprocess.run(
-        [sys.executable, "-m", "otel_pg_exporter.cli", "spool", *arguments],
+        [sys.executable, "-m", "otel_pg_exporter.cli", command, *arguments],
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
 
@@ -68,6 +68,20 @@ def test_status_says_what_waits_and_what_was_refused(left_behind):
     assert "7 records wait, 1 were refused" in done.stdout
     assert "refused: violates a rule" in done.stdout
     assert (7, 1, 2) == (found["waiting"], found["dead"], len(found["files"]))
+
+
+def test_health_tells_what_waits(left_behind):
+    """Also while the database is away; what waits does not make it unhealthy."""
+    nowhere = {"dsn": "host=127.0.0.1 port=9", "spool_dir": left_behind["spool_dir"]}
+    spool = Spool(Settings(dsn=nowhere["dsn"], spool_dir=str(nowhere["spool_dir"])))
+    spool.put(batch_of(5, 1))
+    spool.close()
+
+    for where, code, depth, refused in ((left_behind, 0, 7, 1), (nowhere, 1, 5, 0)):
+        done = otel_pg("--json", command="health", **where)
+        found = json.loads(done.stdout)
+        assert (code, depth, refused) == (done.returncode, found["spool_depth"], found["spool_refused"])
+    assert "spool_depth          7" in otel_pg(command="health", **left_behind).stdout
 
 
 def test_an_empty_spool_is_fine(dsn, tmp_path):

@@ -78,7 +78,7 @@ def test_every_variable_of_the_code_is_on_the_page_and_the_other_way_round():
 def test_every_setting_has_an_effect(option):
     """Some module beside config.py and event_config.py reads it; where the database is, `conninfo` does."""
     files = [p for p in (ROOT / "otel_pg_exporter").rglob("*.py") if p.name not in {"config.py", "event_config.py"}]
-    location = {"dsn", "host", "port", "database", "user", "password", "ssl_mode"}
+    location = {"dsn", "host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert"}
     readers = [path for path in files if re.search(rf"settings\.{option.name}\b|\"{option.name}\"", path.read_text())]
 
     assert readers or option.name in location

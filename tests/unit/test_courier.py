@@ -3,59 +3,101 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from otel_pg_exporter.courier import Courier
 
 
-def test_items_are_delivered_in_order_and_then_it_finishes():
-    """By one thread; the end comes once, after the last."""
+def as_it_is(item):
+    return item
+
+
+def test_items_are_prepared_and_delivered_in_order():
+    """By one thread; after the end nothing is taken."""
     done = []
-    courier = Courier(done.append, lambda: done.append("end"), 100)
+    courier = Courier(str, done.append, 100)
 
     assert all(courier.put(number) for number in range(50))
     assert courier.drain(10)
-    assert list(range(50)) == done
-    assert 0 == courier.end(10)
-    assert [*range(50), "end"] == done
+    assert [str(number) for number in range(50)] == done
+    assert [] == courier.end(10)
     assert not courier.put("late")
 
 
 def test_what_cannot_be_delivered_does_not_stop_the_next():
-    """An exception costs its own item only."""
+    """An exception in it costs its own item only; one in the preparation costs none."""
     done = []
-    courier = Courier(lambda number: done.append(1 / number), lambda: None, 100)
-    for number in (0, 2):
+    courier = Courier(lambda number: 1 / number, lambda number: done.append(1 / number), 100)
+    for number in (0, 2, float("inf"), 4):
         courier.put(number)
 
-    assert 0 == courier.end(10)
-    assert [0.5] == done
+    assert courier.drain(10)
+    assert [] == courier.end(10)
+    assert [2, 4] == done, "1 / 0 failed in both steps, 1 / inf is 0 and failed in the second"
 
 
-def test_a_delivery_that_hangs_holds_up_nobody():
-    """The end comes in time and says what is left; a full queue takes no more."""
+def test_a_preparation_that_hangs_holds_up_nobody():
+    """The end comes in time and gives back what is left, the hanging one too, which is not delivered twice."""
     goes_on, begun = threading.Event(), threading.Event()
     done = []
 
-    def deliver(number):
+    def prepare(number):
         begun.set()
         goes_on.wait()
-        done.append(number)
+        return number
 
-    courier = Courier(deliver, lambda: None, 2)
+    courier = Courier(prepare, done.append, 2)
     courier.put(1)
     begun.wait()
-    assert [True, True, False] == [courier.put(number) for number in (2, 3, 4)]
+    assert [True, False] == [courier.put(number) for number in (2, 3)]
     assert not courier.drain(0.01)
-    assert 3 == courier.end(0.05)
+    assert [1, 2] == courier.end(0.05)
 
     goes_on.set()
     courier._thread.join()
-    assert [1] == done, "what was given up is not delivered later"
+    assert [] == done
+
+
+def test_an_end_waits_for_the_item_that_is_just_being_delivered():
+    """It is neither given back nor still on its way afterwards."""
+    begun, done = threading.Event(), []
+
+    def deliver(number):
+        begun.set()
+        time.sleep(0.05)
+        done.append(number)
+
+    courier = Courier(as_it_is, deliver, 100)
+    courier.put(1)
+    begun.wait()
+
+    assert [] == courier.end(0)
+    assert [1] == done
+
+
+def test_an_end_waits_for_what_can_be_done_in_time():
+    """What was put in before is delivered."""
+    done = []
+    courier = Courier(as_it_is, done.append, 100)
+    for number in range(20):
+        courier.put(number)
+
+    assert [] == courier.end(10)
+    assert list(range(20)) == done
+
+
+def test_without_a_thread_nothing_is_taken(monkeypatch):
+    """At the end of the interpreter none can be started: the giver keeps the item."""
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("ending")))
+    courier = Courier(as_it_is, print, 100)
+
+    assert not courier.put(1)
+    assert [] == courier.end(10)
 
 
 def test_a_pause_is_cut_short_by_the_end():
     """It says whether there is another try."""
-    courier = Courier(lambda item: None, lambda: None, 2)
+    courier = Courier(as_it_is, print, 2)
 
     assert courier.pause(0.0)
     courier.end(10)

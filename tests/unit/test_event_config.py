@@ -16,7 +16,7 @@ def test_every_setting_has_a_path():
             "schema": "s", "table_prefix": "p_", "auto_migrate": False, "connect_timeout_seconds": 7, "data_dir": "/d",
         },
         "pool": {"min_size": 3, "max_size": 50},
-        "batch": {"size": 5, "timeout_millis": 6, "queue_size": 7, "export_timeout_millis": 800},
+        "batch": {"size": 5, "timeout_millis": 6, "queue_size": 7, "export_timeout_millis": 800, "notify": True},
         "spool": {"durability": "power", "dir": "/s", "max_bytes": 8, "policy": "drop-newest"},
         "health": {"monitoring": False, "interval_seconds": 9},
         "integration": {"enabled": False},
@@ -26,7 +26,7 @@ def test_every_setting_has_a_path():
     assert Settings(
         dsn="host=a", host="b", port=1, database="c", user="d", password="e", ssl_mode="require", schema="s",
         table_prefix="p_", auto_migrate=False, batch_size=5, batch_timeout_millis=6, queue_size=7,
-        export_timeout_millis=800, connect_timeout_seconds=7, pool_min_size=3, pool_max_size=50,
+        export_timeout_millis=800, notify=True, connect_timeout_seconds=7, pool_min_size=3, pool_max_size=50,
         durability="power", spool_dir="/s", spool_max_bytes=8, spool_policy="drop-newest",
         health_monitoring=False, health_interval_seconds=9, integration_enabled=False, auto_capture_tasks=False,
         auto_capture_agents=False, auto_capture_deployments=False, data_dir="/d",

@@ -327,6 +327,36 @@ def test_a_forked_child_leaves_the_spool_to_its_parent(spool):
     assert 1 == len(waiting_ids(spool))
 
 
+def test_a_file_that_is_just_being_made_is_left_alone_without_a_word(spool, settings, caplog):
+    """Between its creation and its lock it is empty; whoever looks at it then neither complains nor keeps its lock."""
+    spool.put(batch_of(1))
+    (spool.folder / "01-new.seg").touch()
+    other = Spool(settings)
+
+    assert other.oldest() is None
+
+    assert "" == caplog.text
+    Segment.create(spool.folder, "02-new.seg").close()
+    other.close()
+
+
+def test_a_journal_goes_on_in_another_file_when_the_spool_was_closed(spool, settings):
+    """What comes after the end is kept for the next process."""
+    journal, batch = Journal(spool, False), batch_of(1, 2)
+    (table, (row, _)) = next((table, [*rows, None]) for table, rows in batch.rows.items() if rows)
+    journal.append(batch, (table, row, 0, ()))
+    spool.close()
+
+    journal.append(batch, (table, row, 0, ()))
+
+    spool.close()
+    heir = Spool(settings)
+    assert 2 == sum(1 for _ in heir.folder.glob("*.seg"))
+    assert heir.oldest() is not None
+    assert 2 == heir.rows_waiting
+    heir.close()
+
+
 def test_a_part_of_a_batch_has_an_id_that_can_be_found_again():
     """The same part of the same batch has the same id, another part another, all at the batch's time."""
     batch = batch_of(*range(1, 9))

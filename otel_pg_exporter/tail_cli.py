@@ -1,0 +1,86 @@
+"""`otel-pg tail`: events as they are committed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli_errors import plainly
+from .config import Settings
+from .errors import DatabaseUnavailable
+from .routing import CATEGORIES
+from .terminal import harmless
+
+if TYPE_CHECKING:
+    from .events import Event
+
+__all__ = ["tail"]
+
+_PAUSE_SECONDS = 2.0
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Wait for more, also while the server is away; Ctrl-C ends it.")
+@click.option("--category", type=click.Choice([*CATEGORIES]), help="Only this one.")
+@click.option("--status", help="Only events of this status.")
+@click.option("--cursor", help="Go on after this one, as --json shows it; default the beginning, with -f now.")
+@click.option("--from-start", is_flag=True, help="With -f: begin with the oldest event.")
+@click.option("--limit", type=click.IntRange(min=1), help="End after so many.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each, with the cursor after it.")
+@click.pass_obj
+@plainly
+def tail(
+    settings: Settings,
+    follow: bool,
+    category: str | None,
+    status: str | None,
+    cursor: str | None,
+    from_start: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Print each event once, in the order in which it was committed."""
+    from .query import EventQuery
+
+    begins = from_start or (not follow and cursor is None)
+    with EventQuery(settings) as query:
+        found = query.tail(
+            cursor,
+            category=category,
+            status=status,
+            from_start=begins,
+            follow=follow,
+            listen=follow and settings.notify,
+        )
+        given = 0
+        while True:
+            try:
+                for event in islice(found, None if limit is None else limit - given):
+                    given += 1
+                    click.echo(json.dumps({**event.to_dict(), "cursor": found.cursor}) if as_json else _line(event))
+                return
+            except DatabaseUnavailable as error:
+                if not follow:
+                    raise
+                click.echo(f"waiting: {error}", err=True)
+                time.sleep(_PAUSE_SECONDS)
+            except KeyboardInterrupt:
+                sys.exit(130)
+
+
+def _line(event: Event) -> str:
+    duration = "" if event.duration_ns is None else f"{event.duration_ns / 1e6:.1f} ms"
+    words = [
+        f"{event.time:%Y-%m-%d %H:%M:%S}.{event.time.microsecond // 1000:03}",
+        f"{event.category:<10}",
+        f"{event.status:<9}",
+        f"{duration:>12}",
+        event.event_name,
+        event.error_message or event.error_type or "",
+    ]
+    return " ".join(harmless(word) for word in words if word)

@@ -1,0 +1,12 @@
+"""What the fault tests share. Each module is one thing:
+
+payload   what a span holds, as a function of its id
+journal   what a program says while it still can, in a file that outlives it
+load      the program that is hurt (`python -m harness.load`), and `workload`, which runs it
+evidence  what the tables and the spool hold
+judge     sets of ids, and the verdict on them
+frames    PostgreSQL's protocol, message by message
+wire      a proxy that delays, refuses, swallows and cuts; `cuts` says where
+cluster   a server that may be killed
+broken    builds of the product with one thing wrong, which the judge must condemn
+"""

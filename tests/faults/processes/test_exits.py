@@ -1,0 +1,212 @@
+"""Ends of a program: within 5 s whatever PostgreSQL does, and nothing is lost that the mode promises."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from otel_pg_exporter import migrate
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.embedded import EmbeddedServer
+
+# the way → its exit code
+BY_EXIT_HANDLERS = {
+    "return": 0,
+    "sys.exit": 3,
+    "exception": 1,
+    "SIGINT": -signal.SIGINT,
+    "thread": 0,
+    "thread pool": 0,
+    "daemon threads": 0,
+    "10,000 queued": 0,
+    "everything open": 0,
+}
+FLUSHED = {"SIGTERM, idle": -signal.SIGTERM, "SIGTERM, busy": -signal.SIGTERM, "SIGTERM, chained": 7}
+AT_ONCE = {"SIGTERM": -signal.SIGTERM, "os._exit": 4, "kill -9": -signal.SIGKILL}
+WAYS = {**BY_EXIT_HANDLERS, **FLUSHED, **AT_ONCE}
+MOST_SECONDS = 5.0
+NOISE_SECONDS = 2.0  # a dozen programs end at once here, on a machine that may be busy with others
+
+
+class Postgres:
+    """PostgreSQL as a program finds it."""
+
+    def __init__(self, how: str, dsn: str, server: EmbeddedServer) -> None:
+        self.how, self.dsn, self._server = how, dsn, server
+        self._silent = socket.create_server(("127.0.0.1", 0), backlog=200)
+
+    @property
+    def as_told(self) -> str:
+        """The DSN that programs are given."""
+        if self.how in {"up", "stopped"}:
+            return self.dsn
+        if self.how == "silent":  # takes connections into its backlog, and never says a word
+            return make_conninfo(host="127.0.0.1", port=self._silent.getsockname()[1], dbname="d", user="u")
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            return make_conninfo(host="127.0.0.1", port=closed.getsockname()[1], dbname="d", user="u")
+
+    def signal(self, number: int) -> None:
+        """To every process of the server."""
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit():
+                try:
+                    words = (process / "cmdline").read_bytes()
+                    parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                except OSError:
+                    continue
+                if parent == self._postmaster or int(process.name) == self._postmaster:
+                    assert b"postgres" in words or not words
+                    os.kill(int(process.name), number)
+
+    @property
+    def _postmaster(self) -> int:
+        return int((self._server.data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
+
+    def close(self) -> None:
+        self._silent.close()
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory) -> Iterator[EmbeddedServer]:
+    """A server that can be stopped without hurting other tests."""
+    fast = {"fsync": "off", "max_connections": "200"}
+    with EmbeddedServer(tmp_path_factory.mktemp("own") / "data", options=fast) as server:
+        migrate.up(Settings(dsn=server.conninfo))
+        yield server
+
+
+@pytest.fixture
+def postgres(own_server, request) -> Iterator[Postgres]:
+    found = Postgres(request.param, own_server.conninfo, own_server)
+    yield found
+    found.signal(signal.SIGCONT)
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("postgres", "durability"),
+    [(how, mode) for how in ("up", "refused", "silent", "stopped") for mode in ("memory", "process")],
+    indirect=["postgres"],
+)
+def test_a_program_ends_in_time_and_keeps_what_its_mode_promises(postgres, judge_of, durability, tmp_path):
+    """All ways to end, at once, with PostgreSQL up, away, silent from the beginning, and stopped in between."""
+    judges, programs, go = {}, {}, tmp_path / "go"
+    for way in WAYS:
+        judges[way] = judge_of(way, postgres.dsn)
+        programs[way] = judges[way].start("leave.py", way, durability, DSN=postgres.as_told, GO=str(go))
+    wait_until(lambda: all(judge.told("ready") for judge in judges.values()), 120)
+    if postgres.how == "stopped":
+        postgres.signal(signal.SIGSTOP)
+
+    go.touch()
+
+    codes = {way: finished(program) for way, program in programs.items()}
+    postgres.signal(signal.SIGCONT)
+    assert codes == WAYS
+    seconds = {
+        way: float(judge.told("left")[0]) - float(judge.told("leaving")[0])
+        for way, judge in judges.items()
+        if judge.told("left")
+    }
+    assert set(BY_EXIT_HANDLERS) == set(seconds)
+    assert {} == {way: took for way, took in seconds.items() if took > MOST_SECONDS + NOISE_SECONDS}
+    lost = {way: losses(judge, durability) for way, judge in judges.items()}
+    expected = set(AT_ONCE) if durability == "memory" else set()
+    assert expected == {way for way, ids in lost.items() if ids}
+    assert {} == {way: doubled for way, judge in judges.items() if (doubled := judge.verdict()[1])}
+
+
+def test_an_end_that_takes_longer_is_seen(judge):
+    """The counterpart: the time that the test above compares is that of the exit handlers."""
+    judge.run("leave.py", "return", "memory", BROKEN="time")
+
+    assert float(judge.told("left")[0]) - float(judge.told("leaving")[0]) > MOST_SECONDS + NOISE_SECONDS
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_signal_handler_may_record_whatever_it_interrupts(judge, durability):
+    """It may run in the middle of a record of the same thread, whose locks are held."""
+    code, _, err = judge.run("interrupt.py", durability)
+
+    assert (0, "") == (code, err)
+    assert (set(), set()) == judge.verdict()
+
+
+def test_a_handler_that_waits_for_the_lock_it_interrupts_waits_for_ever(judge):
+    """The counterpart: without a look at who holds the lock the program above hangs."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        judge.run("interrupt.py", "process", seconds=20, BROKEN="nested")
+
+
+EMBEDDED = """
+import os, signal, sys, time
+from opentelemetry import trace
+from otel_pg_exporter import configure
+telemetry = configure()
+trace.get_tracer("x").start_span("s").end()
+assert telemetry.force_flush()
+postmaster = int((telemetry.database.server.data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
+os.kill(postmaster, signal.SIGSTOP)
+begun = time.monotonic()
+telemetry.shutdown()
+print(time.monotonic() - begun)
+os.kill(postmaster, signal.SIGCONT)
+"""
+
+
+def test_an_embedded_server_that_does_not_stop_keeps_no_program_from_ending(tmp_path):
+    """It is told to stop, and does so when it can."""
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDED], capture_output=True, text=True, timeout=90, check=False,
+        env={**os.environ, "EVENT_DATA_DIR": str(tmp_path / "data")},
+    )  # fmt: skip
+
+    assert 0 == done.returncode
+    assert "it was told to stop" in done.stderr
+    assert float(done.stdout) < MOST_SECONDS + NOISE_SECONDS
+    wait_until(lambda: not (tmp_path / "data" / "cluster" / "postmaster.pid").exists(), 60)
+
+
+def test_sigterm_does_nothing_new_unless_it_is_asked_for():
+    """The handler is opt-in: by default the program's own stays."""
+    assert Settings.from_env({}).flush_on_sigterm is False
+    assert Settings.from_env({"EVENT_FLUSH_ON_SIGTERM": "true"}).flush_on_sigterm is True
+
+
+def losses(judge, durability):
+    """Ids that the mode promises, and that are nowhere."""
+    lost, _ = judge.verdict()
+    if durability != "memory":
+        return lost
+    # in memory what ends while the program ends is promised to nobody
+    lines = judge.told_path.read_text("utf-8").splitlines()
+    kinds = [line.split(" ", 1)[0] for line in lines]
+    last = "signal" if "signal" in kinds else "leaving"
+    if last == "leaving" and judge.folder.name not in {"daemon threads"}:
+        return lost
+    return lost & {line.split(" ", 1)[1] for line in lines[: kinds.index(last)]}
+
+
+def finished(program) -> int:
+    try:
+        program.communicate(timeout=60)
+    except BaseException:
+        program.kill()
+        raise
+    return program.returncode
+
+
+def wait_until(is_true, seconds: float) -> None:
+    ends_at = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < ends_at
+        time.sleep(0.05)
