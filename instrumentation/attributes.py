@@ -86,5 +86,13 @@ OUTPUT_VALUE: Final = "output.value"
 ITEMS: Final = "otel_pg.items"
 """Number of items that a generator yielded (int)."""
 
+# Functions that are recorded because a pattern names them.
+CAPTURE_PATTERN: Final = "otel_pg.capture.pattern"
+"""Kind and pattern, such as `tasks myapp.jobs:*`, that has matched in this process."""
+CAPTURE_UNMATCHED: Final = "otel_pg.capture.unmatched"
+"""Those that had matched nothing when the report was sent (list)."""
+CAPTURE_BEGUN: Final = "otel_pg.capture.begun_unix_nano"
+"""Since when they were looked for, ns since 1970 (int)."""
+
 HANDED_DOWN: Final = (TASK_ID, AGENT_NAME, AGENT_ID, SESSION_ID, USER_ID)
 """What an inner block and an event take from the enclosing blocks when they do not say it themselves."""

@@ -39,6 +39,11 @@ def record(recipe: Recipe, function: F) -> F:
     return cast("F", _Object(function, recipe))
 
 
+def is_recorded(function: Any) -> bool:
+    """Whether calls are recorded already: by a decorator, or one below another that keeps attributes."""
+    return "_instrumentation" in getattr(function, "__dict__", ())
+
+
 def _code_of(function: Any) -> CodeType | None:
     """The code that a call runs, looking through partials, methods and callable objects."""
     while True:
@@ -74,6 +79,7 @@ def _recorded_call(function: Callable[..., Any], recipe: Recipe) -> Callable[...
         block.exit(None)
         return result
 
+    call.__dict__["_instrumentation"] = recipe
     return call
 
 

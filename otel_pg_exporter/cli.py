@@ -44,6 +44,8 @@ def _cell(value: object) -> Text:
 @plainly
 def main(context: click.Context, dsn: str | None, schema: str | None, table_prefix: str | None) -> None:
     """Look at what otel-pg-exporter stores, and look after its tables."""
+    if context.invoked_subcommand == "run":
+        return  # a wrong variable is no reason not to start a program
     context.obj = Settings.from_env(dsn=dsn, schema=schema, table_prefix=table_prefix)
 
 
@@ -61,10 +63,15 @@ def health(settings: Settings, as_json: bool) -> None:
         click.echo(json.dumps(found.to_dict()))
     else:
         for name, value in found.to_dict().items():
+            if name == "unmatched":
+                continue
             if isinstance(value, dict):
                 value = ", ".join(f"{key} {count}" for key, count in value.items())  # noqa: PLW2901
             if name != "error" and value not in (None, ""):
                 click.echo(f"{name:<20} {value}")
+        for service, patterns in found.unmatched.items():
+            for pattern in patterns:
+                click.echo(f"{'unmatched':<20} {pattern} (service {service}): nothing of that name was found")
     if not found.is_healthy and not as_json:
         raise click.ClickException(" ".join(str(found.error).split()))
     sys.exit(0 if found.is_healthy else 1)
@@ -83,6 +90,20 @@ def _in_spool(settings: Settings) -> dict[str, Any]:
         "spool_depth": sum(file.rows for file in files if not file.is_dead),
         "spool_refused": sum(file.rows for file in files if file.is_dead),
     }
+
+
+@main.command(
+    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Start a program so that it is recorded; run --help for its options."""
+    from . import run as launcher
+
+    above = context.parent.params if context.parent else {}
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in above.items() if value is not None]
+    launcher.main([*given, *arguments], "otel-pg run")
 
 
 @main.group()

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
-__all__ = ["Settings", "parse"]
+__all__ = ["Settings", "parse", "sdk_is_disabled"]
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
@@ -239,6 +239,12 @@ class Settings:
             return "the embedded PostgreSQL"
         return hide_password(self.conninfo) or "the server named by PGHOST, PGDATABASE and PGUSER"
 
+    def differences(self, other: Settings) -> list[str]:
+        """Fields that are not the same, beside those that say where the database is; without secrets."""
+        location = {"dsn", "host", "port", "database", "user", "password", "ssl_mode"}
+        names = [option.name for option in fields(self) if option.name not in location]
+        return [f"{name}={getattr(other, name)!r}" for name in names if getattr(self, name) != getattr(other, name)]
+
     def __repr__(self) -> str:
         shown = []
         for option in fields(self):
@@ -249,6 +255,11 @@ class Settings:
                 value = hide_password(value)
             shown.append(f"{option.name}={value!r}")
         return f"Settings({', '.join(shown)})"
+
+
+def sdk_is_disabled(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether `OTEL_SDK_DISABLED` is true: then nothing is set up. As in the SDK, no other word is."""
+    return (os.environ if environ is None else environ).get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def parse(option: Field[Any], source: str, raw: Any) -> Any:

@@ -78,6 +78,8 @@ class Delivery:
         self.last_error = self.last_success_at = None
         self._lock = threading.Lock()
         self._sink = Sink(self.database)
+        self._under_way: dict[uuid.UUID, Batch] = {}
+        """Batches that are nowhere but in memory."""
         self._signals: dict[uuid.UUID, str] = {}
         self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
@@ -98,6 +100,8 @@ class Delivery:
         self._look_for_leftovers()
         self._start_embedded()
         deadline = min(monotonic() + seconds, self._ends_at)
+        if held is None:
+            self._under_way[batch.id] = batch
         try:
             fate = self._deliver(batch, deadline, held)
         except EventStoreError as error:
@@ -105,6 +109,8 @@ class Delivery:
             self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
             self._tell(batch.loss())
             raise
+        finally:
+            self._under_way.pop(batch.id, None)
         if held and self.spool and fate != "spooled":
             self.spool.done(held)
         self.counts[fate] += len(batch)
@@ -148,7 +154,17 @@ class Delivery:
             self._sink.close()
             self._lock.release()
         if self.spool is not None:
+            self._keep_what_hangs(self.spool)
             self.spool.close()
+
+    def _keep_what_hangs(self, spool: Spool) -> None:
+        # if an attempt gets through after all, the ledger will tell whoever replays its batch
+        for batch in tuple(self._under_way.values()):
+            try:
+                spool.put(batch)
+                self.counts["spooled"] += len(batch)
+            except SpoolError as error:
+                warn(f"records that were on their way at the end may be lost: {error}", topic="end")
 
     def _count_loss(self, count: int, reason: str, cause: str) -> None:
         self.counts["dropped"] += count

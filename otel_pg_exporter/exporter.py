@@ -53,7 +53,8 @@ class _Pipeline:
             # an exception here would end the whole set-up of a program that is instrumented from outside
             self._misconfigured = str(error)
             self._delivery = Delivery(Database(Settings(spool_max_bytes=0)))
-            say(logging.ERROR, f"no {signal} records will be stored: {error}")
+            # the same line for both signals, so that it is said once
+            say(logging.ERROR, f"records will not be stored: {error}")
         self._is_closed = False
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -89,6 +90,11 @@ class _Pipeline:
         if self._is_owned:
             self._delivery.close(seconds)
             self._delivery.database.close()
+
+    @property
+    def database(self) -> Database:
+        """Where records go."""
+        return self._delivery.database
 
     def _export(self, records: Sequence[Any]) -> bool:
         if self._is_closed:
@@ -160,6 +166,11 @@ class PostgresSpanExporter(SpanExporter):
         """Store spans in one transaction; FAILURE if they had to be given up."""
         return SpanExportResult.SUCCESS if self._pipeline.export(spans) else SpanExportResult.FAILURE
 
+    @property
+    def database(self) -> Database:
+        """The database that it stores in."""
+        return self._pipeline.database
+
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """True: nothing is kept back between exports."""
         return True
@@ -202,6 +213,11 @@ class PostgresLogRecordExporter(LogRecordExporter):
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Store log records in one transaction; FAILURE if they had to be given up."""
         return LogRecordExportResult.SUCCESS if self._pipeline.export(batch) else LogRecordExportResult.FAILURE
+
+    @property
+    def database(self) -> Database:
+        """The database that it stores in."""
+        return self._pipeline.database
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """True: nothing is kept back between exports."""

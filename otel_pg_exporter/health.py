@@ -33,6 +33,8 @@ class Health:
     """Records that exporters gave up, as far as they could tell the ledger."""
     last_batch_at: datetime | None = None
     """When a batch was last stored, by the ledger, UTC."""
+    unmatched: Mapping[str, list[str]] = field(default_factory=dict)
+    """Service → patterns of functions to be recorded that have matched none since its last start."""
     pool: Mapping[str, int] = field(default_factory=dict)
     """Connections for queries: open, idle, most, waiting."""
     cache: Mapping[str, int] = field(default_factory=dict)

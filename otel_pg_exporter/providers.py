@@ -7,7 +7,8 @@
     telemetry.force_flush()
     telemetry.query.trace(trace_id)
 
-A program that has set a TracerProvider or a LoggerProvider keeps it: our processor is added to it.
+A program that has set a TracerProvider or a LoggerProvider keeps it: our processor is added to it. One that
+it sets later takes the place of ours, and our processor joins that.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from . import exits, forks, sigterm
-from .config import Settings
+from .config import Settings, sdk_is_disabled
 from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
 from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .query import EventQuery
-from .queues import LogQueue, SpanQueue
+from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
+from .succession import yield_to_later
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
@@ -43,7 +45,8 @@ _SDK_VARIABLES = {
     "queue_size": "MAX_QUEUE_SIZE",
 }
 _EXIT_MILLIS = 4_500
-_CLOSE_SECONDS = 0.4  # of these
+_CLOSE_SECONDS = 0.2  # of these, for each of the steps after the last record
+_FIRST_SHARE = 0.6
 
 _lock = forks.Guard()
 _current: Telemetry | None = None
@@ -59,7 +62,9 @@ def configure(
 ) -> Telemetry:
     """Store what this program emits from now on. Returns at once: nothing is connected yet.
 
-    A second call with the same settings gives what the first one set up.
+    A second call for the same tables gives what the first one set up, also where that was done from outside by
+    `otel-pg run` or OpenTelemetry's `postgres` exporter: nothing is stored twice. With `OTEL_SDK_DISABLED=true`
+    nothing is set up.
 
     Args:
         settings: all settings; default the environment.
@@ -74,7 +79,7 @@ def configure(
     global _current
     settings = settings or Settings.from_env(**overrides)
     with _lock:
-        if _current is None or _current.is_shut_down or _current.settings != settings or tracer_provider:
+        if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
             _current = Telemetry(settings, tracer_provider, logger_provider, resource)
             if settings.flush_on_sigterm:
                 sigterm.install()
@@ -114,17 +119,45 @@ class Telemetry:
         self._prepare()
         forks.in_child(self._prepare)
         self._query: EventQuery | None = None
+        self._standing: list[Any] = []
+        self._span_processor: Any = NoQueue()
+        self._log_processor: Any = NoQueue()
+        if sdk_is_disabled():
+            self.tracer_provider = tracer_provider or trace.get_tracer_provider()
+            """The provider that creates spans: yours if there was one."""
+            self.logger_provider = logger_provider or _logs.get_logger_provider()
+            """The provider that takes log records: yours if there was one."""
+            return
         resource = resource or Resource.create()
-        self._span_processor = _span_processor(settings, self.delivery)
-        self.tracer_provider = _joined(tracer_provider or _tracing(resource), self._span_processor)
-        """The provider that creates spans: yours if there was one."""
-        self._log_processor = _log_processor(settings, self.delivery)
-        self.logger_provider = _joined(logger_provider or _logging(resource), self._log_processor)
-        """The provider that takes log records: yours if there was one."""
+        is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+        self.tracer_provider = tracer_provider or _tracing(resource)
+        self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
+        self.logger_provider = logger_provider or _logging(resource)
+        self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
+        if is_first and tracer_provider is None:
+            self.yield_to_later()
         exits.register(self._end, self._settle)
 
     def _prepare(self) -> None:
         self._ending = threading.Lock()
+
+    def yield_to_later(self) -> None:
+        """Let providers that the program sets from now on take the place of the global ones, and join them."""
+        yield_to_later((self.tracer_provider, self.logger_provider), self._follow)
+
+    def serves(self, settings: Settings, tracer_provider: Any, logger_provider: Any) -> bool:
+        """Whether it stores what another `configure` is asked to store."""
+        if self.is_shut_down or self.database.place != Database(settings).place:
+            return False
+        if tracer_provider not in (None, self.tracer_provider) or logger_provider not in (None, self.logger_provider):
+            return False
+        if changed := self.settings.differences(settings):
+            say(
+                logging.WARNING,
+                "configure() was called before for the same tables; these settings have no effect any more:"
+                f" {', '.join(changed)}. Give them to the first call, or in the environment",
+            )
+        return True
 
     @property
     def query(self) -> EventQuery:
@@ -137,6 +170,7 @@ class Telemetry:
     def progress(self) -> dict[str, Any]:
         """What became of this program's records, as `Health` names it."""
         queues = (self._span_processor, self._log_processor)
+        counts = self._counts
         failed = Counter(self.delivery.failures)
         failed["queue_full"] += sum(queue.overflowed for queue in queues)
         failed["shut_down"] += sum(queue.late for queue in queues)
@@ -145,7 +179,7 @@ class Telemetry:
         return {
             "queue_depth": sum(queue.depth for queue in queues),
             "spool_depth": spool.rows_waiting if spool else 0,
-            "exported": self.delivery.counts["stored"] + self.delivery.counts["replayed"],
+            "exported": counts["stored"] + counts["replayed"],
             "failed": {cause: count for cause, count in failed.items() if count},
             "last_success_at": self.delivery.last_success_at,
         }
@@ -179,7 +213,7 @@ class Telemetry:
     @property
     def counts(self) -> dict[str, int]:
         """Records by fate: stored, duplicate (stored before), spooled, replayed, rejected, dropped, dead."""
-        return dict(self.delivery.counts)
+        return dict(self._counts)
 
     @property
     def last_error(self) -> str | None:
@@ -188,8 +222,33 @@ class Telemetry:
 
     @property
     def _lost(self) -> int:
-        counts = self.delivery.counts
+        counts = self._counts
         return counts["dropped"] + counts["dead"]
+
+    @property
+    def _counts(self) -> Counter[str]:
+        counts = Counter(self.delivery.counts)
+        for exporter in self._standing:
+            counts.update(exporter.counts)
+        return counts
+
+    def _follow(self, provider: Any) -> None:
+        if hasattr(provider, "add_log_record_processor"):
+            self.logger_provider = provider
+            _add(provider, getattr(self._log_processor, "processor", self._log_processor))
+        else:
+            self.tracer_provider = provider
+            _add(provider, getattr(self._span_processor, "processor", self._span_processor))
+
+    def _join(self, provider: Any, make: Any, kind: Any) -> Any:
+        """Add our processor to a provider, unless an exporter of ours for the same tables is there."""
+        for processor, exporter in exporters_of(provider):
+            if isinstance(exporter, kind) and exporter.database.place == self.database.place:
+                self._standing.append(exporter)
+                return StandingQueue(processor)
+        processor = make(self.settings, self.delivery)
+        _add(provider, processor)
+        return processor
 
     def _end(self, seconds: float) -> None:
         self.shutdown(int(seconds * 1000))
@@ -212,8 +271,9 @@ class Telemetry:
             processor.force_flush(_millis_until(ends_at))
 
     def _shut_down(self, ends_at: float) -> None:
-        for processor in (self._log_processor, self._span_processor):
-            processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))
+        # the second needs time to spool what it has, even if the first hangs
+        self._log_processor.shutdown(_millis_until(monotonic() + (ends_at - monotonic()) * _FIRST_SHARE))
+        self._span_processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))
         if self._query is not None:
             self._query.close()
         self.delivery.close(_CLOSE_SECONDS)
@@ -262,7 +322,7 @@ def _from_sdk(name: str, family: str) -> int:
     return _DEFAULTS[name]
 
 
-def _joined(provider: Any, processor: Any) -> Any:
+def _add(provider: Any, processor: Any) -> None:
     add = getattr(provider, "add_span_processor", None) or getattr(provider, "add_log_record_processor", None)
     if add is None:
         say(
@@ -272,7 +332,6 @@ def _joined(provider: Any, processor: Any) -> Any:
         )
     else:
         add(processor)
-    return provider
 
 
 def _tracing(resource: Resource) -> Any:

@@ -91,7 +91,9 @@ def health(names: Names) -> Question[dict[str, Any]]:
     """Facts about a server that answers."""
     (row,) = yield query("health", names), {}
     facts = {name: value for name, value in row.items() if name not in EVENT_TABLES}
-    return {**facts, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
+    named = yield query("unmatched_captures", names), {}
+    unmatched = {row["service_name"] or "": row["patterns"] for row in named}
+    return {**facts, "unmatched": unmatched, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
 
 
 def _page_of(names: Names, page: Page, category: str) -> str:

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from . import forks
 
-__all__ = ["LogQueue", "SpanQueue"]
+__all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of"]
 
 T = TypeVar("T")
 
@@ -227,3 +227,61 @@ class LogQueue(_Watched, LogRecordProcessor):
     def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Export what is left, as far as the time allows."""
         self._queue.close(timeout_millis / 1000)
+
+
+class NoQueue(SpanProcessor, LogRecordProcessor):
+    """What is there when the SDK is disabled: no thread, and nothing waits."""
+
+    depth = overflowed = late = 0
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Nothing."""
+
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Nothing."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """True: nothing waits."""
+        return True
+
+
+class StandingQueue:
+    """A processor that somebody else has put before an exporter of ours, seen as a queue."""
+
+    overflowed = late = 0
+    """Not known."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+        """As it was found."""
+
+    @property
+    def depth(self) -> int:
+        """Records that wait."""
+        return len(getattr(getattr(self.processor, "_batch_processor", None), "_queue", ()))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export what waits."""
+        return bool(self.processor.force_flush(timeout_millis))
+
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Export what waits, and close the exporter; the SDK's own processors take no time limit."""
+        self.processor.shutdown()
+
+
+def exporters_of(provider: Any) -> list[tuple[Any, Any]]:
+    """(processor, its exporter) of a provider; the SDK keeps them to itself.
+
+    What cannot be found out is left out: at worst something is stored twice.
+    """
+    composite = getattr(provider, "_active_span_processor", None) or getattr(
+        provider, "_multi_log_record_processor", None
+    )
+    processors = getattr(composite, "_span_processors", ()) or getattr(composite, "_log_record_processors", ())
+    found = []
+    for processor in processors:
+        holder = getattr(processor, "_batch_processor", processor)
+        exporter = getattr(holder, "_exporter", None) or getattr(holder, "span_exporter", None)
+        if exporter is not None:
+            found.append((processor, exporter))
+    return found

@@ -10,6 +10,8 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from ..config import Settings
@@ -17,7 +19,7 @@ from ..diagnostics import warn
 from ..errors import UnsupportedServer
 from .failures import translate
 
-__all__ = ["Connection", "Record", "connect", "limits", "options"]
+__all__ = ["Connection", "Record", "connect", "limits", "location", "options"]
 
 Record: TypeAlias = dict[str, Any]
 """One row of an answer: column → value."""
@@ -115,3 +117,16 @@ def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:
         "keepalives_idle": 30,
         "tcp_user_timeout": _ANSWER_MILLIS,
     }
+
+
+def location(settings: Settings) -> tuple[str | None, ...]:
+    """Server and database, with libpq's defaults and variables; connects to nothing."""
+    conninfo = settings.conninfo
+    if conninfo is None:
+        return ("embedded", settings.data_dir)
+    known = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
+    try:
+        known.update({key: str(value) for key, value in conninfo_to_dict(conninfo).items()})
+    except psycopg.Error:
+        return (conninfo,)  # which will not connect anyway
+    return (known.get("hostaddr") or known.get("host"), known.get("port"), known.get("dbname") or known.get("user"))

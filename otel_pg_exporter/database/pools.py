@@ -18,7 +18,7 @@ from ..config import Settings
 from ..embedded import EmbeddedServer
 from ..errors import DatabaseUnavailable
 from ..sql_files import Names, query
-from .connecting import Record, connect, limits, options
+from .connecting import Record, connect, limits, location, options
 from .failures import translate
 
 __all__ = ["AsyncDatabase", "Database"]
@@ -49,6 +49,11 @@ class Database:
         if self._server is None and self.settings.is_embedded:
             self._server = EmbeddedServer(self.settings.data_dir)
         return self._server
+
+    @property
+    def place(self) -> tuple[str | None, ...]:
+        """Which tables these are; equal for two that are the same as far as the settings tell."""
+        return (*location(self.settings), self.settings.schema, self.settings.table_prefix)
 
     def conninfo(self) -> str:
         """Connection string for libpq; starts the embedded server if there is no other.

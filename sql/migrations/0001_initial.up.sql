@@ -170,6 +170,8 @@ COMMENT ON COLUMN {events}.fixups IS 'Where jsonb or text cannot hold a value as
 CREATE INDEX {index:events_time} ON {events} ("time");
 CREATE INDEX {index:events_trace} ON {events} (trace_id);
 CREATE INDEX {index:events_errors} ON {events} ("time") WHERE status = 'error';
+-- Health looks for the few events that say which named functions were found.
+CREATE INDEX {index:events_capture} ON {events} ("time") WHERE event_type = 'capture';
 
 CREATE TABLE {task_events} (
     trace_id uuid NOT NULL,

@@ -78,3 +78,28 @@ SELECT current_setting('server_version') AS server_version,
        coalesce(sum(dropped_before), 0)::bigint AS dropped,
        max(committed_at) AS last_batch_at
   FROM {event_batches}
+
+-- name: unmatched_captures
+-- Patterns of functions to be recorded that, after the last report of each service, have matched in none of
+-- its processes since the one that reported was started.
+WITH reports AS (
+    SELECT DISTINCT ON (service_name)
+           service_name,
+           -- no pattern at all is text: an empty list has no type that OpenTelemetry knows
+           CASE jsonb_typeof(attributes -> 'otel_pg.capture.unmatched')
+                WHEN 'array' THEN attributes -> 'otel_pg.capture.unmatched' ELSE '[]' END AS patterns,
+           (attributes ->> 'otel_pg.capture.begun_unix_nano')::bigint AS begun
+      FROM {events}
+     WHERE event_type = 'capture' AND event_name = 'otel_pg.capture.report' AND "time" > now() - interval '7 days'
+     ORDER BY service_name, "time" DESC
+)
+SELECT service_name, array_agg(pattern ORDER BY pattern) AS patterns
+  FROM reports, jsonb_array_elements_text(patterns) AS pattern
+ WHERE NOT EXISTS (
+           SELECT FROM {events} AS matched
+            WHERE matched.event_type = 'capture' AND matched.event_name = 'otel_pg.capture.matched'
+              AND matched."time" > now() - interval '7 days'
+              AND matched.service_name IS NOT DISTINCT FROM reports.service_name
+              AND matched.start_unix_nano >= reports.begun
+              AND matched.attributes ->> 'otel_pg.capture.pattern' = pattern)
+ GROUP BY service_name

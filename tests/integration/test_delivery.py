@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
@@ -120,6 +121,37 @@ def test_what_a_program_left_behind_is_stored_by_the_next(dsn, tmp_path, outage)
     second.database.close()
     assert {(1, True), (2, False)} == set(ledger(dsn))
     assert 10 == len(set(spans_stored(dsn)))
+
+
+def test_a_batch_whose_attempt_hangs_at_the_end_is_spooled_and_stored_once(dsn, tmp_path, monkeypatch):
+    """Time is up while the server is slow: the next program has the batch, and learns if it was stored after all."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
+    slow = Delivery(Database(settings))
+    has_begun, goes_on, store = threading.Event(), threading.Event(), type(slow._sink).store
+
+    def store_slowly(*given):
+        has_begun.set()
+        goes_on.wait(60)
+        return store(*given[:3], time.monotonic() + 30)
+
+    monkeypatch.setattr(slow._sink, "store", lambda *given: store_slowly(slow._sink, *given))
+    hanging = threading.Thread(target=slow.deliver, args=(batch_of(5, 1), 5))
+    hanging.start()
+    has_begun.wait(60)
+
+    slow.close(0.1)
+
+    assert [] != list(tmp_path.rglob("*.seg"))
+    goes_on.set()
+    hanging.join()
+    heir = Delivery(Database(settings))
+    heir.deliver(batch_of(1, 2), 5)
+    assert heir.wait_until_empty(20)
+    heir.close(1)
+    assert 6 == len(spans_stored(dsn)) == len(set(spans_stored(dsn)))
+    for each in (slow, heir):
+        each._sink.close()
+        each.database.close()
 
 
 def test_a_batch_that_was_stored_before_it_was_spooled_is_not_stored_twice(delivery, dsn):

