@@ -8,13 +8,14 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence test-forks soak-commit soak-kill lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill lint check \
+  bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
 
 test: .venv/.dev
-	$(BIN)/$(PYTEST) -m 'not services and not coexistence'
+	$(BIN)/$(PYTEST) -m 'not services and not coexistence and not frameworks'
 
 # Tests beside Logfire and Traceloop, which have a venv of their own: both change what is found by name.
 test-coexistence: .venv/.dev .venv-coexistence/.dev
@@ -25,6 +26,10 @@ test-services: .venv/.dev
 	tests/services.sh
 	tests/servers.sh 18
 	$(BIN)/$(PYTEST) -m services
+
+# Runs of agent frameworks, offline; what they emit is compared with what the columns should say.
+test-frameworks: .venv-frameworks/.dev
+	.venv-frameworks/bin/python -m pytest -m frameworks tests/frameworks
 
 # Many more forks, requests and tasks than `make test`: FORKS=1000 REQUESTS=1000 TASKS=20 SEED=1 make test-forks
 test-forks: .venv/.dev
@@ -62,7 +67,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence' tests/unit tests/integration
+	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv
@@ -80,6 +85,14 @@ endef
 
 .venv-oldest/.pip:
 	$(call make_venv,.venv-oldest)
+
+.venv-frameworks/.pip:
+	$(call make_venv,.venv-frameworks)
+
+.venv-frameworks/.dev: pyproject.toml .venv-frameworks/.pip
+	@echo "Installing agent frameworks into .venv-frameworks ..."
+	@.venv-frameworks/bin/$(PIP) -e . --group frameworks
+	@touch $@
 
 .venv/.demo: pyproject.toml .venv/.pip
 	@echo "Installing into .venv ..."
@@ -111,4 +124,5 @@ endef
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-coexistence .postgres dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-coexistence .venv-frameworks .postgres dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

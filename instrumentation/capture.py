@@ -88,7 +88,7 @@ def configure_capture(
     if redact_patterns is not None:
         _redact_patterns = _compile(_split(redact_patterns, "\n"), "redact_patterns")
     if redact_keys is not None or redact_patterns is not None:
-        changed["redactor"] = Redactor(_redact_keys, _redact_patterns)
+        changed["redactor"] = Redactor(_redact_keys, _redact_patterns, is_on=_is_redacting())
     _settings = now._replace(**changed)
 
 
@@ -114,8 +114,17 @@ def _from_environment() -> CaptureSettings:
         inputs=_switch("EVENT_CAPTURE_INPUTS"),
         outputs=_switch("EVENT_CAPTURE_OUTPUTS"),
         max_length=length,
-        redactor=Redactor(_redact_keys, _redact_patterns),
+        redactor=Redactor(_redact_keys, _redact_patterns, is_on=_is_redacting()),
     )
+
+
+def _is_redacting() -> bool:
+    text = os.environ.get("EVENT_REDACT", "").strip().lower()
+    if text in {"false", "0", "no", "off"}:
+        return False
+    if text not in {"", "true", "1", "yes", "on"}:
+        _logger.warning("EVENT_REDACT=%r is neither true nor false; true is used", text)
+    return True
 
 
 def _switch(variable: str) -> bool:

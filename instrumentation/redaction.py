@@ -116,9 +116,15 @@ def words_of(key: str) -> tuple[str, ...]:
 
 
 class Redactor:
-    """Knows secrets by name and by look: the built-in ones and the user's own `keys` and `patterns`."""
+    """Knows secrets by name and by look: the built-in ones and the user's own `keys` and `patterns`.
 
-    def __init__(self, keys: Iterable[str] = (), patterns: Iterable[re.Pattern[str]] = ()) -> None:
+    `is_on=False` knows none.
+    """
+
+    def __init__(
+        self, keys: Iterable[str] = (), patterns: Iterable[re.Pattern[str]] = (), *, is_on: bool = True
+    ) -> None:
+        self._is_on = is_on
         self._keys = tuple(words for words in map(words_of, keys) if words)
         self._patterns = tuple(patterns)
         self._known: dict[str, bool] = {}
@@ -133,6 +139,8 @@ class Redactor:
         return known
 
     def _judge(self, words: tuple[str, ...]) -> bool:
+        if not self._is_on:
+            return False
         glued = "".join(words)
         for own in self._keys:
             if glued == "".join(own) or any(
@@ -150,7 +158,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text with whatever looks like a secret replaced by `[redacted]`."""
-        if len(text) < 16 and text.isalnum() and not self._patterns:
+        if not self._is_on or (len(text) < 16 and text.isalnum() and not self._patterns):
             return text  # most names and ids; every built-in pattern needs a separator or more letters
         lower = text.lower()
         for needles, pattern, replacement in _PATTERNS:

@@ -78,6 +78,24 @@ def _conninfo(text: str) -> str:
     return text
 
 
+def _regexes(text: str) -> tuple[str, ...]:
+    found = _lines(text.replace("||", "\n"))
+    for pattern in found:
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError):
+            raise ValueError("regular expressions, one a line or separated by ||") from None
+    return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return _lines(text.replace(",", "\n"))
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
 def _redis_url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("a URL redis://user:password@host:port/number, rediss://… or unix:///path")
@@ -174,6 +192,18 @@ class Settings:
         "EVENT_AUTO_CAPTURE_DEPLOYMENTS", "auto_capture.deployments", _boolean, True
     )
     """An event integration stores deployment events; handlers hear them anyway."""
+    routing_file: str | None = _option("EVENT_ROUTING_FILE", "routing.file", str, None)
+    """A TOML or JSON file with rules and columns that come before the built-in ones."""
+    prices_file: str | None = _option("EVENT_PRICES_FILE", "prices.file", str, None)
+    """A JSON file with prices of models that come before the built-in ones."""
+    redact: bool = _option("EVENT_REDACT", "redaction.enabled", _boolean, True)
+    """Take secrets out before anything is stored."""
+    redact_keys: tuple[str, ...] = _option("EVENT_REDACT_KEYS", "redaction.keys", _names, ())
+    """Names of secrets beside the built-in ones."""
+    redact_patterns: tuple[str, ...] = _option("EVENT_REDACT_PATTERNS", "redaction.patterns", _regexes, ())
+    """Regular expressions for secrets beside the built-in ones."""
+    store_content: bool = _option("EVENT_STORE_CONTENT", "redaction.store_content", _boolean, True)
+    """Store inputs, outputs, messages, prompts and bodies; false leaves them out."""
     cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", _redis_url, None)
     """Redis that keeps answers of queries for a while; none without it."""
     cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 30, unit="s")
@@ -272,6 +302,8 @@ def parse(option: Field[Any], source: str, raw: Any) -> Any:
     Raises:
         ConfigurationError: it is not allowed.
     """
+    if isinstance(raw, list | tuple):
+        raw = "\n".join(map(str, raw))
     text = str(raw).lower() if isinstance(raw, bool) else str(raw)
     try:
         return option.metadata["parse"](text)

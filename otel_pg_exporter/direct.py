@@ -20,6 +20,7 @@ from .database import Copy, Database, write_in, write_in_async
 from .errors import DatabaseError, InvalidEventError
 from .rows import RowEncoder
 from .sink import Sink
+from .treatment import Treatment
 
 __all__ = ["Direct"]
 
@@ -30,9 +31,11 @@ _UNCOUNTED = 0
 class Direct:
     """Stores single records; safe to share between threads."""
 
-    def __init__(self, database: Database, resource: Resource, scope: InstrumentationScope) -> None:
+    def __init__(
+        self, database: Database, resource: Resource, scope: InstrumentationScope, treatment: Treatment
+    ) -> None:
         self._database, self._resource, self._scope = database, resource, scope
-        self._encoder = RowEncoder()
+        self._encoder = RowEncoder(treatment)
         self._start_anew()
         forks.in_child(self._start_anew)
 

@@ -27,6 +27,7 @@ from .errors import EventStoreError, SpoolError
 from .plain_rows import SpanEncoder
 from .rows import Row, RowEncoder
 from .spool import Journal, Waiting
+from .treatment import Treatment
 
 __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 
@@ -221,12 +222,21 @@ class DurableSpanProcessor(_Watched, SpanProcessor):
 
     Args:
         delivery: where spans go; its settings say how durable.
+        treatment: how records become rows; default what the delivery's settings say.
         batch_size: spans in a batch.
         delay_millis: longest wait before a part-filled batch is stored.
     """
 
-    def __init__(self, delivery: Delivery, *, batch_size: int = 2048, delay_millis: int = 200) -> None:
-        self._intake = _Intake("span", SpanEncoder().span, delivery, batch_size, delay_millis)
+    def __init__(
+        self,
+        delivery: Delivery,
+        treatment: Treatment | None = None,
+        *,
+        batch_size: int = 2048,
+        delay_millis: int = 200,
+    ) -> None:
+        encoder = SpanEncoder(treatment or Treatment.of(delivery.database.settings))
+        self._intake = _Intake("span", encoder.span, delivery, batch_size, delay_millis)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Make a finished span safe."""
@@ -248,8 +258,16 @@ class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
     Takes the same arguments as `DurableSpanProcessor`.
     """
 
-    def __init__(self, delivery: Delivery, *, batch_size: int = 2048, delay_millis: int = 200) -> None:
-        self._intake = _Intake("log", RowEncoder().log, delivery, batch_size, delay_millis)
+    def __init__(
+        self,
+        delivery: Delivery,
+        treatment: Treatment | None = None,
+        *,
+        batch_size: int = 2048,
+        delay_millis: int = 200,
+    ) -> None:
+        encoder = RowEncoder(treatment or Treatment.of(delivery.database.settings))
+        self._intake = _Intake("log", encoder.log, delivery, batch_size, delay_millis)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Make a log record safe."""

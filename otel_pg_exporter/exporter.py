@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -27,8 +28,11 @@ from .delivery import Delivery
 from .diagnostics import say
 from .errors import ConfigurationError, EventStoreError
 from .plain_rows import SpanEncoder
-from .routing import RULES, Rule
+from .redaction import Redactor
+from .routing import Rule
 from .rows import Row, RowEncoder
+from .scrubbing import Redact
+from .treatment import Treatment
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
 
@@ -39,12 +43,15 @@ class _Pipeline:
     def __init__(
         self,
         signal: str,
-        encode: Callable[[Any, bytes, int], Row],
+        encoder: Callable[[Treatment], Callable[[Any, bytes, int], Row]],
         delivery: Delivery | None,
+        treatment: Treatment | None,
+        rules: Sequence[Rule] | None,
+        redact: Redact | None,
         dsn: str | None,
         options: dict[str, Any],
     ) -> None:
-        self._signal, self._encode = signal, encode
+        self._signal = signal
         self._is_owned = delivery is None
         self._misconfigured = None
         try:
@@ -55,6 +62,8 @@ class _Pipeline:
             self._delivery = Delivery(Database(Settings(spool_max_bytes=0)))
             # the same line for both signals, so that it is said once
             say(logging.ERROR, f"records will not be stored: {error}")
+        treatment = treatment or Treatment.of(self._delivery.database.settings, redact)
+        self._encode = encoder(treatment if rules is None else replace(treatment, rules=rules))
         self._is_closed = False
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -108,7 +117,8 @@ class _Pipeline:
             records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
         )
         for rejected in batch.rejected:
-            self._give_up(1, f"it cannot be encoded: {rejected.reason}", "encoding", "rejected")
+            reason = Redactor().text(rejected.reason)  # it may quote the value
+            self._give_up(1, f"it cannot be encoded: {reason}", "encoding", "rejected")
         if not len(batch):
             return False
         try:
@@ -130,6 +140,14 @@ class _Pipeline:
         say(logging.WARNING, f"{self._signal} records were lost: {reason}", topic=f"{self._signal} {fate}")
 
 
+def _of_spans(treatment: Treatment) -> Callable[[Any, bytes, int], Row]:
+    return SpanEncoder(treatment).span
+
+
+def _of_logs(treatment: Treatment) -> Callable[[Any, bytes, int], Row]:
+    return RowEncoder(treatment).log
+
+
 class PostgresSpanExporter(SpanExporter):
     """Stores spans in PostgreSQL. Put it behind the SDK's BatchSpanProcessor.
 
@@ -138,7 +156,9 @@ class PostgresSpanExporter(SpanExporter):
     Args:
         dsn: where the database is; default as in `Settings`.
         delivery: share this one instead; it stays the caller's to close.
-        rules: routing rules, in order of precedence.
+        treatment: how records become rows; default what the settings say.
+        rules: routing rules, in order of precedence, instead of those of the settings.
+        redact: is given the key of each text and the text, and returns what may be stored.
         options: any other field of `Settings`.
     """
 
@@ -147,10 +167,12 @@ class PostgresSpanExporter(SpanExporter):
         dsn: str | None = None,
         *,
         delivery: Delivery | None = None,
-        rules: Sequence[Rule] = RULES,
+        treatment: Treatment | None = None,
+        rules: Sequence[Rule] | None = None,
+        redact: Redact | None = None,
         **options: Any,
     ) -> None:
-        self._pipeline = _Pipeline("span", SpanEncoder(rules).span, delivery, dsn, options)
+        self._pipeline = _Pipeline("span", _of_spans, delivery, treatment, rules, redact, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -195,10 +217,12 @@ class PostgresLogRecordExporter(LogRecordExporter):
         dsn: str | None = None,
         *,
         delivery: Delivery | None = None,
-        rules: Sequence[Rule] = RULES,
+        treatment: Treatment | None = None,
+        rules: Sequence[Rule] | None = None,
+        redact: Redact | None = None,
         **options: Any,
     ) -> None:
-        self._pipeline = _Pipeline("log", RowEncoder(rules).log, delivery, dsn, options)
+        self._pipeline = _Pipeline("log", _of_logs, delivery, treatment, rules, redact, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:

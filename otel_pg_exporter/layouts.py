@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from .columns import Form
+from .columns import FORMS, Form
+from .costs import Costing
 from .plans import Plan, Values, values_of
+from .scrubbing import Scrubber
 from .tables import FRONT
 from .values import SCALARS
 
@@ -39,6 +41,8 @@ class Shape:
 
     loose: tuple[str, ...]
     """Keys of numbers and arrays: whether these are plain, the type alone does not say."""
+    texts: Values
+    """Gives the values that are text."""
     deciding: Callable[[dict[str, Any]], Any]
     """Gives the value, or the values, that the route depends on."""
 
@@ -65,6 +69,8 @@ class Layout:
     """Gives the values for those places, first the texts,"""
     forms: tuple[tuple[str, Form], ...]
     """then the others: the attribute, and how to write it."""
+    costing: Costing | None
+    """Gives the last column."""
 
 
 class Shapes(dict[tuple[Any, ...], Shape]):
@@ -74,18 +80,20 @@ class Shapes(dict[tuple[Any, ...], Shape]):
         Unusual: values of these types, or these keys, are never plain.
     """
 
-    def __init__(self, deciding: Iterable[str]) -> None:
+    def __init__(self, deciding: Iterable[str], scrubber: Scrubber) -> None:
         super().__init__()
         self._deciding = frozenset(deciding)
+        self._scrubber = scrubber
 
     def __missing__(self, keys_and_types: tuple[Any, ...]) -> Shape:
         keys = keys_and_types[: len(keys_and_types) // 2]
         types = dict(zip(keys, keys_and_types[len(keys) :], strict=True))
-        if not set(types.values()) <= SCALARS | _ARRAYS | {float} or NAME in keys:
+        if not set(types.values()) <= SCALARS | _ARRAYS | {float} or NAME in keys or self._scrubber.wants(keys):
             raise Unusual
         deciding = [key for key in keys if key in self._deciding]
         shape = Shape(
             tuple(key for key in keys if types[key] not in SCALARS),
+            values_of(tuple(key for key in keys if types[key] is str)),
             itemgetter(*deciding) if deciding else _nothing,
         )
         if len(self) >= _MAX_SHAPES:
@@ -100,6 +108,8 @@ def layout_of(plan: Plan, code: int) -> Layout:
     Raises:
         Unusual: the plan does not say enough about where the name goes.
     """
+    if plan.gathered or not all(column in FORMS for column, _, _ in plan.columns):
+        raise Unusual  # a text that is part of an attribute does not stand where texts do
     keys = dict(zip(plan.text_columns, plan.text_keys, strict=True))
     forms = {column: (key, form) for column, key, form in plan.columns}
     if plan.name_column:
@@ -126,5 +136,5 @@ def layout_of(plan: Plan, code: int) -> Layout:
         plan.table, len(plan.row) - 1, contents,
         bool(code or error_type or error_message), error_type, error_message,
         bool(plan.name_column), rest,
-        values_of(tuple(texts)), tuple(others),
+        values_of(tuple(texts)), tuple(others), plan.costing,
     )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from . import values
+from .flattened import part_of
 from .routing import column_sources, route
+from .treatment import Treatment
 
 __all__ = ["open_row"]
 
@@ -15,8 +18,10 @@ _IDS = ("agent_id", "task_id", "session_id", "user_id")
 _I64_MIN, _I64_MAX = -(1 << 63), (1 << 63) - 1
 
 
-def open_row(span: Any) -> dict[str, Any]:
+def open_row(span: Any, treatment: Treatment) -> dict[str, Any]:
     """The row of one of the SDK's spans, by column; `time_us` is its start in microseconds since 1970.
+
+    It is routed, and rid of what must not be stored, as the finished span will be.
 
     Raises:
         ValueError: it has no start that a row can hold.
@@ -24,11 +29,12 @@ def open_row(span: Any) -> dict[str, Any]:
     context, parent, start = span.context, span.parent, span.start_time
     if type(start) is not int or not _I64_MIN <= start <= _I64_MAX:
         raise ValueError(f"a span that starts at {start!r:.40}")
-    attributes = span.attributes.copy()  # in one step: the program may set others meanwhile
-    routed = route(attributes, kind=span.kind.value + 1, is_root=parent is None)
-    sources = column_sources(routed.category, tuple(attributes))
-    name = _text(span.name) or ""
-    row = {column: _text(attributes.get(sources.get(column, ""))) for column in _IDS}
+    # copied in one step: the program may set others meanwhile
+    attributes = treatment.scrubber.attributes(span.attributes.copy())
+    routed = route(attributes, kind=span.kind.value + 1, is_root=parent is None, rules=treatment.rules)
+    sources = column_sources(treatment.sources[routed.category], tuple(attributes))
+    name = _text(treatment.scrubber.part("name", span.name)) or ""
+    row = {column: _text(_filling(attributes, sources.get(column, ""))) for column in _IDS}
     if row["agent_id"] is None and routed.action == "invoke":
         row["agent_id"] = name or None
     return {
@@ -41,14 +47,20 @@ def open_row(span: Any) -> dict[str, Any]:
         "category": routed.category,
         "event_type": _text(routed.event_type) or "",
         "event_name": name,
-        "service_name": service_name(span),
+        "service_name": service_name(span, treatment),
         "attributes": orjson.Fragment(values.dump(attributes, "attributes", [])),
     }
 
 
-def service_name(span: Any) -> str | None:
+def service_name(span: Any, treatment: Treatment) -> str | None:
     """The service.name of a span's resource."""
-    return _text(span.resource.attributes.get("service.name"))
+    named = {"service.name": span.resource.attributes.get("service.name")}
+    return _text(treatment.scrubber.attributes(named).get("service.name"))
+
+
+def _filling(attributes: Mapping[str, Any], source: str) -> Any:
+    key, sign, part = source.partition("#")
+    return part_of(attributes.get(key), part) if sign else attributes.get(key)
 
 
 def _text(value: Any) -> str | None:

@@ -25,6 +25,7 @@ from .diagnostics import warn
 from .errors import DataRefused, EventStoreError
 from .lease import Beat, Lease
 from .open_rows import open_row, service_name
+from .treatment import Treatment
 
 __all__ = ["OpenSpanProcessor"]
 
@@ -37,10 +38,16 @@ _Key = tuple[int, int]
 
 
 class OpenSpanProcessor(SpanProcessor):
-    """Knows which spans are open in this process; a forked child begins anew."""
+    """Knows which spans are open in this process; a forked child begins anew.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: where they are told of.
+        treatment: how they become rows; default what the database's settings say.
+    """
+
+    def __init__(self, database: Database, treatment: Treatment | None = None) -> None:
         self._database = database
+        self._treatment = treatment or Treatment.of(database.settings)
         self._interval = database.settings.heartbeat_seconds
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -117,7 +124,7 @@ class OpenSpanProcessor(SpanProcessor):
             self._tell({key: span for key in new if (span := found[key]()) is not None})
 
     def _tell(self, spans: dict[_Key, Span]) -> None:
-        rows = dict(_rows(spans))
+        rows = dict(self._rows(spans))
         told = {**self._told, **{key: row["time_us"] for key, row in rows.items()}}
         if not told:
             return
@@ -126,7 +133,7 @@ class OpenSpanProcessor(SpanProcessor):
         is_due = now >= self._next_beat or since < self._told_since
         if not (rows or is_due):
             return
-        service = next((service_name(span) for span in spans.values()), None)
+        service = next((service_name(span, self._treatment) for span in spans.values()), None)
         beat = Beat(len(told), since) if is_due else None
         try:
             self._lease.renew([*rows.values()], beat, service, now + _PATIENCE_SECONDS)
@@ -141,10 +148,9 @@ class OpenSpanProcessor(SpanProcessor):
         if is_due:
             self._next_beat, self._told_since = now + self._interval, since
 
-
-def _rows(spans: dict[_Key, Span]) -> Iterable[tuple[_Key, dict[str, Any]]]:
-    for key, span in spans.items():
-        try:
-            yield key, open_row(span)
-        except Exception as error:  # the others can be written
-            warn(f"a run cannot be seen from outside: {type(error).__name__}: {error}", topic="runs")
+    def _rows(self, spans: dict[_Key, Span]) -> Iterable[tuple[_Key, dict[str, Any]]]:
+        for key, span in spans.items():
+            try:
+                yield key, open_row(span, self._treatment)
+            except Exception as error:  # the others can be written
+                warn(f"a run cannot be seen from outside: {type(error).__name__}: {error}", topic="runs")

@@ -20,8 +20,9 @@ from orjson import dumps, loads
 from .binary_copy import NULL, jsonb, text
 from .columns import JSON_STARTS, as_content, as_text, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
-from .routing import RULES, Rule
 from .rows import Row, RowEncoder
+from .scrubbing import Scrubber
+from .treatment import Treatment
 from .values import SCALARS, is_plain, is_plain_float, key_order
 
 __all__ = ["SpanEncoder"]
@@ -43,9 +44,10 @@ _MAX_LAYOUTS = 4096
 class SpanEncoder:
     """Encodes the spans of one batch after another, the plain ones quickly."""
 
-    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
-        self._careful = RowEncoder(rules)
-        self._shapes = Shapes(self._careful.plans.deciding)
+    def __init__(self, treatment: Treatment | None = None) -> None:
+        self._careful = RowEncoder(treatment)
+        self._scrubber = self._careful.scrubber
+        self._shapes = Shapes(self._careful.plans.deciding, self._scrubber)
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self._resource: Any = None
         self._scope: Any = None
@@ -76,6 +78,7 @@ class SpanEncoder:
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         if shape.loose:
             _check(attributes, shape)
+        texts: list[Any] = [name, *shape.texts(attributes)]
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
@@ -96,12 +99,14 @@ class SpanEncoder:
                 len(encoded) + 1, 1,
             ),
             encoded,
-            _events(events) if events else NULL,
-            _links(links) if links else NULL,
+            _events(events, texts, self._scrubber) if events else NULL,
+            _links(links, texts, self._scrubber) if links else NULL,
             _NO_PARENT if parent is None else _PARENT(8, parent[1], 1, parent[2]),
             origin.fields,
             known_text(name) or _name(name),
         ]  # fmt: skip
+        if not self._scrubber.is_idle:
+            self._look(texts, attributes, shape, status._description if code else None)
         for key in layout.contents:
             content = attributes.get(key)
             if type(content) is str and content[:1] in JSON_STARTS:
@@ -123,7 +128,17 @@ class SpanEncoder:
         place = len(row) + 1
         row += layout.rest
         row[place::2] = varying
+        if layout.costing:
+            row.append(layout.costing(attributes, start))
         return layout.table, b"".join(row), time_us, origin.sources
+
+    def _look(self, texts: list[Any], attributes: dict[str, Any], shape: Shape, described: str | None) -> None:
+        """See to it that there is no secret in any text of a span."""
+        texts += [str(attributes[key]) for key in shape.loose]
+        if described:
+            texts.append(described)
+        if self._scrubber.suspects_any(texts):
+            raise Unusual
 
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
@@ -134,21 +149,22 @@ class SpanEncoder:
         return layout
 
 
-def _events(events: Iterable[Any]) -> bytes:
+def _events(events: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
     items = []
     for event in events:
         name, bounded = event._name, event._attributes
         if type(event) is not Event or type(name) is not str or bounded.dropped:
             raise Unusual
         attributes = bounded._dict
+        texts.append(name)
         item = {"name": name, "time_unix_nano": event._timestamp, "attributes": attributes}
-        if order := _order(attributes):
+        if order := _order(attributes, texts, scrubber):
             item["order"] = order
         items.append(item)
     return _json(items)
 
 
-def _links(links: Iterable[Any]) -> bytes:
+def _links(links: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
     items = []
     for link in links:
         trace_id, span_id, is_remote, flags, state, _ = link._context
@@ -164,17 +180,23 @@ def _links(links: Iterable[Any]) -> bytes:
             "is_remote": is_remote,
             "attributes": attributes,
         }
-        if order := _order(attributes):
+        if order := _order(attributes, texts, scrubber):
             item["order"] = order
         items.append(item)
     return _json(items)
 
 
-def _order(attributes: dict[str, Any]) -> str | None:
-    """The order of the keys of a plain event or link."""
+def _order(attributes: dict[str, Any], texts: list[Any], scrubber: Scrubber) -> str | None:
+    """The order of the keys of a plain event or link, whose texts are put to the others."""
+    if not scrubber.is_idle and scrubber.wants(attributes):
+        raise Unusual
     for value in attributes.values():
-        if type(value) not in SCALARS and not is_plain((value,)):
-            raise Unusual
+        if type(value) is str:
+            texts.append(value)
+        elif type(value) not in SCALARS:
+            if not is_plain((value,)):
+                raise Unusual
+            texts.append(str(value))
     return key_order(tuple(attributes)) if len(attributes) > 1 else None
 
 

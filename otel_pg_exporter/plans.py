@@ -7,7 +7,7 @@ fills which column. Encoding a record is then a copy of the plan's row with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from struct import pack
@@ -15,8 +15,11 @@ from typing import Any, TypeAlias
 
 from .binary_copy import NULL, int2, label
 from .columns import FORMS, Form, as_next_int4, as_text
-from .routing import CATEGORIES, Route, Rule, column_sources, route
+from .costs import Costing, costing
+from .flattened import part_of
+from .routing import CATEGORIES, OUTCOMES, STATUSES, Route, column_sources, route
 from .tables import COLUMNS
+from .treatment import Treatment
 from .values import key_order
 
 __all__ = ["Fields", "Plan", "Plans", "Values", "values_of"]
@@ -30,11 +33,13 @@ Values: TypeAlias = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 _EMPTY: Mapping[str, Fields] = {
     table: {"": pack(">h", len(columns)), **dict.fromkeys(columns, NULL)} for table, columns in COLUMNS.items()
 }
-_STATUSES = frozenset({"started", "completed", "error", "cancelled", "suspended"})
 _ERROR = 2
 _ERROR_SEVERITY = 17
+_MAX_SEVERITY = 24
 _MAX_SHAPES = 4096
-_OWN_DECIDERS = ("otel_pg.event_type", "otel_pg.action", "otel_pg.status", "cicd.pipeline.result")
+_JOB_KIND = "cicd.pipeline.task.type"
+_LEVEL = "logfire.level_num"
+_OWN_DECIDERS = (_LEVEL, "otel_pg.event_type", "otel_pg.action", "otel_pg.status", _JOB_KIND, *OUTCOMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,19 @@ class Plan:
     """The others: column, the attribute that fills it, and how."""
     name_column: str | None
     """A column that the record's name fills if no attribute does."""
+    gathered: tuple[tuple[str, str], ...] = ()
+    """Columns that many attributes spell out, and what their names begin with."""
+    costing: Costing | None = None
+    """Gives the column cost, which is the last one, where it is not an attribute."""
 
 
 class Plans:
     """The plans of one exporter, each made when its shape is first met."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-        self.deciding = frozenset((*(rule.attribute for rule in rules), *_OWN_DECIDERS))
+    def __init__(self, treatment: Treatment) -> None:
+        self._treatment = treatment
+        self._rules = treatment.rules
+        self.deciding = frozenset((*(rule.attribute for rule in self._rules), *_OWN_DECIDERS))
         self._deciders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._plans: dict[Any, Plan] = {}
 
@@ -73,7 +83,8 @@ class Plans:
         except (KeyError, TypeError):  # TypeError: an attribute that should be a word is a list or a map
             routed = route(attributes, kind=kind, is_root=is_root, rules=self._rules)
             status = _span_status(routed, attributes, code)
-            return self._keep(shape, _plan(routed, status, attributes, record="span", kind=kind, code=code))
+            plan = _plan(self._treatment, routed, status, attributes, record="span", kind=kind, code=code)
+            return self._keep(shape, plan)
 
     def log(self, attributes: dict[str, Any], event_name: str | None, severity: int | None) -> Plan:
         """The plan for a log record."""
@@ -83,7 +94,8 @@ class Plans:
         except (KeyError, TypeError):
             routed = route(attributes, event_name=event_name, rules=self._rules)
             status = _log_status(routed, attributes, severity)
-            return self._keep(shape, _plan(routed, status, attributes, record="log", kind=0, code=0))
+            plan = _plan(self._treatment, routed, status, attributes, record="log", kind=0, code=0)
+            return self._keep(shape, plan)
 
     def _shape(self, attributes: dict[str, Any], *rest: Any) -> tuple[Any, ...]:
         keys = tuple(attributes)
@@ -105,7 +117,16 @@ class Plans:
         return plan
 
 
-def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: str, kind: int, code: int) -> Plan:
+def _plan(
+    treatment: Treatment,
+    routed: Route,
+    status: str,
+    attributes: Mapping[str, Any],
+    *,
+    record: str,
+    kind: int,
+    code: int,
+) -> Plan:
     keys = tuple(attributes)
     table = CATEGORIES[routed.category]
     row = _EMPTY[table].copy()
@@ -114,7 +135,12 @@ def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: 
     row["status_code"] = int2(code)
     row["event_type"] = as_text(routed.event_type)
     row["status"] = label(status)
-    sources = column_sources(routed.category, keys)
+    level = attributes.get(_LEVEL)
+    if type(level) is int and 0 < level <= _MAX_SEVERITY:
+        row["severity_number"] = int2(level)  # Logfire counts as OpenTelemetry does
+    sources = column_sources(treatment.sources[routed.category], keys)
+    if attributes.get(_JOB_KIND) in ("build", "test") and "result" in sources:
+        sources.setdefault(f"{attributes[_JOB_KIND]}_result", sources["result"])
     counts_from_zero = sources.get("attempt") == "celery.retries"
     forms = {**FORMS, "attempt": as_next_int4} if counts_from_zero else FORMS
     name_column = None
@@ -131,6 +157,19 @@ def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: 
         name_column = None
     if "agent_name" in sources and "agent_id" not in sources:
         sources = {**sources, "agent_id": sources["agent_name"]}
+    cost = None
+    if record == "span" and "cost" not in sources:
+        cost = costing(routed, sources, treatment.prices)
+    if cost is not None:
+        row["cost"] = b""
+    gathered = tuple((column, source[:-1]) for column, source in sources.items() if source.endswith(".*"))
+    parted = tuple(
+        (column, key, _part(name, forms.get(column, as_text)))
+        for column, source in sources.items()
+        for key, sign, name in (source.partition("#"),)
+        if sign
+    )
+    sources = {column: source for column, source in sources.items() if source in attributes}
     texts = {column: key for column, key in sources.items() if column not in forms}
     try:
         row["attribute_order"] = as_text(key_order(keys))
@@ -142,9 +181,15 @@ def _plan(routed: Route, status: str, attributes: Mapping[str, Any], *, record: 
         tuple(texts),
         tuple(texts.values()),
         values_of(tuple(texts.values())),
-        tuple((column, key, forms[column]) for column, key in sources.items() if column in forms),
+        (*((column, key, forms[column]) for column, key in sources.items() if column in forms), *parted),
         name_column,
+        gathered,
+        cost,
     )
+
+
+def _part(name: str, form: Form) -> Form:
+    return lambda value: form(part_of(value, name))
 
 
 def values_of(keys: tuple[str, ...]) -> Values:
@@ -160,15 +205,20 @@ def values_of(keys: tuple[str, ...]) -> Values:
 
 def _span_status(routed: Route, attributes: Mapping[str, Any], code: int) -> str:
     status = attributes.get("otel_pg.status", routed.status)
-    if isinstance(status, str) and status in _STATUSES:
+    if isinstance(status, str) and status in STATUSES:
         return status
-    if attributes.get("cicd.pipeline.result") == "cancellation":
-        return "cancelled"
-    return "error" if code == _ERROR else "completed"
+    if code == _ERROR:
+        return "error"
+    for attribute, outcomes in OUTCOMES.items():
+        value = attributes.get(attribute)
+        if isinstance(value, str) and value in outcomes:
+            return outcomes[value]
+    return "completed"
 
 
 def _log_status(routed: Route, attributes: Mapping[str, Any], severity: int | None) -> str:
     status = attributes.get("otel_pg.status", routed.status)
-    if isinstance(status, str) and status in _STATUSES:
+    if isinstance(status, str) and status in STATUSES:
         return status
-    return "error" if severity is not None and severity >= _ERROR_SEVERITY else "completed"
+    is_error = "error.type" in attributes or (severity is not None and severity >= _ERROR_SEVERITY)
+    return "error" if is_error else "completed"

@@ -35,7 +35,9 @@ from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .open_spans import OpenSpanProcessor
 from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
+from .scrubbing import Redact
 from .succession import yield_to_later
+from .treatment import Treatment
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
@@ -59,6 +61,7 @@ def configure(
     tracer_provider: Any = None,
     logger_provider: Any = None,
     resource: Resource | None = None,
+    redact: Redact | None = None,
     **overrides: Any,
 ) -> Telemetry:
     """Store what this program emits from now on. Returns at once: nothing is connected yet.
@@ -72,6 +75,9 @@ def configure(
         tracer_provider: use this one instead of the global one.
         logger_provider: the same for log records.
         resource: describes this program, if no provider is there yet; default `Resource.create()`.
+        redact: has the last word about each text that is to be stored: it is given the key (an attribute's, else
+            name, status_message, body or event_name) and the text, and returns the text as it may be stored. If
+            it raises, the text is taken out.
         overrides: fields of `Settings`.
 
     Raises:
@@ -81,7 +87,7 @@ def configure(
     settings = settings or Settings.from_env(**overrides)
     with _lock:
         if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
-            _current = Telemetry(settings, tracer_provider, logger_provider, resource)
+            _current = Telemetry(settings, tracer_provider, logger_provider, resource, redact)
             if settings.flush_on_sigterm:
                 sigterm.install()
         return _current
@@ -108,7 +114,12 @@ class Telemetry:
     """What `configure` has set up."""
 
     def __init__(
-        self, settings: Settings, tracer_provider: Any, logger_provider: Any, resource: Resource | None
+        self,
+        settings: Settings,
+        tracer_provider: Any,
+        logger_provider: Any,
+        resource: Resource | None,
+        redact: Redact | None = None,
     ) -> None:
         self.settings = settings
         """The settings in force."""
@@ -116,6 +127,8 @@ class Telemetry:
         """Shared by the exporters and `query`."""
         self.delivery = Delivery(self.database)
         """Brings batches into the tables, or onto disk; shared by both signals."""
+        self.treatment = Treatment.of(settings, redact)
+        """How records become rows: routing, prices, and what is taken out."""
         self.is_shut_down = False
         self._prepare()
         forks.in_child(self._prepare)
@@ -135,7 +148,7 @@ class Telemetry:
         self.tracer_provider = tracer_provider or _tracing(resource)
         self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
         if settings.runs:
-            self._open_spans = OpenSpanProcessor(self.database)
+            self._open_spans = OpenSpanProcessor(self.database, self.treatment)
             _add(self.tracer_provider, self._open_spans)
         self.logger_provider = logger_provider or _logging(resource)
         self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
@@ -253,7 +266,7 @@ class Telemetry:
             if isinstance(exporter, kind) and exporter.database.place == self.database.place:
                 self._standing.append(exporter)
                 return StandingQueue(processor)
-        processor = make(self.settings, self.delivery)
+        processor = make(self.settings, self.delivery, self.treatment)
         _add(provider, processor)
         return processor
 
@@ -293,16 +306,18 @@ def _millis_until(moment: float) -> int:
     return max(0, int((moment - monotonic()) * 1000))
 
 
-def _span_processor(settings: Settings, delivery: Delivery) -> Any:
+def _span_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:
     if settings.durability == "memory":
-        return SpanQueue(PostgresSpanExporter(delivery=delivery), **_batching(settings, "BSP"))
-    return DurableSpanProcessor(delivery, **_durable_batching(settings, "BSP"))
+        exporter = PostgresSpanExporter(delivery=delivery, treatment=treatment)
+        return SpanQueue(exporter, **_batching(settings, "BSP"))
+    return DurableSpanProcessor(delivery, treatment, **_durable_batching(settings, "BSP"))
 
 
-def _log_processor(settings: Settings, delivery: Delivery) -> Any:
+def _log_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:
     if settings.durability == "memory":
-        return LogQueue(PostgresLogRecordExporter(delivery=delivery), **_batching(settings, "BLRP"))
-    return DurableLogRecordProcessor(delivery, **_durable_batching(settings, "BLRP"))
+        exporter = PostgresLogRecordExporter(delivery=delivery, treatment=treatment)
+        return LogQueue(exporter, **_batching(settings, "BLRP"))
+    return DurableLogRecordProcessor(delivery, treatment, **_durable_batching(settings, "BLRP"))
 
 
 def _durable_batching(settings: Settings, family: str) -> dict[str, Any]:

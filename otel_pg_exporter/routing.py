@@ -3,7 +3,7 @@
 Two tables of data. `RULES` looks at attributes that say a record's kind outright, in a fixed order;
 the first rule that knows the value decides. `SOURCES` names, for each column, the attributes that may
 fill it, first present wins, whichever convention they come from: OpenTelemetry's GenAI, CI/CD and
-messaging conventions (current and older names), OpenInference, OpenLLMetry, MLflow, Celery.
+messaging conventions (current and older names), OpenInference, OpenLLMetry, MLflow, Logfire, Celery.
 
 A name such as `gen_ai.agent.name` or `deployment.environment.name` never decides: both stand on
 records of every kind.
@@ -13,16 +13,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["CATEGORIES", "RULES", "SOURCES", "Route", "Rule", "column_sources", "route"]
+__all__ = [
+    "CATEGORIES",
+    "OUTCOMES",
+    "RULES",
+    "SOURCES",
+    "STATUSES",
+    "Route",
+    "Rule",
+    "Sources",
+    "column_sources",
+    "route",
+]
+
+Sources: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]
+"""Category → column → attributes that may fill it, first present wins.
+
+`name#part` is one part of an attribute that holds JSON text, `name#` all of what the text stands for, and
+`name.*` the list that attributes `name.0.…`, `name.1.…` spell out.
+"""
 
 CATEGORIES: Mapping[str, str] = MappingProxyType(
     {"system": "events", "task": "task_events", "agent": "agent_events", "deployment": "deployment_events"}
 )
 """Category → table."""
+
+STATUSES = ("started", "completed", "error", "cancelled", "suspended")
+"""What a rule may say that became of a record."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,7 @@ RULES: tuple[Rule, ...] = (
             "text_completion": _MODEL_CALL,
             "embeddings": _agent("embedding"),
             "retrieval": _agent("retrieval"),
+            "rerank": _agent("rerank"),
             "execute_tool": _agent("tool"),
             "invoke_agent": _agent("invoke"),
             "create_agent": _agent("create"),
@@ -108,6 +129,16 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "traceloop.span.kind",
         {"workflow": TASK, "task": TASK, "agent": _agent("invoke"), "tool": _agent("tool")},
+    ),
+    # instrumentations of OpenLLMetry before 0.50 say no more than this
+    Rule(
+        "llm.request.type",
+        {
+            "chat": _MODEL_CALL,
+            "completion": _MODEL_CALL,
+            "embedding": _agent("embedding"),
+            "rerank": _agent("rerank"),
+        },
     ),
     Rule(
         "mlflow.spanType",
@@ -140,11 +171,30 @@ RULES: tuple[Rule, ...] = (
 )
 """In order of precedence; a user's own rules may be put before them."""
 
+_RESULTS = {"failure": "error", "error": "error", "timeout": "error", "cancellation": "cancelled"}
+OUTCOMES: Mapping[str, Mapping[str, str]] = {
+    "cicd.pipeline.result": _RESULTS,
+    "cicd.pipeline.task.run.result": _RESULTS,
+    "deployment.status": {"failed": "error"},
+    "celery.state": {"FAILURE": "error", "RETRY": "error", "REVOKED": "cancelled"},
+}
+"""Attribute → value → status, for spans whose own status says nothing of it."""
+
 CONSUMER = 5  # span kind as in OTLP
+_LOG_EVENTS = {
+    "gen_ai.evaluation.": _agent("evaluation"),
+    "gen_ai.execute_tool.": _agent("tool"),
+    "gen_ai.tool.": _agent("tool"),
+    "gen_ai.": _MODEL_CALL,
+}
 MESSAGING = ("messaging.system", "messaging.operation.type", "messaging.operation")
 
 _OWN_ACTION = "otel_pg.action"
 _OWN_TYPE = "otel_pg.event_type"
+
+_MESSAGES_IN = ("gen_ai.input.messages", "gen_ai.prompt.*", "llm.input_messages.*", "gen_ai.prompt")
+_MESSAGES_OUT = ("gen_ai.output.messages", "gen_ai.completion.*", "llm.output_messages.*", "gen_ai.completion")
+_ASSOCIATION = "traceloop.association.properties"
 
 ANY_CATEGORY: Mapping[str, Sequence[str]] = {
     "agent_id": ("gen_ai.agent.id", "agent.id", "gen_ai.agent.name", "agent.name", "agent_name"),
@@ -152,31 +202,39 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
     "session_id": (
         "session.id",
         "gen_ai.conversation.id",
-        "traceloop.association.properties.session_id",
-        "traceloop.association.properties.chat_id",
+        "gen_ai.session.id",
+        f"{_ASSOCIATION}.session_id",
+        f"{_ASSOCIATION}.chat_id",
+        f"{_ASSOCIATION}.thread_id",
+        f"{_ASSOCIATION}.conversation_id",
     ),
-    "user_id": ("user.id", "enduser.id", "enduser.pseudo.id", "traceloop.association.properties.user_id"),
+    "user_id": ("user.id", "enduser.id", "enduser.pseudo.id", f"{_ASSOCIATION}.user_id"),
     "error_type": ("error.type", "exception.type"),
-    "error_message": ("exception.message",),
+    "error_message": ("exception.message", "celery.retry.reason"),
     "input": (
         "input.value",
         "gen_ai.tool.call.arguments",
-        "gen_ai.input.messages",
+        "tool_arguments",
+        *_MESSAGES_IN,
         "traceloop.entity.input",
         "mlflow.spanInputs",
         "pydantic_ai.all_messages",
+        "all_messages_events",
+        "request_data",
     ),
     "output": (
         "output.value",
         "gen_ai.tool.call.result",
-        "gen_ai.output.messages",
+        "tool_response",
+        *_MESSAGES_OUT,
         "traceloop.entity.output",
         "mlflow.spanOutputs",
         "final_result",
+        "response_data",
     ),
 }
 
-SOURCES: Mapping[str, Mapping[str, Sequence[str]]] = {
+SOURCES: Sources = {
     "system": ANY_CATEGORY,
     "task": {
         **ANY_CATEGORY,
@@ -200,38 +258,53 @@ SOURCES: Mapping[str, Mapping[str, Sequence[str]]] = {
             "gen_ai.request.model",
             "llm.model_name",
             "embedding.model_name",
-            "mlflow.llm.model",
+            "reranker.model_name",
+            "mlflow.llm.model#",
+            "model_name",
         ),
         "provider": (
             "gen_ai.provider.name",
             "gen_ai.system",
             "llm.provider",
             "llm.system",
-            "mlflow.llm.provider",
+            "mlflow.llm.provider#",
         ),
-        "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
+        "input_tokens": (
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.prompt_tokens",
+            "llm.usage.prompt_tokens",
+            "llm.token_count.prompt",
+            "mlflow.chat.tokenUsage#input_tokens",
+        ),
         "output_tokens": (
             "gen_ai.usage.output_tokens",
             "gen_ai.usage.completion_tokens",
+            "llm.usage.completion_tokens",
             "llm.token_count.completion",
+            "mlflow.chat.tokenUsage#output_tokens",
         ),
         "cache_read_tokens": (
             "gen_ai.usage.cache_read.input_tokens",
             "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.details.cache_read_tokens",
             "llm.token_count.prompt_details.cache_read",
+            "mlflow.chat.tokenUsage#cache_read_input_tokens",
         ),
         "cache_write_tokens": (
             "gen_ai.usage.cache_write.input_tokens",
             "gen_ai.usage.cache_creation.input_tokens",
             "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.details.cache_write_tokens",
             "llm.token_count.prompt_details.cache_write",
+            "mlflow.chat.tokenUsage#cache_creation_input_tokens",
         ),
         "reasoning_tokens": (
             "gen_ai.usage.reasoning.output_tokens",
             "gen_ai.usage.reasoning_tokens",
+            "gen_ai.usage.details.reasoning_tokens",
             "llm.token_count.completion_details.reasoning",
         ),
-        "cost": ("otel_pg.cost", "llm.cost.total", "gen_ai.usage.cost", "operation.cost"),
+        "cost": ("otel_pg.cost", "llm.cost.total", "gen_ai.usage.cost", "operation.cost", "mlflow.llm.cost#total_cost"),
     },
     "deployment": {
         **ANY_CATEGORY,
@@ -246,7 +319,7 @@ SOURCES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "test_result": ("otel_pg.deployment.tests",),
     },
 }
-"""Category → column → attributes that may fill it, first present wins."""
+"""What the built-in conventions call things."""
 
 
 def route(
@@ -271,8 +344,7 @@ def route(
         value = attributes.get(rule.attribute)
         if value is None:
             continue
-        if not isinstance(value, str):
-            value = str(value)
+        value = value.strip('"') if isinstance(value, str) else str(value)  # MLflow's words are JSON text
         found = (rule.root.get(value) if is_root and rule.root else None) or rule.routes.get(value, rule.default)
         if found is not None:
             break
@@ -292,25 +364,39 @@ def _without_attributes(attributes: Mapping[str, Any], kind: int, event_name: st
         return SYSTEM
     if not event_name:
         return LOG
-    return _MODEL_CALL if event_name.startswith("gen_ai.") else EVENT
+    for start, found in _LOG_EVENTS.items():
+        if event_name.startswith(start):
+            return found
+    return EVENT
 
 
 def _renamed(found: Route, attributes: Mapping[str, Any]) -> Route:
     action = found.action and attributes.get(_OWN_ACTION)
     if not action and found.action == "other":
-        action = attributes["gen_ai.operation.name"]
+        action = attributes.get("gen_ai.operation.name")
     event_type = attributes.get(_OWN_TYPE) or found.event_type
     return Route(found.category, str(event_type), str(action or found.action or "") or None, found.status)
 
 
-@lru_cache(maxsize=4096)
-def column_sources(category: str, keys: tuple[str, ...]) -> dict[str, str]:
-    """Column → the attribute that fills it, for a record with these attributes."""
+def column_sources(sources: Mapping[str, Sequence[str]], keys: Sequence[str]) -> dict[str, str]:
+    """Column → the source that fills it, for a record with these attributes.
+
+    Args:
+        sources: those of the record's category.
+        keys: the record's attributes.
+    """
     present = frozenset(keys)
     chosen = {}
-    for column, names in SOURCES[category].items():
+    for column, names in sources.items():
         for name in names:
-            if name in present:
+            if _is_there(name, present):
                 chosen[column] = name
                 break
     return chosen
+
+
+def _is_there(source: str, present: frozenset[str]) -> bool:
+    if source.endswith(".*"):
+        start = f"{source[:-1]}0."
+        return any(type(key) is str and key.startswith(start) for key in present)
+    return source.partition("#")[0] in present

@@ -17,10 +17,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from . import values
 from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
-from .columns import as_int8, as_text, as_texts, known_text
+from .columns import as_content, as_int8, as_text, as_texts, known_text
+from .flattened import gathered
 from .plans import Fields, Plan, Plans
-from .routing import RULES, Rule
 from .sources import Source, SourceCache
+from .treatment import Treatment
 
 __all__ = ["Row", "RowEncoder"]
 
@@ -40,12 +41,15 @@ Row: TypeAlias = tuple[str, bytes, int, tuple[Source, ...]]
 class RowEncoder:
     """Encodes the records of one batch after another, and keeps what they share."""
 
-    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
-        self.plans = Plans(rules)
-        self.sources = SourceCache()
+    def __init__(self, treatment: Treatment | None = None) -> None:
+        treatment = treatment or Treatment()
+        self.scrubber = treatment.scrubber
+        self.plans = Plans(treatment)
+        self.sources = SourceCache(self.scrubber)
 
     def span(self, span: ReadableSpan, batch_id: bytes, index: int) -> Row:
         """Encode a span as row number `index` of a batch."""
+        span = self.scrubber.span(span)
         fixups: values.Fixups = []
         context, parent, status = span.context, span.parent, span.status
         attributes = _as_dict(span.attributes)
@@ -83,6 +87,7 @@ class RowEncoder:
 
     def log(self, readable: ReadableLogRecord, batch_id: bytes, index: int) -> Row:
         """Encode a log record as row number `index` of a batch."""
+        readable = self.scrubber.log(readable)
         fixups: values.Fixups = []
         record = readable.log_record
         attributes = _as_dict(record.attributes)
@@ -136,6 +141,10 @@ class RowEncoder:
         row.update(zip(plan.text_columns, as_texts(plan.text_values(attributes)), strict=True))
         for column, key, form in plan.columns:
             row[column] = form(attributes[key])
+        for column, start in plan.gathered:
+            row[column] = as_content(gathered(attributes, start))
+        if plan.costing:
+            row["cost"] = plan.costing(attributes, time_us * 1000)
         if plan.name_column:
             row[plan.name_column] = as_text(name)
             if plan.name_column == "agent_name" and row["agent_id"] is NULL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
@@ -18,7 +19,7 @@ __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
 _MAX_SOURCES = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS, _SOUND_SECONDS = 2.0, 1.0
 _LOCK_SECONDS = 2.0
 """Then a batch gives way to the next."""
 _LEAST_PAUSE_OF_NOTIFICATIONS = 0.05
@@ -38,6 +39,8 @@ class Sink:
         self._days: set[int] = set()
         self._stored_sources: set[bytes] = set()
         self._notified_at = float("-inf")
+        self._sound: tuple[uuid.UUID | None, float] = (None, 0.0)
+        """A batch with a row that was refused, and how long the tables are trusted to be as they were just seen."""
         self._hurried = threading.Event()
 
     def store(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
@@ -64,8 +67,14 @@ class Sink:
                 self.doubt(error)
                 is_drift = isinstance(error, SchemaMismatch) and was_made_again
                 if is_drift or not _worth_another_try(error):
+                    if self._is_sound_for(batch):
+                        raise
                     self._look_at_tables(error)
-                    raise
+                    if not isinstance(error, DataRefused):
+                        raise
+                    # they may have been repaired after the refusal: only the next one is the fault of a row
+                    self._sound = (batch.id, monotonic() + _SOUND_SECONDS)
+                    continue
                 if telling is None or telling.sqlstate != LOCK_NOT_AVAILABLE:
                     telling = error  # that the time ran out then says less than what was waited for
                 if self._hurried.is_set() or monotonic() + pause >= deadline:
@@ -73,6 +82,10 @@ class Sink:
                 was_made_again = isinstance(error, SchemaMismatch)
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _is_sound_for(self, batch: Batch) -> bool:
+        batch_id, until = self._sound
+        return batch_id == batch.id and monotonic() < until
 
     def refused_row(self, batch: Batch, error: DataRefused, deadline: float) -> tuple[str, int] | None:
         """Table and index of a row that the server refuses: as its error says, else as trials show.

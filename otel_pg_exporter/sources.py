@@ -11,6 +11,7 @@ import orjson
 
 from . import values
 from .binary_copy import NULL, label, uuid
+from .scrubbing import Scrubber
 
 __all__ = ["NO_SCOPE", "Origin", "Source", "SourceCache"]
 
@@ -41,7 +42,8 @@ class Origin:
 class SourceCache:
     """Turns the SDK's resource and scope objects into sources, each pair of objects once."""
 
-    def __init__(self, max_size: int = 1024) -> None:
+    def __init__(self, scrubber: Scrubber | None = None, max_size: int = 1024) -> None:
+        self._scrubber = scrubber or Scrubber(is_on=False)
         self._known: dict[tuple[int, int], tuple[Any, Any, Origin]] = {}
         self._max_size = max_size
 
@@ -53,20 +55,23 @@ class SourceCache:
             return known[2]
         if len(self._known) >= self._max_size:
             self._known.clear()
-        origin = _origin(resource, scope)
+        origin = _origin(resource, scope, self._scrubber)
         self._known[id(resource), id(scope)] = (resource, scope, origin)
         return origin
 
 
-def _origin(resource: Any, scope: Any) -> Origin:
-    attributes = dict(resource.attributes)
+def _origin(resource: Any, scope: Any, scrubber: Scrubber) -> Origin:
+    attributes = dict(scrubber.attributes(resource.attributes))
     row = _row(attributes, schema_url=resource.schema_url or "")
     name = attributes.get("service.name")
     row["service_name"] = None if name is None else values.clean_text(name, "service_name", [])
     sources = [Source("resources", _digest(row), row)]
     if scope is not None:
         scope_row = _row(
-            dict(scope.attributes or {}), name=scope.name, version=scope.version, schema_url=scope.schema_url
+            dict(scrubber.attributes(scope.attributes) or {}),
+            name=scrubber.part("scope", scope.name),
+            version=scope.version,
+            schema_url=scope.schema_url,
         )
         sources.append(Source("scopes", _digest(scope_row), scope_row))
     ids = uuid(sources[0].id) + uuid(NO_SCOPE if scope is None else sources[1].id)

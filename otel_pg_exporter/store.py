@@ -305,7 +305,8 @@ def log_record(event: EventShape) -> tuple[str, LogRecord]:
 def direct(telemetry: Telemetry) -> Direct:
     """The way past the queue of a telemetry; its records say the same of where they come from."""
     resource = getattr(telemetry.logger_provider, "resource", None) or Resource.create()
-    return Direct(telemetry.database, resource, InstrumentationScope(SCOPE, version(_PACKAGE)))
+    scope = InstrumentationScope(SCOPE, version(_PACKAGE))
+    return Direct(telemetry.database, resource, scope, telemetry.treatment)
 
 
 def check_alone(wait: bool) -> None:

@@ -259,3 +259,20 @@ def test_a_column_of_another_type_that_is_taken_for_bad_rows_is_noticed(program,
     program.telemetry.force_flush(10_000)
 
     assert 20 == program.telemetry.counts["dead"]
+
+
+def test_a_repair_between_a_refusal_and_the_look_makes_no_row_a_bad_one(program, monkeypatch):
+    """The table is sound when it is looked at: that says nothing of the refusal before, so the batch is sent again."""
+    look = Sink._look_at_tables
+
+    def repair_then_look(self, error):
+        program.run("ALTER TABLE otel.task_events ALTER COLUMN duration_ns TYPE bigint")
+        look(self, error)
+
+    monkeypatch.setattr(Sink, "_look_at_tables", repair_then_look)
+    program.run("ALTER TABLE otel.task_events ALTER COLUMN duration_ns TYPE integer")
+    program.work()
+
+    program.telemetry.force_flush(10_000)
+
+    assert (20, 0) == (len(program.stored()), program.telemetry.counts.get("dead", 0))

@@ -19,6 +19,12 @@ TABLES = {
     "logfire": ({"agent_events": 4, "events": 17}, {}),
     "openai_genai": ({"agent_events": 7, "events": 1}, {"agent_events": 6}),
     "pydantic_ai": ({"agent_events": 20}, {}),
+    "run_celery": ({"events": 3, "task_events": 3}, {}),
+    "run_langgraph": ({"agent_events": 8, "task_events": 1}, {}),
+    "run_logfire": ({"events": 3}, {}),
+    "run_mlflow": ({"agent_events": 3}, {}),
+    "run_openai": ({"agent_events": 3}, {}),
+    "run_pydantic_ai": ({"agent_events": 4}, {}),
     "system": ({"events": 15, "task_events": 4}, {"events": 1}),
     "traceloop": ({"agent_events": 6, "task_events": 3}, {}),
 }

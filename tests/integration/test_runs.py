@@ -101,6 +101,21 @@ def test_an_open_span_is_routed_as_it_will_be_when_it_has_ended(dsn, program, qu
     assert one(dsn, "SELECT bool_and(duration_ns < 60e9 AND duration_ns > 0) FROM otel.runs")
 
 
+def test_secrets_and_content_are_taken_out_of_open_spans(program, query):
+    """What must not be stored of a finished span is not stored of an open one: by key, pattern and setting."""
+    telemetry = program(store_content=False, redact_patterns="emp-[0-9]+")
+    given = {"password": "hunter2", "note": "of emp-4711", "input.value": "a question", "n": 1}
+    span = tracer(telemetry).start_span("for emp-4711", attributes=given)
+
+    (run,) = until(query.running)
+
+    shown = json.dumps(run.to_dict())
+    for hidden in ("hunter2", "emp-4711", "a question"):
+        assert hidden not in shown
+    assert {"password", "note", "n"} == run.attributes.keys()
+    span.end()
+
+
 def test_hostile_values_are_shown_cleaned(program, query):
     """What jsonb cannot hold is replaced, and the other spans are there beside it."""
     hostile = {"nul": "a\0b", "surrogate": "\ud800", "nan": float("nan"), "big": 1 << 70, "otel_pg.task.id": "\0"}

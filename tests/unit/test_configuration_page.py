@@ -34,7 +34,7 @@ def effects() -> dict[str, str]:
 def allowed(option: Field) -> str:
     """What the message about a wrong value says; none where any text will do."""
     try:
-        config.parse(option, "", "mysql://\0")
+        config.parse(option, "", "mysql://\0(")
     except ConfigurationError as error:
         return str(error).partition("; allowed is ")[2].replace("|", r"\|")
     return "text"
@@ -44,7 +44,7 @@ def rows() -> Iterator[str]:
     """The lines of the table."""
     for option in fields(Settings):
         about = option.metadata
-        default = "" if option.default in (None, "") else f"`{str(option.default).lower()}`"
+        default = "" if option.default in (None, "", ()) else f"`{str(option.default).lower()}`"
         cells = [f"`{about['env']}`", f"`{about['path']}`", default, about["unit"], allowed(option)]
         yield "| " + " | ".join([*cells, effects()[option.name]]) + " |"
 

@@ -79,7 +79,7 @@ def test_the_current_name_wins_over_the_older_one():
     """Where two conventions fill one column, the first of its sources is taken."""
     keys = ("gen_ai.system", "gen_ai.provider.name", "llm.model_name", "gen_ai.request.model")
 
-    chosen = column_sources("agent", keys)
+    chosen = column_sources(SOURCES["agent"], keys)
 
     assert chosen["provider"] == "gen_ai.provider.name"
     assert chosen["model"] == "gen_ai.request.model"

@@ -1,0 +1,60 @@
+"""What the quick look calls clean, the patterns call clean too; and both packages know the same secrets."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_pg_exporter.redaction import _PATTERNS, Redactor
+from otel_pg_exporter.suspicion import may_hold_secret
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("by_look", ROOT / "tests/unit/instrumentation/test_redaction.py")
+_examples = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_examples)
+
+REDACTOR = Redactor()
+PIECES = [
+    *(needle for needles, *_ in _PATTERNS for needle in needles), *(text for text, _ in _examples.BY_LOOK),
+    *_examples.BY_KEY, "PRIVATE KEY-----", "-----BEGIN ", "Bearer ", "Basic ", "sk_live_", "AKIA", "ASIA",
+    "eyJ", "AIza",
+    "=", ":", " ", '"', "'", "\\", "\n", "://", "@", "-", "_", ".", "=>", "\\\"", "aB3dE5gH7jK9mN1pQ3rS",
+    "a", "7", "Token",
+    "password", "API_KEY", "apiKey", "access_key_id", "secretkey", "\u0130", "\u017f", "\u212a",
+]  # fmt: skip
+
+
+def test_both_packages_know_the_same_secrets():
+    """Storage may not import capture, which must work without storage: each has a copy of one module."""
+    assert (ROOT / "instrumentation/redaction.py").read_text() == (ROOT / "otel_pg_exporter/redaction.py").read_text()
+
+
+@pytest.mark.parametrize("text", [text for text, _ in _examples.BY_LOOK], ids=range(len(_examples.BY_LOOK)))
+def test_what_looks_like_a_secret_is_suspicious(text):
+    """Alone, in a sentence, and in JSON text within JSON text."""
+    for around in (text, f"it was {text} all along", '{"a": "' + text.replace('"', '\\\\\\"') + '"}'):
+        assert may_hold_secret(around)
+
+
+@pytest.mark.parametrize("name", _examples.BY_KEY)
+def test_names_of_secrets_in_json_text_are_suspicious(name):
+    """However deep the JSON text is escaped, and with any spaces."""
+    for quote in ('"', '\\"', '\\\\\\"', "'"):
+        assert may_hold_secret(f"{{{quote}x{quote}: 1, {quote}{name}{quote} : {quote}planted{quote}}}")
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join))
+def test_no_text_that_would_be_changed_is_called_clean(text):
+    """Texts made of the parts of secrets, in any order."""
+    assert REDACTOR.text(text) == text or may_hold_secret(text)
+
+
+@pytest.mark.parametrize("text", _examples.INNOCENT_TEXTS)
+def test_suspicion_alone_changes_nothing(text):
+    """A wrong alarm costs time, not the text."""
+    assert REDACTOR.text(text) == text
