@@ -79,7 +79,7 @@ def test_toml_and_pyproject(tmp_path):
         ({"rules": [{"attribute": "a", "category": "task", "action": "tool"}]}, "rule 1: action='tool' is not allowed"),
         (
             {"rules": [{"attribute": "a", "category": "task", "status": "ok"}]},
-            "rule 1: status='ok' is not allowed; allowed is one of started, completed, error, cancelled",
+            "rule 1: status='ok' is not allowed; allowed is one of started, completed, error, cancelled, suspended",
         ),
         ({"rules": [{"attribute": "a", "category": "task", "values": []}]}, "rule 1: values=[] is not allowed"),
         ({"rules": [{"attribute": "a", "category": "task", "valeu": "x"}]}, "rule 1: 'valeu' is unknown; allowed are"),
