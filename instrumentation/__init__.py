@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .kinds import action, agent, deployment, task
     from .patches import instrument, uninstrument
     from .scope import propagate
+    from .suspension import resume
 
 __all__ = [
     "task",
@@ -47,6 +48,7 @@ __all__ = [
     "event",
     "current",
     "propagate",
+    "resume",
     "configure_capture",
     "instrument",
     "uninstrument",
@@ -62,6 +64,7 @@ _HOMES = {
     "event": "events",
     "current": "blocks",
     "propagate": "scope",
+    "resume": "suspension",
     "configure_capture": "capture",
     "instrument": "patches",
     "uninstrument": "patches",

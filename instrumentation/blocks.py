@@ -185,6 +185,21 @@ class Block:
             self._state = outcome.CANCELLED
             outcome.record_cancellation(self.span, "" if reason is None else name_text(reason), None)
 
+    @guarded("")
+    def suspend(self) -> str:
+        """End the block for now; gives a token with which `resume` goes on with it, in this process or another.
+
+        The row's status is `suspended`. Empty if the block belongs to no trace: before the start, without an SDK.
+        """
+        from .suspension import write
+
+        token = write(self, self._recipe)
+        if self.span.is_recording():
+            self._state = outcome.SUSPENDED
+            self.span.set_attribute(names.STATUS, outcome.SUSPENDED)
+            self.end(None)
+        return token
+
     @guarded(None)
     def event(self, name: str, /, **attributes: object) -> None:
         """Send a log record that belongs to this block; it is visible at once, before the block ends."""
@@ -259,10 +274,13 @@ class Block:
         """Start the span as a child of what is current, without making it current."""
         try:
             recipe = self._recipe
-            outer = get_current()
+            outer = around = get_current()
+            links = None
+            if recipe.origin is not None:
+                around, links = recipe.origin.context(outer), recipe.origin.links
             prepared = recipe.prepared()
             attributes = prepared.attributes
-            parent = scope.block_of(outer)
+            parent = scope.block_of(around)
             if parent is None or not parent.handed_down:
                 self.handed_down = prepared.handed_down
             else:
@@ -271,7 +289,7 @@ class Block:
                     inherited = {key: value for key, value in inherited.items() if not key.startswith("gen_ai.agent.")}
                 attributes = {**inherited, **attributes}
                 self.handed_down = {**inherited, **prepared.handed_down} if prepared.handed_down else inherited
-            self.span = signals.tracer().start_span(recipe.name, outer, recipe.span_kind, attributes)
+            self.span = signals.tracer().start_span(recipe.name, around, recipe.span_kind, attributes, links)
             self.context = scope.inside(outer, self.span, self)
             self.outer = outer
         except Exception as error:
@@ -304,7 +322,7 @@ class Block:
         try:
             if error is not None:
                 self._record_end(error)
-            if self._recipe.category == "deployment":
+            if self._recipe.category == "deployment" and self._state != outcome.SUSPENDED:
                 span.set_attribute(names.PIPELINE_RESULT, self._pipeline_result())
             if self._sets >= _MANY_ATTRIBUTES:
                 span.set_attributes({**self.handed_down, **self._recipe.prepared().attributes})
@@ -335,7 +353,9 @@ class Block:
     @guarded(None)
     def record_output(self, value: object) -> None:
         """Record a function's result, unless the function said itself what its output is."""
-        if value is not None and not self.has_output and self._recipe.captures_output():
+        if value is None or self.has_output or not self.span.is_recording():
+            return
+        if self._recipe.captures_output():
             self.span.set_attribute(names.OUTPUT_VALUE, json_text(value))
 
 

@@ -11,6 +11,7 @@ from .capture import settings
 from .encoding import clean_text
 
 CANCELLED = "cancelled"
+SUSPENDED = "suspended"
 _MESSAGE_LIMIT = 4_096
 _FRAMES = 100
 

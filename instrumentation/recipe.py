@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
@@ -11,6 +11,9 @@ from . import attributes as names
 from .capture import CaptureSettings, settings
 from .encoding import AttributeValue, clean_attributes, name_text, named_value
 from .guard import guarded
+
+if TYPE_CHECKING:
+    from .suspension import Origin
 
 _AGENT_KEYS = (names.AGENT_NAME, names.AGENT_ID)
 
@@ -30,6 +33,7 @@ class Recipe:
     """One `task(...)`, `agent(...)`, `action(...)` or `deployment(...)` as written, for any number of blocks.
 
     `named` are the attributes that take the block's name; `known` the others, None for what was not given.
+    `origin` is where the work was left, if it is resumed.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Recipe:
         span_kind: SpanKind | None,
         capture_input: bool | None,
         capture_output: bool | None,
+        origin: Origin | None = None,
     ) -> None:
         self.name = category if name is None else name_text(name) or category
         self.is_named = name is not None
@@ -52,6 +57,7 @@ class Recipe:
         self.span_kind = span_kind if isinstance(span_kind, SpanKind) else SpanKind.INTERNAL
         self.capture_input = capture_input
         self.capture_output = capture_output
+        self.origin = origin
         self._named = named
         self._known = known
         self._given = attributes
@@ -74,6 +80,11 @@ class Recipe:
         if prepared is None or prepared.made_for is not settings():
             prepared = self._prepared = Prepared(settings(), self._attributes())
         return prepared
+
+    def said(self) -> dict[str, AttributeValue]:
+        """The attributes that make it what it is, without the user's own."""
+        attributes = self.prepared().attributes
+        return {key: attributes[key] for key in (*self._named, *self._known) if key in attributes}
 
     @guarded(True)
     def captures_input(self) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .integration import EventIntegration
     from .providers import Telemetry, configure
     from .query import EventQuery
+    from .runs import Run
     from .shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
     from .store import EventStore
     from .trace import Trace
@@ -39,6 +40,7 @@ __all__ = [
     "EventQuery",
     "AsyncEventQuery",
     "Trace",
+    "Run",
     "EventStore",
     "AsyncEventStore",
     "EventIntegration",
@@ -62,6 +64,7 @@ _HOMES = {
     "EventQuery": "query",
     "AsyncEventQuery": "async_query",
     "Trace": "trace",
+    "Run": "runs",
     "EventStore": "store",
     "AsyncEventStore": "async_store",
     "EventIntegration": "integration",

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from .events import EventPage
 from .health import Health
 from .query import EventQuery
 from .recall import Recall
+from .runs import Run
 from .sql_files import Names, query
 from .statistics import Statistics
 from .tail import AsyncTail, Position, check_poll_seconds, poll
@@ -114,6 +115,16 @@ class AsyncEventQuery:
             follow=follow,
             wait=wait,
         )
+
+    async def running(self, *, limit: int = 1000, **filters: Any) -> list[Run]:
+        """As `EventQuery.running`."""
+        return await self._ask(questions.running(self._names, limit, filters))
+
+    async def lost(
+        self, since: timedelta | datetime = timedelta(days=1), *, limit: int = 1000, **filters: Any
+    ) -> list[Run]:
+        """As `EventQuery.lost`."""
+        return await self._ask(questions.lost(self._names, since, limit, filters))
 
     async def counts(self) -> dict[str, int]:
         """As `EventQuery.counts`."""

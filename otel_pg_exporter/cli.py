@@ -15,24 +15,18 @@ from .config import Settings
 
 try:
     import click
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    import rich  # noqa: F401
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
 from .cli_errors import moment, plainly
+from .cli_tables import print_table
 from .doctor_cli import doctor
+from .runs_cli import ps
 from .spool_cli import spool
 from .tail_cli import tail
-from .terminal import harmless
 
 __all__ = ["main"]
-
-
-def _cell(value: object) -> Text:
-    """A stored name as it is: not as rich's markup, and without what would steer the terminal."""
-    return Text(harmless(value))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -215,15 +209,14 @@ def stats(settings: Settings, since: datetime | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
-    table = Table("by", "name", "events", "errors", "p50 ms", "p95 ms", "tokens in", "tokens out")
+    columns = ["by", "name", "events", "errors", "p50 ms", "p95 ms", "tokens in", "tokens out"]
     groups = {"category": found.by_category, "type": found.by_type, "status": found.by_status, "agent": found.by_agent}
+    rows: list[tuple[object, ...]] = []
     for by, named in groups.items():
         for name, group in named.items():
             durations = [f"{value / 1e6:.1f}" if value is not None else "" for value in (group.p50, group.p95)]
-            numbers = (group.count, group.errors, *durations, group.input_tokens, group.output_tokens)
-            table.add_row(*map(_cell, (by, name, *numbers)))
-    # a pipe has no edge: rich would fold the names at column 80
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+            rows.append((by, name, group.count, group.errors, *durations, group.input_tokens, group.output_tokens))
+    print_table(columns, rows)
 
 
 @main.group()
@@ -297,6 +290,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
     sys.exit(code if code >= 0 else 128 - code)
 
 
+main.add_command(ps)
 main.add_command(spool)
 main.add_command(doctor)
 main.add_command(tail)

@@ -172,6 +172,10 @@ class Settings:
     """What is given up when the spool is full."""
     flush_on_sigterm: bool = _option("EVENT_FLUSH_ON_SIGTERM", "spool.flush_on_sigterm", _boolean, False)
     """SIGTERM kills a program only after what has ended is stored or spooled; for `configure()` in the main thread."""
+    runs: bool = _option("EVENT_RUNS", "runs.enabled", _boolean, True)
+    """Spans that are open for longer than a second are seen while they run, and as lost when their process died."""
+    heartbeat_seconds: int = _option("EVENT_HEARTBEAT", "runs.heartbeat_seconds", _integer(1, 3600), 10, unit="s")
+    """Time from one sign of life of a process with runs to the next, s; without three of them its runs are lost."""
     health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
     health_interval_seconds: int = _option(

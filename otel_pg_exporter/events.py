@@ -46,7 +46,7 @@ class Event:
     event_type: str
     event_name: str
     status: str
-    """started, completed, error or cancelled"""
+    """started, completed, error, cancelled or suspended"""
     duration_ns: int | None
     """Nanoseconds; None for a log record that states none"""
     service_name: str | None

@@ -18,7 +18,7 @@ from . import values
 from .errors import QueryError
 from .routing import CATEGORIES
 
-__all__ = ["FILTERS", "ORDERS", "Page", "build_page", "trace_uuid"]
+__all__ = ["FILTERS", "ORDERS", "Page", "build_page", "select_runs", "trace_uuid"]
 
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
@@ -68,6 +68,17 @@ OWN = {
 }
 FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
 """Category → filter → condition."""
+
+RUN_FILTERS: Mapping[str, str] = {
+    **{
+        name: COMMON[name]
+        for name in ("event_type", "name", "service", "session", "user", "agent", "task", "trace", "start", "end")
+    },
+    "attributes": COMMON["attributes"],
+    "category": "category = ANY(%(category)s)",
+    "host": "host = ANY(%(host)s)",
+}
+"""Filter of runs → condition."""
 
 # Rows without a value come last in either direction: they get the value that sorts there.
 _BIGINT = ("-9223372036854775808", "9223372036854775807")
@@ -180,6 +191,21 @@ def build_page(
     if cursor is not None:
         page.continue_from(cursor)
     return page
+
+
+def select_runs(filters: Mapping[str, Any], limit: int) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause for runs, and its parameters.
+
+    Raises:
+        QueryError: a filter is not known, or it or the limit has a value that is not allowed.
+    """
+    _whole("limit", limit, 1, _MAX_LIMIT)
+    given = {name: value for name, value in filters.items() if value is not None or name not in RUN_FILTERS}
+    for name in given:
+        if name not in RUN_FILTERS:
+            raise QueryError(f"unknown filter {name!r:.60}; known are: {', '.join(RUN_FILTERS)}")
+    parameters = {name: _parameter(name, value) for name, value in given.items()}
+    return " AND ".join(RUN_FILTERS[name] for name in given) or "true", {**parameters, "limit": limit}
 
 
 def trace_uuid(trace_id: str) -> UUID:

@@ -32,6 +32,7 @@ from .delivery import Delivery
 from .diagnostics import say
 from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
+from .open_spans import OpenSpanProcessor
 from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
 from .scrubbing import Redact
@@ -136,6 +137,7 @@ class Telemetry:
         self._standing: list[Any] = []
         self._span_processor: Any = NoQueue()
         self._log_processor: Any = NoQueue()
+        self._open_spans: OpenSpanProcessor | None = None
         if sdk_is_disabled():
             self.tracer_provider = tracer_provider or trace.get_tracer_provider()
             """The provider that creates spans: yours if there was one."""
@@ -146,6 +148,9 @@ class Telemetry:
         is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self.tracer_provider = tracer_provider or _tracing(resource)
         self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
+        if settings.runs:
+            self._open_spans = OpenSpanProcessor(self.database, self.treatment)
+            _add(self.tracer_provider, self._open_spans)
         self.logger_provider = logger_provider or _logging(resource)
         self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
         if is_first and tracer_provider is None:
@@ -253,6 +258,8 @@ class Telemetry:
         else:
             self.tracer_provider = provider
             _add(provider, getattr(self._span_processor, "processor", self._span_processor))
+            if self._open_spans is not None:
+                _add(provider, self._open_spans)
 
     def _join(self, provider: Any, make: Any, kind: Any) -> Any:
         """Add our processor to a provider, unless an exporter of ours for the same tables is there."""
@@ -285,6 +292,8 @@ class Telemetry:
             processor.force_flush(_millis_until(ends_at))
 
     def _shut_down(self, ends_at: float) -> None:
+        if self._open_spans is not None:
+            self._open_spans.shutdown()
         # the second needs time to spool what it has, even if the first hangs
         self._log_processor.shutdown(_millis_until(monotonic() + (ends_at - monotonic()) * _FIRST_SHARE))
         self._span_processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))

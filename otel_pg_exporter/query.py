@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, Even
 from .events import EventPage
 from .health import Health
 from .recall import Recall
+from .runs import Run
 from .statistics import Statistics
 from .tail import Position, Tail, check_poll_seconds, poll
 from .trace import Trace
@@ -175,6 +176,27 @@ class EventQuery:
             follow=follow,
             wait=wait,
         )
+
+    def running(self, *, limit: int = 1000, **filters: Any) -> list[Run]:
+        """Spans that have been open for longer than a second and whose process lives, the longest first.
+
+        Args:
+            limit: 1 to 10,000.
+            filters: those of `events` that a span has before its end: event_type, name, service, session, user,
+                agent, task, trace, start, end, attributes; and category and host.
+        """
+        return self._ask(questions.running(self._database.names, limit, filters))
+
+    def lost(self, since: timedelta | datetime = timedelta(days=1), *, limit: int = 1000, **filters: Any) -> list[Run]:
+        """Spans that were open when their process was last heard of, more than three heartbeats ago: the last
+        first. One whose end comes in later is not lost.
+
+        Args:
+            since: the process gave its last sign of life within this time, or after this moment.
+            limit: 1 to 10,000.
+            filters: those of `running`.
+        """
+        return self._ask(questions.lost(self._database.names, since, limit, filters))
 
     def counts(self) -> dict[str, int]:
         """Rows of each of the five main tables."""

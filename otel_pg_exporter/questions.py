@@ -4,18 +4,19 @@ returns the answer. `EventQuery` and `AsyncEventQuery` carry the same questions.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
 from .errors import QueryError
 from .events import Event, EventPage
-from .filters import Page, build_page, trace_uuid
+from .filters import Page, build_page, select_runs, trace_uuid
 from .routing import CATEGORIES
+from .runs import Run
 from .sql_files import EVENT_TABLES, Names, query
 from .statistics import Statistics, build_statistics
 from .trace import Trace, build_trace
 
-__all__ = ["Question", "Rows", "Statement", "counts", "events", "health", "statistics", "trace"]
+__all__ = ["Question", "Rows", "Statement", "counts", "events", "health", "lost", "running", "statistics", "trace"]
 
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
@@ -79,6 +80,29 @@ def statistics(
     parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
     over_time = yield query("statistics_over_time", names).replace("{selected}", selected), parameters
     return build_statistics(groups, over_time)
+
+
+def running(names: Names, limit: int, filters: Mapping[str, Any]) -> Question[list[Run]]:
+    """What is open now."""
+    where, parameters = select_runs(filters, limit)
+    rows = yield query("running_runs", names).replace("{where}", where), parameters
+    return [Run.from_row(row) for row in rows]
+
+
+def lost(names: Names, since: timedelta | datetime, limit: int, filters: Mapping[str, Any]) -> Question[list[Run]]:
+    """What was open when its process was last heard of, since then."""
+    moment, ago_us = None, 0
+    if isinstance(since, timedelta) and since >= timedelta():
+        ago_us = since // timedelta(microseconds=1)
+    elif isinstance(since, datetime) and since.utcoffset() is not None:
+        moment = since
+    else:
+        allowed = "a timedelta of 0 or more, or a datetime with a time zone"
+        raise QueryError(f"since={since!r:.60} is not allowed; allowed is {allowed}")
+    where, parameters = select_runs(filters, limit)
+    parameters |= {"since": moment, "ago_us": ago_us}
+    rows = yield query("lost_runs", names).replace("{where}", where), parameters
+    return [Run.from_row(row) for row in rows]
 
 
 def counts(names: Names) -> Question[dict[str, int]]:

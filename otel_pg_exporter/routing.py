@@ -41,7 +41,7 @@ CATEGORIES: Mapping[str, str] = MappingProxyType(
 )
 """Category → table."""
 
-STATUSES = ("started", "completed", "error", "cancelled")
+STATUSES = ("started", "completed", "error", "cancelled", "suspended")
 """What a rule may say that became of a record."""
 
 

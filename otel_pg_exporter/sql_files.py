@@ -21,16 +21,19 @@ from .errors import EventStoreError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["EVENT_TABLES", "PARTITIONED", "TABLES", "Migration", "Names", "bind", "migrations", "query"]
+__all__ = ["EVENT_TABLES", "PARTITIONED", "TABLES", "VIEWS", "Migration", "Names", "bind", "migrations", "query"]
 
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
 
-PARTITIONED = (*EVENT_TABLES, "event_batches")
+PARTITIONED = (*EVENT_TABLES, "event_batches", "open_spans", "heartbeats")
 """The tables that are partitioned by time."""
 
-TABLES = (*EVENT_TABLES, "event_batches", "resources", "scopes", "schema_migrations")
+TABLES = (*PARTITIONED, "resources", "scopes", "processes", "schema_migrations")
 """Every table of a schema."""
+
+VIEWS = ("runs",)
+"""Every view of a schema."""
 
 _PLACEHOLDER = re.compile(r"\{(index:)?(\w+)\}")
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.up\.sql")
@@ -70,7 +73,7 @@ class Names:
                 return quote(self.schema)
             if name == "channel":
                 return self.channel
-            if name in TABLES:
+            if name in TABLES or name in VIEWS:
                 return self.table(name)
             return match.group()
 

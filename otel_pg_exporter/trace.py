@@ -46,7 +46,7 @@ class Node:
 
     @property
     def status(self) -> str:
-        """started, completed, error or cancelled."""
+        """started, completed, error, cancelled or suspended."""
         return str(self.row["status"])
 
     @property

@@ -101,7 +101,7 @@ CREATE TABLE {events} (
     record text NOT NULL CHECK (record IN ('span', 'log')),
     event_type text NOT NULL,
     event_name text NOT NULL,
-    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled', 'suspended')),
     severity_number smallint,
     severity_text text,
     agent_id text,
@@ -145,7 +145,7 @@ COMMENT ON COLUMN {events}.observed_unix_nano IS 'When a log record was seen by 
 COMMENT ON COLUMN {events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
 COMMENT ON COLUMN {events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
-COMMENT ON COLUMN {events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {events}.status IS 'Outcome: started, completed, error, cancelled or suspended (it goes on in a later span that links to it).';
 COMMENT ON COLUMN {events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
 COMMENT ON COLUMN {events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
 COMMENT ON COLUMN {events}.agent_id IS 'Agent: the id it gave, else its name.';
@@ -194,7 +194,7 @@ CREATE TABLE {task_events} (
     record text NOT NULL CHECK (record IN ('span', 'log')),
     event_type text NOT NULL,
     event_name text NOT NULL,
-    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled', 'suspended')),
     severity_number smallint,
     severity_text text,
     agent_id text,
@@ -241,7 +241,7 @@ COMMENT ON COLUMN {task_events}.observed_unix_nano IS 'When a log record was see
 COMMENT ON COLUMN {task_events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {task_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
 COMMENT ON COLUMN {task_events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
-COMMENT ON COLUMN {task_events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {task_events}.status IS 'Outcome: started, completed, error, cancelled or suspended (it goes on in a later span that links to it).';
 COMMENT ON COLUMN {task_events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
 COMMENT ON COLUMN {task_events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
 COMMENT ON COLUMN {task_events}.agent_id IS 'Agent: the id it gave, else its name.';
@@ -293,7 +293,7 @@ CREATE TABLE {agent_events} (
     record text NOT NULL CHECK (record IN ('span', 'log')),
     event_type text NOT NULL,
     event_name text NOT NULL,
-    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled', 'suspended')),
     severity_number smallint,
     severity_text text,
     agent_id text,
@@ -348,7 +348,7 @@ COMMENT ON COLUMN {agent_events}.observed_unix_nano IS 'When a log record was se
 COMMENT ON COLUMN {agent_events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {agent_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
 COMMENT ON COLUMN {agent_events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
-COMMENT ON COLUMN {agent_events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {agent_events}.status IS 'Outcome: started, completed, error, cancelled or suspended (it goes on in a later span that links to it).';
 COMMENT ON COLUMN {agent_events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
 COMMENT ON COLUMN {agent_events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
 COMMENT ON COLUMN {agent_events}.agent_id IS 'Agent: the id it gave, else its name.';
@@ -407,7 +407,7 @@ CREATE TABLE {deployment_events} (
     record text NOT NULL CHECK (record IN ('span', 'log')),
     event_type text NOT NULL,
     event_name text NOT NULL,
-    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled')),
+    status text NOT NULL CHECK (status IN ('started', 'completed', 'error', 'cancelled', 'suspended')),
     severity_number smallint,
     severity_text text,
     agent_id text,
@@ -460,7 +460,7 @@ COMMENT ON COLUMN {deployment_events}.observed_unix_nano IS 'When a log record w
 COMMENT ON COLUMN {deployment_events}.record IS 'What the row came from: span or log.';
 COMMENT ON COLUMN {deployment_events}.event_type IS 'Group of the event, such as task_execution, agent_action, user_action.';
 COMMENT ON COLUMN {deployment_events}.event_name IS 'Which event: the span''s name, or the log record''s event name.';
-COMMENT ON COLUMN {deployment_events}.status IS 'Outcome: started, completed, error or cancelled.';
+COMMENT ON COLUMN {deployment_events}.status IS 'Outcome: started, completed, error, cancelled or suspended (it goes on in a later span that links to it).';
 COMMENT ON COLUMN {deployment_events}.severity_number IS 'Severity of a log record, 1 (trace) to 24 (fatal4); NULL for spans.';
 COMMENT ON COLUMN {deployment_events}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
 COMMENT ON COLUMN {deployment_events}.agent_id IS 'Agent: the id it gave, else its name.';
@@ -494,3 +494,124 @@ COMMENT ON COLUMN {deployment_events}.test_result IS 'Outcome of the test step, 
 CREATE INDEX {index:deployment_events_time} ON {deployment_events} ("time");
 CREATE INDEX {index:deployment_events_trace} ON {deployment_events} (trace_id);
 CREATE INDEX {index:deployment_events_errors} ON {deployment_events} ("time") WHERE status = 'error';
+
+CREATE TABLE {processes} (
+    process_id uuid PRIMARY KEY,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    service_name text,
+    started_at timestamptz NOT NULL,
+    heartbeat_seconds integer NOT NULL CHECK (heartbeat_seconds > 0)
+);
+COMMENT ON TABLE {processes} IS 'Processes that had a span open for longer than a second.';
+COMMENT ON COLUMN {processes}.process_id IS 'UUID that the process gave itself; a forked child has its own.';
+COMMENT ON COLUMN {processes}.host IS 'Name of the machine, as the machine knows it.';
+COMMENT ON COLUMN {processes}.pid IS 'Process id on that machine.';
+COMMENT ON COLUMN {processes}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {processes}.started_at IS 'When it began to look after its open spans, by its own clock, UTC.';
+COMMENT ON COLUMN {processes}.heartbeat_seconds IS 'Time from one heartbeat to the next while it has runs, s.';
+
+CREATE TABLE {heartbeats} (
+    process_id uuid NOT NULL,
+    "time" timestamptz NOT NULL DEFAULT now(),
+    open_runs integer NOT NULL,
+    open_since timestamptz NOT NULL
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {heartbeats} IS 'Signs of life: one row for each heartbeat of a process that has runs.';
+COMMENT ON COLUMN {heartbeats}.process_id IS 'Who lives: processes.process_id.';
+COMMENT ON COLUMN {heartbeats}."time" IS 'When, by the server''s clock, UTC; the partition key.';
+COMMENT ON COLUMN {heartbeats}.open_runs IS 'Spans that the process had open for longer than a second.';
+COMMENT ON COLUMN {heartbeats}.open_since IS 'Start of the earliest of them, by the process''s clock, UTC: none that was open has an earlier start.';
+CREATE INDEX {index:heartbeats_process} ON {heartbeats} (process_id, "time");
+
+CREATE TABLE {open_spans} (
+    trace_id uuid NOT NULL,
+    span_id bigint NOT NULL,
+    "time" timestamptz NOT NULL,
+    start_unix_nano bigint NOT NULL,
+    parent_span_id bigint,
+    process_id uuid NOT NULL,
+    category text NOT NULL CHECK (category IN ('system', 'task', 'agent', 'deployment')),
+    event_type text NOT NULL,
+    event_name text NOT NULL,
+    service_name text,
+    agent_id text,
+    task_id text,
+    session_id text,
+    user_id text,
+    attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
+    seen_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (trace_id, span_id, "time")
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {open_spans} IS 'Spans that were seen open for longer than a second, as they were then; how they stand now says the view runs.';
+COMMENT ON COLUMN {open_spans}.trace_id IS 'Trace id, 16 bytes.';
+COMMENT ON COLUMN {open_spans}.span_id IS 'Span id, signed as in the event tables.';
+COMMENT ON COLUMN {open_spans}."time" IS 'When it started, microseconds, UTC; the partition key, and that of its row in an event table.';
+COMMENT ON COLUMN {open_spans}.start_unix_nano IS 'Exact start, nanoseconds since 1970-01-01 UTC.';
+COMMENT ON COLUMN {open_spans}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span.';
+COMMENT ON COLUMN {open_spans}.process_id IS 'Process that has it: processes.process_id.';
+COMMENT ON COLUMN {open_spans}.category IS 'system, task, agent or deployment, as far as its attributes said by then.';
+COMMENT ON COLUMN {open_spans}.event_type IS 'Group of the event, as in the event tables.';
+COMMENT ON COLUMN {open_spans}.event_name IS 'The span''s name.';
+COMMENT ON COLUMN {open_spans}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {open_spans}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {open_spans}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {open_spans}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {open_spans}.user_id IS 'User id.';
+COMMENT ON COLUMN {open_spans}.attributes IS 'Its attributes when it was seen, under their own names; what jsonb cannot hold is replaced.';
+COMMENT ON COLUMN {open_spans}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';
+CREATE INDEX {index:open_spans_process} ON {open_spans} (process_id, "time");
+
+CREATE VIEW {runs} AS
+SELECT opened.trace_id, opened.span_id, opened.parent_span_id, opened."time", opened.start_unix_nano,
+       opened.category, opened.event_type, opened.event_name,
+       CASE WHEN ended.status IS NOT NULL THEN ended.status
+            WHEN beat.is_fresh THEN 'started'
+            ELSE 'lost' END AS status,
+       CASE WHEN ended.status IS NOT NULL THEN ended.duration_ns
+            ELSE (greatest(0, extract(epoch FROM (
+                     CASE WHEN beat.is_fresh THEN now() ELSE coalesce(beat."time", opened.seen_at) END
+                     - opened."time"))) * 1e9)::bigint END AS duration_ns,
+       opened.service_name, opened.agent_id, opened.task_id, opened.session_id, opened.user_id, opened.attributes,
+       opened.process_id, owner.host, owner.pid, beat."time" AS last_heartbeat, opened.seen_at
+  FROM {open_spans} AS opened
+  LEFT JOIN {processes} AS owner ON owner.process_id = opened.process_id
+  LEFT JOIN LATERAL (
+       SELECT newest."time", newest."time" >= now() - 3 * owner.heartbeat_seconds * interval '1 second' AS is_fresh
+         FROM {heartbeats} AS newest WHERE newest.process_id = opened.process_id
+        ORDER BY newest."time" DESC LIMIT 1) AS beat ON true
+  LEFT JOIN LATERAL (
+       SELECT status, duration_ns FROM {task_events} AS t WHERE t.trace_id = opened.trace_id
+          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
+       UNION ALL
+       SELECT status, duration_ns FROM {agent_events} AS t WHERE t.trace_id = opened.trace_id
+          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
+       UNION ALL
+       SELECT status, duration_ns FROM {deployment_events} AS t WHERE t.trace_id = opened.trace_id
+          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
+       UNION ALL
+       SELECT status, duration_ns FROM {events} AS t WHERE t.trace_id = opened.trace_id
+          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
+        LIMIT 1) AS ended ON true;
+COMMENT ON VIEW {runs} IS 'Every span that was seen open for longer than a second, and how it stands now.';
+COMMENT ON COLUMN {runs}.trace_id IS 'Trace id, 16 bytes.';
+COMMENT ON COLUMN {runs}.span_id IS 'Span id, signed as in the event tables.';
+COMMENT ON COLUMN {runs}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span.';
+COMMENT ON COLUMN {runs}."time" IS 'When it started, microseconds, UTC.';
+COMMENT ON COLUMN {runs}.start_unix_nano IS 'Exact start, nanoseconds since 1970-01-01 UTC.';
+COMMENT ON COLUMN {runs}.category IS 'system, task, agent or deployment, as far as its attributes said when it was seen.';
+COMMENT ON COLUMN {runs}.event_type IS 'Group of the event, as in the event tables.';
+COMMENT ON COLUMN {runs}.event_name IS 'The span''s name.';
+COMMENT ON COLUMN {runs}.status IS 'That of its row in an event table if it has ended, however late the row came; else started (it runs) if its process gave a sign of life within three heartbeats, else lost.';
+COMMENT ON COLUMN {runs}.duration_ns IS 'Of what has ended, its duration; of what runs, the time since its start; of what is lost, the time to the last sign of life. Nanoseconds.';
+COMMENT ON COLUMN {runs}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {runs}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {runs}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {runs}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {runs}.user_id IS 'User id.';
+COMMENT ON COLUMN {runs}.attributes IS 'Its attributes when it was seen open.';
+COMMENT ON COLUMN {runs}.process_id IS 'Process that has it: processes.process_id.';
+COMMENT ON COLUMN {runs}.host IS 'Name of the process''s machine.';
+COMMENT ON COLUMN {runs}.pid IS 'Process id on that machine.';
+COMMENT ON COLUMN {runs}.last_heartbeat IS 'Last sign of life of the process, by the server''s clock, UTC.';
+COMMENT ON COLUMN {runs}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';
