@@ -32,7 +32,7 @@ from .redaction import Redactor
 from .routing import Rule
 from .rows import Row, RowEncoder
 from .scrubbing import Redact
-from .treatment import Treatment
+from .treatment import Treatment, switch_or_callback
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
 
@@ -47,22 +47,23 @@ class _Pipeline:
         delivery: Delivery | None,
         treatment: Treatment | None,
         rules: Sequence[Rule] | None,
-        redact: Redact | None,
+        redact: Redact | bool | None,
         dsn: str | None,
         options: dict[str, Any],
     ) -> None:
         self._signal = signal
         self._is_owned = delivery is None
         self._misconfigured = None
+        is_on, callback = switch_or_callback(redact)
         try:
-            self._delivery = delivery or Delivery(Database(Settings.from_env(dsn=dsn, **options)))
+            self._delivery = delivery or Delivery(Database(Settings.from_env(dsn=dsn, redact=is_on, **options)))
         except ConfigurationError as error:
             # an exception here would end the whole set-up of a program that is instrumented from outside
             self._misconfigured = str(error)
             self._delivery = Delivery(Database(Settings(spool_max_bytes=0)))
             # the same line for both signals, so that it is said once
             say(logging.ERROR, f"records will not be stored: {error}")
-        treatment = treatment or Treatment.of(self._delivery.database.settings, redact)
+        treatment = treatment or Treatment.of(self._delivery.database.settings, callback)
         self._encode = encoder(treatment if rules is None else replace(treatment, rules=rules))
         self._is_closed = False
         self._start_anew()
@@ -158,7 +159,8 @@ class PostgresSpanExporter(SpanExporter):
         delivery: share this one instead; it stays the caller's to close.
         treatment: how records become rows; default what the settings say.
         rules: routing rules, in order of precedence, instead of those of the settings.
-        redact: is given the key of each text and the text, and returns what may be stored.
+        redact: is given the key of each text and the text, and returns what may be stored; or False, as
+            `EVENT_REDACT=false`: secrets are not looked for.
         options: any other field of `Settings`.
     """
 
@@ -169,7 +171,7 @@ class PostgresSpanExporter(SpanExporter):
         delivery: Delivery | None = None,
         treatment: Treatment | None = None,
         rules: Sequence[Rule] | None = None,
-        redact: Redact | None = None,
+        redact: Redact | bool | None = None,
         **options: Any,
     ) -> None:
         self._pipeline = _Pipeline("span", _of_spans, delivery, treatment, rules, redact, dsn, options)
@@ -219,7 +221,7 @@ class PostgresLogRecordExporter(LogRecordExporter):
         delivery: Delivery | None = None,
         treatment: Treatment | None = None,
         rules: Sequence[Rule] | None = None,
-        redact: Redact | None = None,
+        redact: Redact | bool | None = None,
         **options: Any,
     ) -> None:
         self._pipeline = _Pipeline("log", _of_logs, delivery, treatment, rules, redact, dsn, options)

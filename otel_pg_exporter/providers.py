@@ -37,7 +37,7 @@ from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
 from .scrubbing import Redact
 from .succession import yield_to_later
-from .treatment import Treatment
+from .treatment import Treatment, switch_or_callback
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
@@ -61,7 +61,7 @@ def configure(
     tracer_provider: Any = None,
     logger_provider: Any = None,
     resource: Resource | None = None,
-    redact: Redact | None = None,
+    redact: Redact | bool | None = None,
     **overrides: Any,
 ) -> Telemetry:
     """Store what this program emits from now on. Returns at once: nothing is connected yet.
@@ -84,10 +84,11 @@ def configure(
         ConfigurationError: a setting is wrong.
     """
     global _current
-    settings = settings or Settings.from_env(**overrides)
+    is_on, callback = switch_or_callback(redact)
+    settings = settings or Settings.from_env(redact=is_on, **overrides)
     with _lock:
         if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
-            _current = Telemetry(settings, tracer_provider, logger_provider, resource, redact)
+            _current = Telemetry(settings, tracer_provider, logger_provider, resource, callback)
             if settings.flush_on_sigterm:
                 sigterm.install()
         return _current

@@ -15,7 +15,7 @@ from .routing import RULES, SOURCES, Rule, Sources
 from .routing_file import read_routing
 from .scrubbing import Redact, Scrubber
 
-__all__ = ["Treatment"]
+__all__ = ["Treatment", "switch_or_callback"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Treatment:
             sources=sources,
         )
         return cls(rules, sources, Prices((*own, *built_in_prices())), scrubber)
+
+
+def switch_or_callback(redact: Redact | bool | str | None) -> tuple[bool | str | None, Redact | None]:
+    """What an argument `redact` is: the setting of that name, as a YAML file gives it too, or a user's callback."""
+    return (None, redact) if callable(redact) else (redact, None)
 
 
 def _or_built_in(read: Callable[[str], Any], path: str | None, built_in: Any) -> Any:

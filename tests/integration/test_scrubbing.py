@@ -234,6 +234,17 @@ def test_a_callback_has_the_last_word(dsn):
     assert "A. calls" in [row.event_name for row in rows]
 
 
+def test_redact_may_also_be_the_setting_of_that_name(dsn):
+    """False, as a YAML file and `configure(redact=False)` say it, switches the search off; True is the default."""
+    for is_on in (False, True):
+        exporter = PostgresSpanExporter(dsn, redact=is_on)
+        exporter.export([a_span(attributes={"password": "hunter2"})])
+        exporter.shutdown()
+
+    with EventQuery(dsn=dsn) as query:
+        assert ["[redacted]", "hunter2"] == sorted(row.attributes["password"] for row in query.system_events())
+
+
 def test_content_can_be_left_out_as_a_whole(dsn, monkeypatch, emitted, library):
     """With EVENT_STORE_CONTENT=false no input, output, message or body is stored, and a count says so."""
     monkeypatch.setenv("EVENT_STORE_CONTENT", "false")
