@@ -73,7 +73,6 @@ def test_nothing_is_lost_when_the_server_is_killed(cluster, judge, seed, tmp_pat
     assert set() == verdict.missing
     assert 0 == verdict.sizes["spooled"]
     assert load.report["is_flushed"]
-    assert judge.reports[0]["counts"]["spooled"] > 0
     assert took[-1] <= WRITING_AGAIN_SECONDS + SLACK_SECONDS
 
 

@@ -172,10 +172,18 @@ def test_a_wrong_event_is_refused_before_it_is_queued(store, dsn, event, fields,
     assert [] == stored(dsn)
 
 
+@pytest.fixture
+def keeping(dsn):
+    """A store that looks for no secrets: by chance a name of generated data is that of one."""
+    with EventStore(dsn=dsn, redact=False, health_monitoring=False) as opened:
+        yield opened
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(), JSON, min_size=1), JSON)
-def test_any_data_comes_back_as_it_was(store, data, value):
+def test_any_data_comes_back_as_it_was(keeping, data, value):
     """NUL, surrogates, huge integers, odd floats: in data they are restored, and never an error."""
+    store = keeping
     event_id = store.log_task_event(event_name="x", data=data, input=value, wait=True)
 
     (event,) = store.query_task_events(event_id=event_id)
