@@ -547,7 +547,7 @@ def test_a_redis_that_is_full_is_done_without(dsn, tmp_path, said):
         lambda kept: b"",
         lambda kept: b"garbage",
         lambda kept: kept[:-1],
-        lambda kept: kept[:40] + b"0" + kept[41:],
+        lambda kept: kept[:40] + bytes((kept[40] ^ 1,)) + kept[41:],
         lambda kept: b"x" * (1 << 22),
         lambda kept: recall._dump(*recall._load(kept)[:2], []),
         lambda kept: recall._dump(*recall._load(kept)[:2], [b"7"]),
