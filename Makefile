@@ -35,14 +35,17 @@ test-frameworks: .venv-frameworks/.dev
 test-forks: .venv/.dev
 	FORKS=$${FORKS:-1000} REQUESTS=$${REQUESTS:-1000} TASKS=$${TASKS:-20} $(BIN)/$(PYTEST) tests/faults/processes
 
-# What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
-# embedded server, whose version is that of its wheel.
+# What asks a server something, on one of each version, also after one has failed: all of it on the first, on the
+# others what depends most on the server (all of it: make test-versions VERSIONS=14). Left out is the life cycle of
+# the embedded server, whose version is that of its wheel.
+CORE := $(foreach name,migrate round_trip exporter query tail delivery event_transactions event_statistics, \
+  tests/integration/test_$(name).py)
 test-versions: .venv/.dev
 	tests/servers.sh $(VERSIONS)
-	@failed=; for version in $(VERSIONS); do \
+	@failed=; tests="tests/integration --ignore tests/integration/test_embedded.py"; for version in $(VERSIONS); do \
 	  echo "=== PostgreSQL $$version"; \
-	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' tests/integration \
-	    --ignore tests/integration/test_embedded.py || failed="$$failed $$version"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' $$tests || failed="$$failed $$version"; \
+	  tests="$(CORE)"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
 
