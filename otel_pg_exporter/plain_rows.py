@@ -39,6 +39,7 @@ _EPOCH_2000_US = 946_684_800_000_000
 _I32_MAX = (1 << 31) - 1
 _ERROR = 2
 _MAX_LAYOUTS = 4096
+_TEXTLESS = frozenset({int, bool, type(None)})
 
 
 class SpanEncoder:
@@ -78,7 +79,7 @@ class SpanEncoder:
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         if shape.loose:
             _check(attributes, shape)
-        texts: list[Any] = [name, *shape.texts(attributes)]
+        texts = None if self._scrubber.is_idle else [name, *shape.texts(attributes)]
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
@@ -105,7 +106,7 @@ class SpanEncoder:
             origin.fields,
             known_text(name) or _name(name),
         ]  # fmt: skip
-        if not self._scrubber.is_idle:
+        if texts is not None:
             self._look(texts, attributes, shape, status._description if code else None)
         for key in layout.contents:
             content = attributes.get(key)
@@ -149,14 +150,15 @@ class SpanEncoder:
         return layout
 
 
-def _events(events: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
+def _events(events: Iterable[Any], texts: list[Any] | None, scrubber: Scrubber) -> bytes:
     items = []
     for event in events:
         name, bounded = event._name, event._attributes
         if type(event) is not Event or type(name) is not str or bounded.dropped:
             raise Unusual
         attributes = bounded._dict
-        texts.append(name)
+        if texts is not None:
+            texts.append(name)
         item = {"name": name, "time_unix_nano": event._timestamp, "attributes": attributes}
         if order := _order(attributes, texts, scrubber):
             item["order"] = order
@@ -164,7 +166,7 @@ def _events(events: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> byte
     return _json(items)
 
 
-def _links(links: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
+def _links(links: Iterable[Any], texts: list[Any] | None, scrubber: Scrubber) -> bytes:
     items = []
     for link in links:
         trace_id, span_id, is_remote, flags, state, _ = link._context
@@ -186,17 +188,15 @@ def _links(links: Iterable[Any], texts: list[Any], scrubber: Scrubber) -> bytes:
     return _json(items)
 
 
-def _order(attributes: dict[str, Any], texts: list[Any], scrubber: Scrubber) -> str | None:
-    """The order of the keys of a plain event or link, whose texts are put to the others."""
-    if not scrubber.is_idle and scrubber.wants(attributes):
+def _order(attributes: dict[str, Any], texts: list[Any] | None, scrubber: Scrubber) -> str | None:
+    """The order of the keys of a plain event or link, whose texts are put to the others, if they are looked at."""
+    if texts is not None and scrubber.wants(attributes):
         raise Unusual
     for value in attributes.values():
-        if type(value) is str:
-            texts.append(value)
-        elif type(value) not in SCALARS:
-            if not is_plain((value,)):
-                raise Unusual
-            texts.append(str(value))
+        if type(value) not in SCALARS and not is_plain((value,)):
+            raise Unusual
+        if texts is not None and type(value) not in _TEXTLESS:
+            texts.append(value if type(value) is str else str(value))
     return key_order(tuple(attributes)) if len(attributes) > 1 else None
 
 
