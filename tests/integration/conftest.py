@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -26,8 +28,33 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from psycopg.conninfo import conninfo_to_dict
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "spans"
+
+
+class Outage:
+    """The database takes no connections, and those that it had are cut."""
+
+    def __init__(self, server_dsn: str, dsn: str) -> None:
+        self._server_dsn, self._name = server_dsn, conninfo_to_dict(dsn)["dbname"]
+
+    def begin(self) -> None:
+        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false')
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'")
+
+    def end(self) -> None:
+        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
+
+
+@pytest.fixture
+def outage(server_dsn: str, dsn: str) -> Iterator[Outage]:
+    """An outage of the test's own database; over at the latest when the test is."""
+    made = Outage(server_dsn, dsn)
+    yield made
+    made.end()
 
 
 @pytest.fixture(params=sorted(path.stem for path in FOLDER.glob("*.json")))

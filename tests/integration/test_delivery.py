@@ -13,7 +13,6 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
-from psycopg.conninfo import conninfo_to_dict
 
 from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
@@ -48,29 +47,6 @@ def delivery(dsn, tmp_path):
     yield opened
     opened.close(5)
     opened.database.close()
-
-
-class Outage:
-    """The database takes no connections, and those that it had are cut."""
-
-    def __init__(self, server_dsn: str, dsn: str) -> None:
-        self._server_dsn, self._name = server_dsn, conninfo_to_dict(dsn)["dbname"]
-
-    def begin(self) -> None:
-        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false')
-            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'")
-
-    def end(self) -> None:
-        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
-
-
-@pytest.fixture
-def outage(server_dsn, dsn):
-    made = Outage(server_dsn, dsn)
-    yield made
-    made.end()
 
 
 def ledger(dsn, what="sequence, spooled"):

@@ -11,33 +11,9 @@ import time
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from otel_pg_exporter import AsyncEventStore, EventIntegration, EventStore, migrate
 from otel_pg_exporter.errors import DatabaseUnavailable
-
-
-class Outage:
-    """The database takes no connections, and those that it had are cut."""
-
-    def __init__(self, server_dsn: str, dsn: str) -> None:
-        self._server_dsn, self._name = server_dsn, conninfo_to_dict(dsn)["dbname"]
-
-    def begin(self) -> None:
-        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false')
-            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'")
-
-    def end(self) -> None:
-        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
-
-
-@pytest.fixture
-def outage(server_dsn, dsn):
-    made = Outage(server_dsn, dsn)
-    yield made
-    made.end()
 
 
 @pytest.fixture

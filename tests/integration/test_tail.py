@@ -209,18 +209,15 @@ def test_what_was_rolled_back_is_never_given(dsn, query):
     assert ["kept"] == names(tail)
 
 
-def test_an_outage_leaves_the_tail_where_it_was(dsn, server_dsn, sink, query):
+def test_an_outage_leaves_the_tail_where_it_was(outage, sink, query):
     """An error comes out of next(); the call after it goes on without a gap."""
     tail = query.tail()
     store(sink, [1])
     assert "n1" == next(tail).event_name
-    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-    with psycopg.connect(server_dsn, autocommit=True) as admin:
-        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-        with pytest.raises(DatabaseUnavailable):
-            next(tail)
-        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    outage.begin()
+    with pytest.raises(DatabaseUnavailable):
+        next(tail)
+    outage.end()
     store(sink, [2])
 
     assert "n2" == next(tail).event_name
