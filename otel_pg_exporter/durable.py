@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -35,6 +36,34 @@ _MOST_IN_MEMORY = 16
 """Batches; more of them wait on disk only."""
 
 
+_this_thread = threading.local()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What this thread records meanwhile, in a signal handler or a destructor, is taken afterwards.
+
+    It may have come in the middle of anything, and what it would wait for, an intake's lock or the spool's, may be
+    held by this thread, or by one that waits for this thread.
+    """
+    if getattr(_this_thread, "waiting", None) is not None:
+        yield
+        return
+    waiting: deque[tuple[_Intake, Any]] = deque()
+    _this_thread.waiting = waiting
+    try:
+        yield
+    finally:
+        while True:
+            while waiting:
+                intake, record = waiting.popleft()
+                intake._take_safely(record)
+            _this_thread.waiting = None
+            if not waiting:  # else one came between the two lines above
+                break
+            _this_thread.waiting = waiting
+
+
 class _Intake:
     """Takes records in the program's threads, and delivers batches of them in a thread of its own."""
 
@@ -54,7 +83,7 @@ class _Intake:
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
         self._sequence = 0
-        self._this_thread, self._nested = threading.local(), deque[Any]()
+        _this_thread.waiting = None
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._journal = self._new_journal()
@@ -72,20 +101,17 @@ class _Intake:
 
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
+        forks.notice()
+        if (waiting := getattr(_this_thread, "waiting", None)) is not None:
+            waiting.append((self, record))
+            return
+        with _undisturbed():
+            self._take_safely(record)
+
+    def _take_safely(self, record: Any) -> None:
         try:
-            forks.notice()
-            if getattr(self._this_thread, "is_taking", False):
-                # a signal handler or a destructor, in the middle of another record: whoever takes that takes this too
-                self._nested.append(record)
-                return
-            self._this_thread.is_taking = True
-            try:
-                with self._lock:
-                    self._take(record)
-                    while self._nested:
-                        self._take(self._nested.popleft())
-            finally:
-                self._this_thread.is_taking = False
+            with self._lock:
+                self._take(record)
         except Exception as error:
             self._delivery.drop(self._producer_id, self._signal, 1, f"{type(error).__name__}: {error}", "internal")
             warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")
@@ -93,6 +119,10 @@ class _Intake:
     def flush(self, seconds: float) -> bool:
         """Deliver what was taken by now; False if the time ran out."""
         forks.notice()
+        with _undisturbed():
+            return self._flush(seconds)
+
+    def _flush(self, seconds: float) -> bool:
         ends_at = monotonic() + seconds
         if not self._lock.acquire(timeout=seconds):  # a disk that is slow may hold up another thread
             return False
@@ -109,7 +139,7 @@ class _Intake:
     def close(self, seconds: float) -> None:
         """Deliver what is left within the time; later records are for the next process, from the disk."""
         self.flush(seconds)
-        with self._lock:
+        with _undisturbed(), self._lock:
             self._is_closed = True
             self._close_batch()
             self._journal = self._new_journal()  # the spool is about to close the files of the other
