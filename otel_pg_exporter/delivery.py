@@ -214,7 +214,7 @@ class Delivery:
             return self._store(batch, deadline)
         if not self._is_blocked:
             try:
-                return self._store(batch, monotonic() + self._patience(batch, deadline))
+                return self._store(batch, monotonic() + self._patience(batch, deadline), unless_blocked=True)
             except EventStoreError as error:
                 self._block(error)
         try:
@@ -248,10 +248,12 @@ class Delivery:
         folder = self.spool.folder if self.spool else None
         warn(f"events are kept in {folder} until they can be stored: {error}", topic="spooling")
 
-    def _store(self, batch: Batch, deadline: float) -> str:
+    def _store(self, batch: Batch, deadline: float, *, unless_blocked: bool = False) -> str:
         if not self._lock.acquire(timeout=max(0.0, deadline - monotonic())):
             raise DatabaseUnavailable(f"no time left to store a batch in {self.database.settings.target}")
         try:
+            if unless_blocked and self._is_blocked:  # the batch that had the lock found out
+                raise DatabaseUnavailable(self.last_error or "PostgreSQL is away")
             fate = self._send(self._sink, batch, deadline)
         finally:
             self._lock.release()
