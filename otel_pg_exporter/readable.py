@@ -26,6 +26,7 @@ from opentelemetry.trace import (
 )
 
 from . import values
+from .columns import CONTENTS, original
 
 __all__ = ["decode_row", "log_record", "resource", "scope", "span"]
 
@@ -34,7 +35,13 @@ def decode_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of an event table with its values as they were: in order, with what the fixups restore."""
     decoded = dict(row)
     decoded["time"] = row["time"].astimezone(timezone.utc)
-    decoded["attributes"] = values.in_order(row["attributes"], row["attribute_order"])
+    attributes = row["attributes"]
+    for column in CONTENTS:
+        if (stored := row[column]) is not None:
+            decoded[column] = values.load(stored)
+            if (place := row[f"{column}_attribute"]) is not None:
+                attributes = {**attributes, [*attributes][place]: original(stored)}
+    decoded["attributes"] = values.in_order(attributes, row["attribute_order"])
     values.restore(decoded, row["fixups"])
     for column in ("events", "links"):
         for item in decoded[column] or ():

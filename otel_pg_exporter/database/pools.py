@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg.types.json import set_json_loads
+from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from .. import forks
@@ -145,7 +146,7 @@ class _HurriedDatabase(Database):
     def connection(self) -> Iterator[psycopg.Connection[Record]]:
         with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
             try:
-                set_json_loads(orjson.loads, connection)
+                _configure(connection)
                 with connection.transaction():
                     connection.execute(self.sql("limit_time").encode(), limits(self._deadline))
                     yield connection
@@ -234,9 +235,10 @@ def _counts(pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None) -> dict
     }
 
 
-def _configure(connection: psycopg.Connection[Record]) -> None:
+def _configure(connection: psycopg.Connection[Record] | psycopg.AsyncConnection[Record]) -> None:
     set_json_loads(orjson.loads, connection)
+    connection.adapters.register_loader("json", TextLoader)  # columns of this type keep the text as it was
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Record]) -> None:
-    set_json_loads(orjson.loads, connection)
+    _configure(connection)

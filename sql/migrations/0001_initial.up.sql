@@ -110,8 +110,10 @@ CREATE TABLE {events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -154,9 +156,11 @@ COMMENT ON COLUMN {events}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {events}.user_id IS 'User id.';
 COMMENT ON COLUMN {events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -203,8 +207,10 @@ CREATE TABLE {task_events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -250,9 +256,11 @@ COMMENT ON COLUMN {task_events}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {task_events}.user_id IS 'User id.';
 COMMENT ON COLUMN {task_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {task_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {task_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {task_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {task_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {task_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {task_events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {task_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {task_events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {task_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {task_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {task_events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {task_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -302,8 +310,10 @@ CREATE TABLE {agent_events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -357,9 +367,11 @@ COMMENT ON COLUMN {agent_events}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {agent_events}.user_id IS 'User id.';
 COMMENT ON COLUMN {agent_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {agent_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {agent_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {agent_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {agent_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {agent_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {agent_events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {agent_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {agent_events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {agent_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {agent_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {agent_events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {agent_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -416,8 +428,10 @@ CREATE TABLE {deployment_events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -469,9 +483,11 @@ COMMENT ON COLUMN {deployment_events}.session_id IS 'Session or conversation id.
 COMMENT ON COLUMN {deployment_events}.user_id IS 'User id.';
 COMMENT ON COLUMN {deployment_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {deployment_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {deployment_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {deployment_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {deployment_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {deployment_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {deployment_events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {deployment_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {deployment_events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {deployment_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {deployment_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {deployment_events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {deployment_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';

@@ -22,6 +22,7 @@ __all__ = ["StoredRow", "files", "ledger_rows", "tables"]
 _IDENTITY = Struct(">6x16s4xq")
 _COLUMNS = """
     e.trace_id, e.span_id, e."time", e.event_name, e.attributes, e.attribute_order, e.fixups, e.events, e.links,
+    e.input::text AS input, e.input_attribute, e.output::text AS output, e.output_attribute,
     b.producer_id, b.sequence, e.batch_index
 """
 
