@@ -4,6 +4,7 @@ PYTHON ?= python3
 VERSIONS ?= 12 13 14 15 16 17 18
 # The oldest that `make test-oldest` installs; other lower bounds of pyproject.toml are beside it below.
 OLDEST_OTEL ?= 1.39.1
+OLDEST_SERVER ?= 12
 BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
@@ -35,17 +36,14 @@ test-frameworks: .venv-frameworks/.dev
 test-forks: .venv/.dev
 	FORKS=$${FORKS:-1000} REQUESTS=$${REQUESTS:-1000} TASKS=$${TASKS:-20} $(BIN)/$(PYTEST) tests/faults/processes
 
-# What asks a server something, on one of each version, also after one has failed: all of it on the first, on the
-# others what depends most on the server (all of it: make test-versions VERSIONS=14). Left out is the life cycle of
-# the embedded server, whose version is that of its wheel.
-CORE := $(foreach name,migrate round_trip exporter query tail delivery event_transactions event_statistics, \
-  tests/integration/test_$(name).py)
+# What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
+# embedded server, whose version is that of its wheel.
 test-versions: .venv/.dev
 	tests/servers.sh $(VERSIONS)
-	@failed=; tests="tests/integration --ignore tests/integration/test_embedded.py"; for version in $(VERSIONS); do \
+	@failed=; for version in $(VERSIONS); do \
 	  echo "=== PostgreSQL $$version"; \
-	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' $$tests || failed="$$failed $$version"; \
-	  tests="$(CORE)"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' \
+	    tests/integration --ignore tests/integration/test_embedded.py || failed="$$failed $$version"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
 
@@ -69,8 +67,11 @@ check: lint test
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
+# The oldest of everything: libraries and server.
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
+	tests/servers.sh $(OLDEST_SERVER)
+	PGBIN=$(CURDIR)/.postgres/$(OLDEST_SERVER)/bin .venv-oldest/bin/$(PYTEST) \
+	  -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv
