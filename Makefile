@@ -8,8 +8,8 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill soak-application-kill lint check \
-  bench test-oldest clean
+.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill \
+  soak-application-kill lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py

@@ -9,5 +9,6 @@ judge     sets of ids, and the verdict on them
 frames    PostgreSQL's protocol, message by message
 wire      a proxy that delays, refuses, swallows and cuts; `cuts` says where
 cluster   a server that may be killed
+disk      what a power cut would leave of the files of this process
 broken    builds of the product with one thing wrong, which the judge must condemn
 """

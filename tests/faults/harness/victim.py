@@ -38,6 +38,8 @@ from .payload import Id, payload, producer_trace
 
 __all__ = ["main"]
 
+_LONGEST_LIFE_SECONDS = 120  # if nobody kills it
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Begin, and go on until killed."""
@@ -78,9 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(options.seconds)
-    if options.is_flushed:
-        telemetry.force_flush()
+    for thread in threads:
+        thread.join(_LONGEST_LIFE_SECONDS)
     os._exit(0)
 
 
@@ -151,9 +152,9 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--producer", help="name; with the seed it gives the trace ids")
     parser.add_argument("--threads", type=int, default=2, help="that end spans, and as many that emit log records")
     parser.add_argument("--rate", type=float, default=1000, help="records a second, of all threads together")
-    parser.add_argument("--count", type=int, default=0, help="records of each thread; 0: without end")
-    parser.add_argument("--seconds", type=float, default=120, help="longest life; then it ends at once")
-    parser.add_argument("--is-flushed", action="store_true", help="at the end of its life, all of it is stored")
+    parser.add_argument(
+        "--count", type=int, default=0, help="records of each thread, then it ends at once; 0: without end"
+    )
     parser.add_argument("--durability", default="memory")
     parser.add_argument("--settings", default="{}", help="other fields of Settings, JSON")
     parser.add_argument("--segment-bytes", type=int, default=0, help="size of a file of the spool, to see many of them")
