@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from typing import Any
 
 from . import journal
 from .payload import Id
+from .victim import TICK_SECONDS
 from .workload import wait_until
 
 __all__ = ["Death", "Killer"]
@@ -61,6 +63,12 @@ class Death:
             elif name == signal_name:
                 longest, begun = max(longest, float(moment) - begun), 0.0
         return longest, max(0.0, self.at - begun) if begun else 0.0
+
+    @property
+    def unfair(self) -> float:
+        """The longest time in seconds for which a thread of it that wanted to run could not."""
+        ticks = [*map(float, (self.folder / f"{self.producer}.ticks").read_text().split()), self.at]
+        return max(0.0, max(two - one for one, two in itertools.pairwise(ticks)) - TICK_SECONDS)
 
 
 class Killer:

@@ -4,7 +4,7 @@
 
 Each thread has a journal of its own, `PRODUCER-spans-0.journal`, `PRODUCER-logs-0.journal` …, and each export of the
 memory mode leaves two lines in `PRODUCER.exports`: when it began and when it ended, by a clock that all processes
-share.
+share. `PRODUCER.ticks` has the times of a thread that does nothing but wait: how busy the machine is.
 
 With `--nursery` it reads such command lines as JSON, one a line, and forks a child for each, whose process id it
 prints: imports cost more than a short life.
@@ -36,7 +36,9 @@ from . import broken
 from .journal import Journal
 from .payload import Id, payload, producer_trace
 
-__all__ = ["main"]
+__all__ = ["TICK_SECONDS", "main"]
+
+TICK_SECONDS = 0.02
 
 _LONGEST_LIFE_SECONDS = 120  # if nobody kills it
 
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     for build in options.broken:
         broken.BUILDS[build](setattr)
+    threading.Thread(target=_tick, args=(Path(options.folder) / f"{options.producer}.ticks",), daemon=True).start()
     _tell_exports(Path(options.folder) / f"{options.producer}.exports")
     ids, resource = _ThreadIds(), Resource({"service.name": options.producer})
     telemetry = configure(
@@ -115,6 +118,13 @@ def _record(options: argparse.Namespace, name: str, make: Callable[[Id], None]) 
         ahead = begun + number * 2 * options.threads / options.rate - time.monotonic()
         if ahead > 0:
             time.sleep(ahead)
+
+
+def _tick(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    while True:
+        os.write(descriptor, f"{time.monotonic()}\n".encode())
+        time.sleep(TICK_SECONDS)
 
 
 def _tell_exports(path: Path) -> None:
