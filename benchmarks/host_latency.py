@@ -30,7 +30,7 @@ from realistic import RESOURCE, attributes
 
 from otel_pg_exporter import configure
 
-ROUNDS, RECORDS = 31, 300
+ROUNDS, RECORDS = 21, 300
 REST_SECONDS = 0.0007
 STATES = ("healthy", "slow", "silent", "refused")
 
