@@ -51,6 +51,8 @@ _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
 _HANGING_SECONDS = 1.0
 """At the end of a program an attempt that takes longer is not waited for: what is behind it goes to the spool."""
+_CONNECT_SECONDS = 1.5
+"""libpq waits for 2 s at least: so an end in 4.5 s takes no more than 5."""
 _SEARCH_SECONDS = 10.0
 """How long the search for rows that are refused may take; what is left then goes to the spool."""
 
@@ -229,7 +231,7 @@ class Delivery:
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:
             return self._store(batch, deadline)
-        if not self._is_blocked:
+        if not self._is_blocked and self._can_try:
             try:
                 return self._store(batch, monotonic() + self._patience(batch, deadline), unless_blocked=True)
             except EventStoreError as error:
@@ -246,6 +248,11 @@ class Delivery:
         seconds = _PATIENCE_SECONDS if self._sink.is_ready else _FIRST_PATIENCE_SECONDS
         share = 0.7 if self._ends_at == inf else 0.4  # the last batches of a program must leave each other time
         return min(time_to_send(batch, seconds), (deadline - monotonic()) * share)
+
+    @property
+    def _can_try(self) -> bool:
+        """There is a connection, or the time for one: near the end of a program a silent server would outlast it."""
+        return self._sink.is_connected or self._ends_at - monotonic() >= _CONNECT_SECONDS
 
     @property
     def _is_blocked(self) -> bool:

@@ -119,6 +119,7 @@ def test_a_program_ends_in_time_and_keeps_what_its_mode_promises(postgres, judge
         for way, judge in judges.items()
         if judge.told("left")
     }
+    print("seconds to the end:", {way: round(took, 2) for way, took in seconds.items()})
     assert set(BY_EXIT_HANDLERS) == set(seconds)
     assert {} == {way: took for way, took in seconds.items() if took > MOST_SECONDS + NOISE_SECONDS}
     lost = {way: losses(judge, durability) for way, judge in judges.items()}
