@@ -49,7 +49,7 @@ _PATIENCE_SECONDS = 2.0
 _FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
 """How long batches then go to the spool at once, unless the replay gets through before."""
-_HANGING_SECONDS = 1.0
+_HANGING_SECONDS = 1.5
 """At the end of a program an attempt that takes longer is not waited for: what is behind it goes to the spool."""
 _CONNECT_SECONDS = 1.5
 """libpq waits for 2 s at least: so an end in 4.5 s takes no more than 5."""
@@ -146,6 +146,11 @@ class Delivery:
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""
         return self._replay is None or self._replay.wait_until_idle(seconds, or_failed=True)
+
+    @property
+    def is_hanging(self) -> bool:
+        """The batch that has the connection takes longer than others should wait at the end of a program."""
+        return self._lock.locked() and monotonic() - self._begun_at > _HANGING_SECONDS
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything is limited: the program is about to end."""
@@ -246,7 +251,7 @@ class Delivery:
     def _patience(self, batch: Batch, deadline: float) -> float:
         """How many seconds a batch tries the tables before it goes to the spool."""
         seconds = _PATIENCE_SECONDS if self._sink.is_ready else _FIRST_PATIENCE_SECONDS
-        share = 0.7 if self._ends_at == inf else 0.4  # the last batches of a program must leave each other time
+        share = 0.7 if self._ends_at == inf else 0.5  # the last batches of a program must leave each other time
         return min(time_to_send(batch, seconds), (deadline - monotonic()) * share)
 
     @property

@@ -74,6 +74,7 @@ class _Pipeline:
         self.last_error: str | None = None
         self._lock = threading.Lock()
         """Not held while a batch is delivered, which may hang."""
+        self._under_way = 0
         self._producer_id = uuid.uuid4()
         self._sequence = 0
 
@@ -92,6 +93,11 @@ class _Pipeline:
         """Count records that are lost before they are a batch."""
         self._delivery.drop(self._producer_id, self._signal, count, reason, cause)
         self._lose(count, reason, fate)
+
+    @property
+    def is_hanging(self) -> bool:
+        """A batch is on its way, and in the hands of the delivery: it knows what to do with it at the end."""
+        return self._under_way > 0 and self._delivery.is_hanging
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything that is still to be exported is limited."""
@@ -128,14 +134,21 @@ class _Pipeline:
             self.give_up(1, f"it cannot be encoded: {reason}", "encoding", "rejected")
         if not len(batch):
             return False
+        self._count_under_way(1)
         try:
             fate = self._delivery.deliver(batch, self._delivery.database.settings.export_timeout_millis / 1000)
         except EventStoreError as error:
             self._lose(len(batch), str(error))
             return False
+        finally:
+            self._count_under_way(-1)
         self._count(fate, len(batch))
         self.last_error = self._delivery.last_error
         return True
+
+    def _count_under_way(self, more: int) -> None:
+        with self._lock:
+            self._under_way += more
 
     def _count(self, fate: str, count: int) -> None:
         with self._lock:
@@ -205,6 +218,11 @@ class PostgresSpanExporter(SpanExporter):
         """True: nothing is kept back between exports."""
         return True
 
+    @property
+    def is_hanging(self) -> bool:
+        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
+        return self._pipeline.is_hanging
+
     def end_within(self, seconds: float) -> None:
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
@@ -258,6 +276,11 @@ class PostgresLogRecordExporter(LogRecordExporter):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """True: nothing is kept back between exports."""
         return True
+
+    @property
+    def is_hanging(self) -> bool:
+        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
+        return self._pipeline.is_hanging
 
     def end_within(self, seconds: float) -> None:
         """Limit the time for everything that is still to be exported."""

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _HANGING_SECONDS = 0.3
 """At the end, an export that takes longer is not waited for by what is behind it."""
+_LOOK_SECONDS = 0.05
 
 
 class _Queue(Generic[T]):
@@ -96,8 +97,7 @@ class _Queue(Generic[T]):
             finally:
                 if is_ours:
                     self._exporting.release()
-        if self._exporting.acquire(timeout=max(0.0, min(_HANGING_SECONDS, ends_at - monotonic()))):
-            self._exporting.release()
+        self._wait_for_last(ends_at)
         if left := self._taken_out(self._capacity):
             self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
@@ -143,6 +143,12 @@ class _Queue(Generic[T]):
             return False
         self._exporting.release()
         return True
+
+    def _wait_for_last(self, ends_at: float) -> None:
+        while monotonic() < ends_at and not self._exporter.is_hanging:
+            if self._exporting.acquire(timeout=_LOOK_SECONDS):
+                self._exporting.release()
+                return
 
     def _export_batches(self, least: int) -> None:
         while len(self._records) >= least:
