@@ -9,8 +9,8 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill lint check \
-  bench test-oldest clean
+.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill \
+  soak-application-kill lint check bench test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -53,7 +53,8 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Longer runs of two fault tests: cycles of each cut around a COMMIT, and kills of the server under load.
+# Longer runs of fault tests: cycles of each cut around a COMMIT, kills of the server under load, and kills of the
+# program in each durability.
 CYCLES ?= 1000
 soak-commit: .venv/.dev
 	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
@@ -61,6 +62,9 @@ soak-commit: .venv/.dev
 KILLS ?= 200
 soak-kill: .venv/.dev
 	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_server_killed.py
+
+soak-application-kill: .venv/.dev
+	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_application_killed.py
 
 check: lint test
 

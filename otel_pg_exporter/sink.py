@@ -124,6 +124,11 @@ class Sink:
         """No more pauses and second attempts: the program is about to end."""
         self._hurried.set()
 
+    @property
+    def is_connected(self) -> bool:
+        """There is a connection, and the tables are there, as far as is known."""
+        return self.is_ready and self._writer.is_connected
+
     def close(self) -> None:
         """Close the connection; the next batch would open it again."""
         self._writer.close()

@@ -7,6 +7,7 @@ set -euo pipefail
 needed=(
   "redis-server redis-server"
   "pgbouncer pgbouncer"
+  "strace strace"
   "npm npm" # tests/servers.sh needs it
 )
 

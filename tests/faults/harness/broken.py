@@ -17,8 +17,20 @@ from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.errors import DatabaseError, DataRefused
 from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.spool import journal
+from otel_pg_exporter.spool.segment import Extent, Segment
 
-__all__ = ["BUILDS", "asynchronous_commit", "blind_retry", "drop_on_error", "select_then_insert", "store_by_halves"]
+__all__ = [
+    "BUILDS",
+    "asynchronous_commit",
+    "blind_retry",
+    "drop_on_error",
+    "lazy_writes",
+    "no_fdatasync",
+    "no_folder_sync",
+    "select_then_insert",
+    "store_by_halves",
+]
 
 _Patch = Callable[[Any, str, Any], None]
 
@@ -92,10 +104,49 @@ def asynchronous_commit(patch: _Patch) -> None:
     patch(Database, "sql", lenient)
 
 
+def lazy_writes(patch: _Patch) -> None:
+    """What is appended to a file of the spool stays in the process until there is enough of it."""
+    append, read = Segment.append, Segment.read
+    waiting: dict[Segment, bytearray] = {}
+
+    def write_out(segment: Segment) -> None:
+        data = waiting.pop(segment, b"")
+        segment.size -= len(data)
+        append(segment, bytes(data))
+
+    def lazily(self: Segment, data: bytes) -> int:
+        start = self.size
+        waiting.setdefault(self, bytearray()).extend(data)
+        self.size += len(data)
+        if len(waiting[self]) > 1 << 16:
+            write_out(self)
+        return start
+
+    def read_all(self: Segment, extent: Extent) -> bytes:
+        write_out(self)
+        return read(self, extent)
+
+    patch(Segment, "append", lazily)
+    patch(Segment, "read", read_all)
+
+
+def no_fdatasync(patch: _Patch) -> None:
+    """The disk is not waited for."""
+    patch(Segment, "sync", lambda self: None)
+
+
+def no_folder_sync(patch: _Patch) -> None:
+    """The disk is waited for, but not for the names of new files."""
+    patch(journal, "sync_folder", lambda folder: None)
+
+
 BUILDS: dict[str, Callable[[_Patch], None]] = {
     build.__name__: build
-    for build in (drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit)
-}
+    for build in (
+        drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit, lazy_writes,
+        no_fdatasync, no_folder_sync,
+    )
+}  # fmt: skip
 
 
 def _renamed(batch: Batch, identity: uuid.UUID) -> Batch:
