@@ -9,7 +9,7 @@ PIP := python -m pip install -q --disable-pip-version-check --root-user-action=i
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill lint check \
-  bench test-oldest clean
+  bench docs test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -38,7 +38,7 @@ test-forks: .venv/.dev
 # What asks a server something, on one of each version, also after one has failed: all of it on the first, on the
 # others what depends most on the server (all of it: make test-versions VERSIONS=14). Left out is the life cycle of
 # the embedded server, whose version is that of its wheel.
-CORE := $(foreach name,migrate round_trip exporter query tail delivery event_transactions event_statistics, \
+CORE := $(foreach name,migrate contract tenants round_trip exporter query tail delivery event_transactions event_statistics, \
   tests/integration/test_$(name).py)
 test-versions: .venv/.dev
 	tests/servers.sh $(VERSIONS)
@@ -68,6 +68,10 @@ check: lint test
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
+
+# The half of docs/sql.md that is made of the comments in the database.
+docs: .venv/.dev
+	$(BIN)/python docs/sql_page.py
 
 test-oldest: .venv-oldest/.dev
 	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
