@@ -281,8 +281,9 @@ SELECT root.trace_id, root."time", whole.duration_ns, root.span_id AS root_span_
  CROSS JOIN LATERAL (
        SELECT count(*) AS spans, count(*) FILTER (WHERE e.status = 'error') AS errors,
               -- clocks may say anything: a difference need not fit
-              greatest(least(max(e.end_unix_nano)::numeric - min(e.start_unix_nano), 9223372036854775807),
-                       -9223372036854775808)::bigint AS duration_ns,
+              CASE WHEN max(e.end_unix_nano) IS NOT NULL AND min(e.start_unix_nano) IS NOT NULL THEN
+                   greatest(least(max(e.end_unix_nano)::numeric - min(e.start_unix_nano), 9223372036854775807),
+                            -9223372036854775808)::bigint END AS duration_ns,
               sum(e.input_tokens) FILTER (WHERE e.action IS DISTINCT FROM 'invoke') AS input_tokens,
               sum(e.output_tokens) FILTER (WHERE e.action IS DISTINCT FROM 'invoke') AS output_tokens,
               sum(e.cost::numeric) FILTER (WHERE e.action IS DISTINCT FROM 'invoke'

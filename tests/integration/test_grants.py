@@ -51,8 +51,9 @@ def new_role(server_dsn: str, dsn: str) -> Iterator[Callable[..., str]]:
         return made[-1]
 
     yield make
-    for role in reversed(made):
+    for role in made:  # first an owner, then those whom it granted something
         execute(dsn, f"DROP OWNED BY {role} CASCADE")
+    for role in made:
         execute(server_dsn, f"DROP ROLE {role}")
 
 
