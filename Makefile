@@ -9,8 +9,8 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill \
-  soak-application-kill lint check bench test-oldest clean
+.PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
+  soak-commit soak-kill soak-application-kill lint check bench docs test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -38,14 +38,21 @@ test-forks: .venv/.dev
 
 # What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
 # embedded server, whose version is that of its wheel.
+INTEGRATION ?= tests/integration --ignore tests/integration/test_embedded.py
 test-versions: .venv/.dev
 	tests/servers.sh $(VERSIONS)
 	@failed=; for version in $(VERSIONS); do \
 	  echo "=== PostgreSQL $$version"; \
-	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' \
-	    tests/integration --ignore tests/integration/test_embedded.py || failed="$$failed $$version"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' $(INTEGRATION) \
+	    || failed="$$failed $$version"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
+
+# The same of what depends most on the server.
+CORE := $(foreach name,migrate contract tenants round_trip exporter query tail delivery event_transactions event_statistics, \
+  tests/integration/test_$(name).py)
+test-versions-core:
+	@$(MAKE) test-versions INTEGRATION="$(CORE)"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -71,7 +78,14 @@ check: lint test
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
+<<<<<<< HEAD
 # The oldest of everything: libraries and server.
+=======
+# The half of docs/sql.md that is made of the comments in the database.
+docs: .venv/.dev
+	$(BIN)/python docs/sql_page.py
+
+>>>>>>> contract
 test-oldest: .venv-oldest/.dev
 	tests/servers.sh $(OLDEST_SERVER)
 	PGBIN=$(CURDIR)/.postgres/$(OLDEST_SERVER)/bin .venv-oldest/bin/$(PYTEST) \

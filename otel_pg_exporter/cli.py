@@ -22,6 +22,7 @@ except ImportError:
 from .cli_errors import moment, plainly
 from .cli_tables import print_table
 from .doctor_cli import doctor
+from .grants_cli import grant, revoke, tenants
 from .runs_cli import ps
 from .spool_cli import spool
 from .tail_cli import tail
@@ -290,6 +291,8 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
     sys.exit(code if code >= 0 else 128 - code)
 
 
+for _command in (grant, revoke, tenants):
+    migrate.add_command(_command)
 main.add_command(ps)
 main.add_command(spool)
 main.add_command(doctor)

@@ -22,7 +22,7 @@ from ..sql_files import Names, query
 from .connecting import Record, connect, limits, location, options
 from .failures import translate
 
-__all__ = ["AsyncDatabase", "Database"]
+__all__ = ["AsyncDatabase", "Database", "opened"]
 
 
 class Database:
@@ -129,6 +129,19 @@ class Database:
                     conninfo, **_pool_options(self.settings), configure=_configure, check=_check, open=True
                 )
             return self._pool
+
+
+@contextmanager
+def opened(where: Settings | Database | None = None) -> Iterator[Database]:
+    """The database of a call: one that is given stays open, one for settings (default: the environment's) is closed."""
+    if isinstance(where, Database):
+        yield where
+        return
+    database = Database(where or Settings.from_env())
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 class _HurriedDatabase(Database):
