@@ -18,9 +18,11 @@ from . import values
 from .errors import QueryError
 from .routing import CATEGORIES
 
-__all__ = ["FILTERS", "ORDERS", "Page", "build_page", "select_runs", "trace_uuid"]
+__all__ = ["FILTERS", "ORDERS", "TRACE_BEGINNING", "Page", "build_page", "select_runs", "trace_uuid"]
 
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+TRACE_BEGINNING = re.compile(r"[0-9a-f]{1,32}")
+"""Some of the first digits of a trace id, or all."""
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
 _DIGITS = re.compile(r"-?\d{1,19}")
 

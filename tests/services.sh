@@ -8,6 +8,7 @@ needed=(
   "redis-server redis-server"
   "pgbouncer pgbouncer"
   "npm npm" # tests/servers.sh needs it
+  "chromium chromium"
 )
 
 export PATH="$PATH:/usr/sbin"
