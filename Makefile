@@ -9,7 +9,7 @@ PIP := python -m pip install -q --disable-pip-version-check --root-user-action=i
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill lint check \
-  bench test-oldest clean
+  bench pictures test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -68,6 +68,10 @@ check: lint test
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
+
+# The picture in README.md: a trace as a notebook shows it. Needs chromium (tests/services.sh installs it).
+pictures: .venv/.dev
+	$(BIN)/python docs/pictures/draw.py
 
 test-oldest: .venv-oldest/.dev
 	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence and not frameworks' tests/unit tests/integration

@@ -27,15 +27,16 @@ border:1px solid var(--line);border-radius:8px;overflow:hidden;max-width:1200px;
 .otel-pg *{{box-sizing:border-box}}
 .otel-pg .head{{padding:10px 14px;border-bottom:1px solid var(--line)}}
 .otel-pg .title{{font-size:15px;font-weight:600;overflow-wrap:anywhere}}
-.otel-pg .facts{{color:var(--soft);display:flex;flex-wrap:wrap;gap:2px 14px}}
+.otel-pg .facts{{color:var(--soft);display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 14px}}
 .otel-pg .facts b{{color:var(--fg);font-weight:600}}.otel-pg .facts .bad b,.otel-pg .facts .bad{{color:var(--red)}}
 .otel-pg code{{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:inherit;background:none;padding:0}}
-.otel-pg summary,.otel-pg .axis{{display:grid;grid-template-columns:minmax(180px,34%) 1fr 76px 64px;align-items:center;
+.otel-pg summary,.otel-pg .axis{{display:grid;grid-template-columns:minmax(180px,34%) 1fr 72px 84px;align-items:center;
 column-gap:10px;padding:0 14px}}
 .otel-pg summary{{list-style:none;cursor:pointer;height:25px}}.otel-pg summary::-webkit-details-marker{{display:none}}
-.otel-pg summary:hover,.otel-pg details[open]>summary{{background:var(--hover)}}
+.otel-pg summary:hover{{background:var(--hover)}}
 .otel-pg .axis{{color:var(--soft);font-size:11px;height:22px;border-bottom:1px solid var(--line)}}
-.otel-pg .ticks{{display:flex;justify-content:space-between}}
+.otel-pg .ticks{{position:relative;height:16px}}
+.otel-pg .ticks span{{position:absolute;padding-left:4px;white-space:nowrap}}
 .otel-pg .name{{align-self:stretch;display:flex;align-items:center;gap:7px;overflow:hidden;white-space:nowrap;
 padding-left:calc(var(--d)*15px);background:repeating-linear-gradient(90deg,transparent 0 3px,var(--line) 3px 4px,
 transparent 4px 15px) 0 0/calc(var(--d)*15px) 100% no-repeat}}
@@ -49,9 +50,12 @@ transparent 1px 25%)}}
 .otel-pg .lane i.dot{{width:7px;height:7px;top:9px;border-radius:50%;margin-left:-3px}}
 .otel-pg .took{{text-align:right;font-variant-numeric:tabular-nums}}
 .otel-pg .mark{{font-size:11px;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}
-.otel-pg .error .mark{{color:var(--red);font-weight:600}}.otel-pg .error summary{{background:var(--redbg)}}
+.otel-pg .name .why{{color:var(--red);flex:0 99 auto;overflow:hidden;text-overflow:ellipsis}}
+.otel-pg .error .mark{{color:var(--red);font-weight:600}}
+.otel-pg .error summary{{background:var(--redbg)}}
 .otel-pg .error{{--c:var(--red)!important}}
-.otel-pg dl{{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px;margin:0;padding:8px 14px 10px 28px;
+.otel-pg dl{{display:grid;grid-template-columns:max-content 1fr;gap:1px 14px;font-size:12px;margin:0;
+padding:8px 14px 10px 28px;
 border-bottom:1px solid var(--line);background:var(--hover)}}
 .otel-pg dt{{color:var(--soft);font-weight:400}}.otel-pg dd{{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}}
 .otel-pg .more{{padding:6px 14px}}

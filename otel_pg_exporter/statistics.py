@@ -131,8 +131,8 @@ class Statistics(Group):
 
     def _repr_html_(self) -> str:
         """Totals, a chart over time and a table, for notebooks."""
-        rate = f"{self.error_rate:.1%} of them" if self.errors else ""
-        told = [("events", f"{self.count:,}", False), (f"errors {rate}", f"{self.errors:,}", self.errors > 0)]
+        rate = f" ({self.error_rate:.1%})" if self.errors else ""
+        told = [("events", f"{self.count:,}", False), (f"errors{rate}", f"{self.errors:,}", self.errors > 0)]
         told += [(name, duration_text(value), False) for name, value in (("p50", self.p50), ("p95", self.p95)) if value]
         told += [("tokens in", f"{self.input_tokens:,}", False), ("tokens out", f"{self.output_tokens:,}", False)]
         if self.cost is not None:

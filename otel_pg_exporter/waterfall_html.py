@@ -70,7 +70,8 @@ def _plural(word: str, count: int) -> str:
 
 def _body(roots: Sequence[Node], window: Window) -> Iterator[str]:
     whole = window.end_ns - window.start_ns
-    ticks = "".join(f"<span>{duration_text(whole * quarter / 4)}</span>" for quarter in range(5))
+    quarters = [(25 * quarter, duration_text(whole * quarter / 4) if quarter else "0") for quarter in range(4)]
+    ticks = "".join(f'<span style="left:{place}%">{time}</span>' for place, time in quarters)
     yield f'<div class="axis"><span></span><span class="ticks">{ticks}</span><span></span><span></span></div>'
     room = _MOST_DETAIL
     for line in fold(roots, MOST_ALIKE, _MOST_LINES):
@@ -90,7 +91,11 @@ def _row(line: Line, window: Window, details: str) -> str:
     width = "" if kind == "dot" else f"width:{max(0.15, (end - begin) * 100):.3f}%"
     outcome = "error" if line.status == "error" else "fine"
     deeper = f"<em>level {line.depth:,}</em>" if line.depth > _MOST_DEPTH else ""
-    name = f'<span title="{escaped(line.name)}">{escaped(line.name)}</span><em>{escaped(line.node.what)}</em>{deeper}'
+    error = line.error.rpartition(".")[2] if line.status == "error" else ""
+    why = f'<em class="why">{escaped(error)}</em>' if error else ""
+    name = (
+        f'<span title="{escaped(line.name)}">{escaped(line.name)}</span><em>{escaped(line.node.what)}</em>{why}{deeper}'
+    )
     return (
         f'<details class="{outcome}" style="--c:var(--{colour});--d:{min(line.depth, _MOST_DEPTH)}"><summary>'
         f'<span class="name">{name}</span>'
@@ -105,8 +110,13 @@ def _details(line: Line) -> str:
         return _list([("spans like this", f"{len(line.nodes):,}")])
     row = line.node.row
     known = [(name, row[name]) for name in _DETAILS if row.get(name) not in (None, "")]
-    own = [("span id", line.node.span_id), ("status", line.status), ("started", f"{line.node.time.isoformat()}")]
-    every = [*own, *known, *row["attributes"].items()]
+    own = [("span id", line.node.span_id), ("started", line.node.time.isoformat())]
+    # what a column says is not said again by the attribute that it comes from
+    said = {_text(row.get(name)) for name in (*_DETAILS, "event_name", "event_type", "status", "action")} | {
+        line.node.category
+    }
+    more_of = [(name, value) for name, value in row["attributes"].items() if _text(value) not in said]
+    every = [*own, *known, *more_of]
     more = [("…", f"{len(every) - _MOST_FIELDS} more")] if len(every) > _MOST_FIELDS else []
     return _list([*every[:_MOST_FIELDS], *more])
 
