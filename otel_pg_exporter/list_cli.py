@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -13,9 +13,11 @@ from .cli_errors import plainly
 from .cli_options import as_json, filters, limited, period
 from .cli_tables import Column, columns, print_lines
 from .config import Settings
-from .events import Event
-from .summaries import TraceSummary
 from .waterfall import duration_text
+
+if TYPE_CHECKING:
+    from .events import Event
+    from .summaries import TraceSummary
 
 __all__ = ["deploys", "errors", "ls"]
 

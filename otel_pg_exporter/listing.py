@@ -8,24 +8,14 @@ from uuid import UUID
 
 from .errors import QueryError
 from .events import Event
-from .filters import TRACE_BEGINNING, build_page
+from .filters import TRACE_BEGINNING, USAGE_KINDS, USAGE_NUMBERS, build_page
 from .questions import Question, page_of
 from .routing import CATEGORIES
 from .sql_files import EVENT_TABLES, Names, query
 from .summaries import TracePage, TraceSummary, Usage
 
-__all__ = ["KINDS", "NUMBERS", "trace_beginning", "traces", "usage"]
+__all__ = ["trace_beginning", "traces", "usage"]
 
-KINDS = ("agents", "tools", "models")
-"""What usage can be told of."""
-NUMBERS = {
-    "count": "count",
-    "errors": "errors",
-    "p95": "percentiles[2]",
-    "tokens": "input_tokens + output_tokens",
-    "cost": "cost",
-}
-"""Number that usage is ordered by → its expression."""
 _TOTALS = ("spans", "logs", "errors", "input_tokens", "output_tokens")
 
 
@@ -76,13 +66,13 @@ def trace_beginning(names: Names, beginning: str) -> Question[str]:
 
 def usage(names: Names, kind: str, by: str, limit: int, filters: Mapping[str, Any]) -> Question[list[Usage]]:
     """What agents, tools or models have used, the most by one number first."""
-    for name, value, allowed in (("kind", kind, KINDS), ("by", by, tuple(NUMBERS))):
+    for name, value, allowed in (("kind", kind, USAGE_KINDS), ("by", by, tuple(USAGE_NUMBERS))):
         if value not in allowed:
             raise QueryError(f"{name}={value!r:.60} is not allowed; allowed are: {', '.join(allowed)}")
     page = build_page("agent", filters, limit=limit)
     sql = query(f"usage_of_{kind}", names).replace("{where}", page.where("agent"))
     sql = sql.replace("{tokens}", query("totals_of_agents", names))
-    ordered = query("most_used", names).replace("{usage}", sql).replace("{number}", NUMBERS[by])
+    ordered = query("most_used", names).replace("{usage}", sql).replace("{number}", USAGE_NUMBERS[by])
     rows = yield ordered, {**page.parameters, "limit": limit}
     return [Usage.from_row(row) for row in rows]
 

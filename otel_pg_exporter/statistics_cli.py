@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,10 @@ from .cli_errors import plainly
 from .cli_options import as_json, filters, period
 from .cli_tables import columns, print_lines, print_table
 from .config import Settings
-from .listing import KINDS, NUMBERS
-from .summaries import Usage
+from .filters import USAGE_KINDS, USAGE_NUMBERS
+
+if TYPE_CHECKING:
+    from .summaries import Usage
 
 __all__ = ["stats", "top"]
 
@@ -44,8 +47,8 @@ def stats(settings: Settings, since: datetime | None, until: datetime | None, as
 
 
 @click.command()
-@click.argument("kinds", metavar="[agents|tools|models]...", nargs=-1, type=click.Choice(KINDS))
-@click.option("--by", type=click.Choice([*NUMBERS]), default="count", show_default=True, help="Which come first.")
+@click.argument("kinds", metavar="[agents|tools|models]...", nargs=-1, type=click.Choice(USAGE_KINDS))
+@click.option("--by", type=click.Choice([*USAGE_NUMBERS]), default="count", show_default=True, help="Which come first.")
 @filters("service", "session", "user")
 @period("1d")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="At most so many of each.")
@@ -68,7 +71,8 @@ def top(
 
     with EventQuery(settings) as query:
         found = [
-            (kind, query.usage(kind, by=by, limit=limit, start=since, end=until, **given)) for kind in kinds or KINDS
+            (kind, query.usage(kind, by=by, limit=limit, start=since, end=until, **given))
+            for kind in kinds or USAGE_KINDS
         ]
     if as_json:
         for kind, every in found:
