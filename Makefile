@@ -69,7 +69,7 @@ check: lint test
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
-# The picture in README.md: a trace as a notebook shows it. Needs chromium (tests/services.sh installs it).
+# The picture in README.md: a trace as a notebook shows it. Needs chromium, which tests/services.sh installs.
 pictures: .venv/.dev
 	$(BIN)/python docs/pictures/draw.py
 

@@ -115,7 +115,7 @@ def _loads(text: bytes) -> Any:
 
 def _batches(place: str, text: bytes, encoder: RowEncoder) -> Iterator[Batch]:
     try:
-        document = _loads(text)
+        document = _loads(text.rstrip())
     except json.JSONDecodeError as error:
         where = place if ", line " in place else f"{place}, line {error.lineno}"
         raise InvalidEventError(f"{where}, column {error.colno}: this is no JSON: {error.msg}") from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -161,8 +161,8 @@ class EventQuery:
             filters: those of `events`.
         """
         names = self._database.names
-        with self._snapshot() as connection:
-            for each, row in islice(streams.rows(connection, names, category, filters), limit):
+        with self._snapshot() as connection, closing(streams.rows(connection, names, category, filters)) as found:
+            for each, row in islice(found, limit):
                 yield Event.from_row(each, row)
 
     def otlp_documents(
@@ -170,9 +170,8 @@ class EventQuery:
     ) -> Iterator[dict[str, Any]]:
         """The same as OTLP/JSON, in documents `{"resourceSpans": […], "resourceLogs": […]}` of so many records."""
         names = self._database.names
-        with self._snapshot() as connection:
-            found = islice(streams.rows(connection, names, category, filters), limit)
-            yield from streams.documents(connection, names, found, records)
+        with self._snapshot() as connection, closing(streams.rows(connection, names, category, filters)) as found:
+            yield from streams.documents(connection, names, islice(found, limit), records)
 
     def statistics(
         self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any

@@ -48,8 +48,9 @@ def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_
     bar_width = _BAR if bars else 0
     name_width = None
     if width is not None:
-        bar_width = bars and max(_LEAST_BAR, min(_BAR, width - _BESIDE - _LEAST_NAME))
+        bar_width = max(_LEAST_BAR, min(_BAR, width - _BESIDE - _LEAST_NAME)) if bars else 0
         name_width = max(_LEAST_NAME, min(_MOST_NAME, width - _BESIDE - bar_width))
     click.echo(f"trace {trace.trace_id}")
-    for line in render(trace.roots, is_whole=is_all, bar_width=bar_width, name_width=name_width, paint=painted):
+    lines = render(trace.roots, is_whole=is_all, bar_width=bar_width, name_width=name_width, width=width, paint=painted)
+    for line in lines:
         click.echo(line)

@@ -7,7 +7,8 @@ exported again as the same documents.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -30,21 +31,22 @@ _MOST_ORIGINS = 10_000
 _KEY = ("time", "trace_id", "span_id", "start_unix_nano", "observed_unix_nano", "batch_id", "batch_index")
 
 
-def rows(connection: Any, names: Names, category: str | None, filters: Mapping[str, Any]) -> Iterator[Row]:
+def rows(connection: Any, names: Names, category: str | None, filters: Mapping[str, Any]) -> Generator[Row, None, None]:
     """Rows of one table or all four, the oldest first, in a transaction of the connection.
 
     Raises:
         QueryError: a filter is not known.
     """
     page = build_page(category, filters)
-    cursors = []
-    for each in page.categories:
-        sql = query("export_rows", names).replace("{table}", names.table(CATEGORIES[each]))
-        cursor = connection.cursor(name=f"otel_pg_{each}")
-        cursor.itersize = _AT_ONCE
-        cursor.execute(sql.replace("{where}", page.where(each)).encode(), page.parameters)
-        cursors.append(_named(each, cursor))
-    return heapq.merge(*cursors, key=_order)
+    with ExitStack() as opened:
+        streams = []
+        for each in page.categories:
+            sql = query("export_rows", names).replace("{table}", names.table(CATEGORIES[each]))
+            cursor = opened.enter_context(connection.cursor(name=f"otel_pg_{each}"))
+            cursor.itersize = _AT_ONCE
+            cursor.execute(sql.replace("{where}", page.where(each)).encode(), page.parameters)
+            streams.append(_named(each, cursor))
+        yield from heapq.merge(*streams, key=_order)
 
 
 def documents(connection: Any, names: Names, found: Iterable[Row], size: int) -> Iterator[dict[str, Any]]:

@@ -63,6 +63,11 @@ class Line:
         return harmless(error_type) if error_type and self.mark not in _MARKS.values() else ""
 
     @property
+    def what(self) -> str:
+        """The kind, for show."""
+        return shortened(harmless(self.node.what), 20)
+
+    @property
     def name(self) -> str:
         """The name for show, with how many there are."""
         name = harmless(self.node.name)
@@ -165,6 +170,7 @@ def render(
     is_whole: bool = False,
     bar_width: int = 0,
     name_width: int | None = None,
+    width: int | None = None,
     paint: Paint = lambda text, status: text,
 ) -> Iterator[str]:
     """A trace as lines of text.
@@ -174,6 +180,7 @@ def render(
         is_whole: every span on a line of its own.
         bar_width: columns for when each ran; 0 for none.
         name_width: names are cut to fit; default no limit.
+        width: of a whole line, at whose end the class of an error is cut; default no limit.
         paint: colours the marks and bars.
     """
     window = Window.of(roots) if bar_width else None
@@ -185,10 +192,12 @@ def render(
         left = line.lead + line.name
         if name_width is not None:
             left = shortened(left, name_width)
-        words = [padded(left, name_width or 48), f"{line.node.what:<10}", f"{duration_text(line.duration_ns):>9}"]
+        words = [padded(left, name_width or 48), f"{line.what:<10}", f"{duration_text(line.duration_ns):>9}"]
+        room = None if width is None else width - sum(map(len, words)) - len(words) - bar_width - len(line.mark) - 5
         if window is not None:
             words.append(f" {paint(_bar(line, window, bar_width), line.status)}")
-        yield f"{' '.join(words)}  {paint(line.mark, line.status)}{line.error and '  ' + line.error}"
+        error = line.error if room is None else shortened(line.error, max(1, room))
+        yield f"{' '.join(words)}  {paint(line.mark, line.status)}{error and '  ' + error}"
 
 
 def _bar(line: Line, window: Window, width: int) -> str:

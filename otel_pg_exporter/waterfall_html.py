@@ -93,9 +93,7 @@ def _row(line: Line, window: Window, details: str) -> str:
     deeper = f"<em>level {line.depth:,}</em>" if line.depth > _MOST_DEPTH else ""
     error = line.error.rpartition(".")[2] if line.status == "error" else ""
     why = f'<em class="why">{escaped(error)}</em>' if error else ""
-    name = (
-        f'<span title="{escaped(line.name)}">{escaped(line.name)}</span><em>{escaped(line.node.what)}</em>{why}{deeper}'
-    )
+    name = f'<span title="{escaped(line.name)}">{escaped(line.name)}</span><em>{escaped(line.what)}</em>{why}{deeper}'
     return (
         f'<details class="{outcome}" style="--c:var(--{colour});--d:{min(line.depth, _MOST_DEPTH)}"><summary>'
         f'<span class="name">{name}</span>'
