@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from .cli_errors import moment
+from .errors import QueryError
 from .routing import CATEGORIES
 
-__all__ = ["as_json", "filters", "limited", "period"]
+if TYPE_CHECKING:
+    from .query import EventQuery
+
+__all__ = ["as_json", "filters", "limited", "period", "which_trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,3 +71,13 @@ def filters(*names: str) -> Callable[[F], F]:
         return command
 
     return decorate
+
+
+def which_trace(query: EventQuery, named: str) -> str:
+    """The id of a trace that is named by the beginning of its id, or by the word last."""
+    if named != "last":
+        return query.trace_id(named)
+    newest = query.traces(limit=1)
+    if not newest:
+        raise QueryError("nothing is stored")
+    return newest[0].trace_id

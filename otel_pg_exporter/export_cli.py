@@ -15,7 +15,7 @@ from typing import IO, Any
 import click
 
 from .cli_errors import plainly
-from .cli_options import filters, period
+from .cli_options import filters, period, which_trace
 from .cli_progress import counted
 from .config import Settings
 from .routing import CATEGORIES
@@ -60,7 +60,7 @@ def export(
     asked: dict[str, Any] = {**given, "start": since, "end": until, "limit": limit}
     with EventQuery(settings) as query, _written(output) as file:
         if trace is not None:
-            asked["trace"] = query.trace_id(trace)
+            asked["trace"] = which_trace(query, trace)
         if form == "otlp":
             size = min(_DOCUMENT, limit or _DOCUMENT)
             for document in _watched(query.otlp_documents(category, records=size, **asked), "documents"):

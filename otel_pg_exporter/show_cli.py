@@ -7,6 +7,7 @@ import json
 import click
 
 from .cli_errors import plainly
+from .cli_options import which_trace
 from .cli_tables import painted, terminal_width
 from .config import Settings
 from .waterfall import render
@@ -33,12 +34,7 @@ def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_
     from .query import EventQuery
 
     with EventQuery(settings) as query:
-        if trace_id == "last":
-            newest = query.traces(limit=1)
-            if not newest:
-                raise click.ClickException("nothing is stored")
-            trace_id = newest[0].trace_id
-        trace = query.trace(query.trace_id(trace_id))
+        trace = query.trace(which_trace(query, trace_id))
     if as_json:
         click.echo(json.dumps(trace.to_otlp_json()))
         return

@@ -171,16 +171,13 @@ def large(record_spans, dsn) -> str:
 
 
 def test_thirty_thousand_spans_are_folded(otel_pg, large):
-    """Siblings alike are a line, a chain ends where lines do, and --all shows all."""
+    """Siblings alike are a line, a chain ends where lines do."""
     folded = otel_pg("show", large).stdout.splitlines()
 
     assert 1002 == len(folded)
     assert any("├─ page ×30,000 (avg)" in line or "└─ page ×30,000 (avg)" in line for line in folded)
     assert re.search(r"… 2,0\d\d lines more", folded[-1])
     assert max(map(len, folded)) < 200
-    whole = otel_pg("show", large, "--all").stdout.splitlines()
-    assert 33_003 == len(whole)
-    assert max(map(len, whole)) < 200
 
 
 def test_errors_and_deployments_are_listed(otel_pg, demo):
@@ -266,10 +263,7 @@ def test_colours_are_for_terminals_that_want_them(demo, dsn):
     assert "━" in coloured
     assert max(len(re.sub(r"\x1b\[\d+m", "", line).rstrip()) for line in coloured.splitlines()) <= 90
     assert "\x1b[" not in on_terminal("show", demo, NO_COLOR="1")
-    assert "\x1b[" not in on_terminal("ls", TERM="dumb")
-    listed = on_terminal("ls")
-    assert "…" in listed
-    assert demo in listed
+    assert demo in on_terminal("ls", TERM="dumb")
 
 
 def test_the_demo_runs_from_the_package_alone(otel_pg, dsn):

@@ -12,7 +12,7 @@ import pytest
 
 from otel_pg_exporter.statistics import Bucket, Group, Statistics
 from otel_pg_exporter.trace import Trace, build_trace
-from otel_pg_exporter.waterfall import columns_of, duration_text, padded, shortened
+from otel_pg_exporter.waterfall import columns_of, duration_text, padded, render, shortened
 
 START = datetime(2026, 11, 25, tzinfo=timezone.utc)
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;</details></span></style>`"
@@ -95,6 +95,8 @@ def test_thirty_thousand_spans_are_few_lines_of_bounded_length():
     assert 300 == page.rows
     assert "lines more" in page.text
     assert "29,999 spans" in page.text
+    assert 29_999 == sum(1 for _ in render(large.roots, is_whole=True))
+    assert max(map(len, render(large.roots, is_whole=True, bar_width=30))) < 200
     assert repr(large) == f"<Trace {'ab' * 16} of 29999>"
     assert len(repr(large.roots[0])) < 100
 
