@@ -40,8 +40,12 @@ def _grouped(
     records: Iterable[Any], scopes_key: str, records_key: str, encode_one: Callable[[Any], Json]
 ) -> list[Json]:
     groups: dict[Any, dict[Any, list[Any]]] = {}
+    known: dict[tuple[int, int], list[Any]] = {}  # by identity: hashing a Resource serialises it
     for record in records:
-        groups.setdefault(record.resource, {}).setdefault(record.instrumentation_scope, []).append(record)
+        origin = id(record.resource), id(record.instrumentation_scope)
+        if origin not in known:
+            known[origin] = groups.setdefault(record.resource, {}).setdefault(record.instrumentation_scope, [])
+        known[origin].append(record)
     return [
         {
             "resource": {"attributes": _attributes(resource.attributes)},

@@ -18,7 +18,8 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 
-from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter
+from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter, importing
+from otel_pg_exporter.batches import new_batch_id
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
 SPAN = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": "x", "startTimeUnixNano": "1790000000000000000"}
@@ -66,6 +67,29 @@ def test_a_document_is_known_however_it_is_written(otel_pg, demo, tmp_path):
 
     assert "stored 10," in otel_pg("--schema", "another", "import", "-", stdin=exported.encode()).stdout
     assert "stored 0, imported before 10\n" == otel_pg("--schema", "another", "import", str(pretty)).stdout
+
+
+def test_an_import_that_was_interrupted_goes_on(otel_pg, tmp_path):
+    """Documents that were stored are not stored again; those after them are."""
+    first, all_of_it = tmp_path / "first.jsonl", tmp_path / "all.jsonl"
+    first.write_bytes(document())
+    all_of_it.write_bytes(document() + b"\n" + document(spanId="ef" * 8))
+
+    otel_pg("import", str(first))
+
+    assert "stored 1, imported before 1\n" == otel_pg("import", str(all_of_it)).stdout
+    assert 2 == len(otel_pg("ls", "--events", "--json").stdout.splitlines())
+
+
+def test_ids_that_are_not_of_the_content_would_store_twice(otel_pg, tmp_path, monkeypatch):
+    """The broken build that the tests above condemn."""
+    monkeypatch.setattr(importing, "derived_batch_id", lambda millis, digest: new_batch_id())
+    file = tmp_path / "one.json"
+    file.write_bytes(document())
+
+    otel_pg("import", str(file))
+
+    assert "stored 1, imported before 0\n" == otel_pg("import", str(file)).stdout
 
 
 def test_another_exporters_documents_are_taken(otel_pg, tmp_path):
