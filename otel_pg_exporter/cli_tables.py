@@ -19,7 +19,7 @@ from .waterfall import columns_of, padded, shortened
 __all__ = ["Column", "columns", "has_colours", "painted", "print_lines", "print_table", "terminal_width"]
 
 _COLOURS = {"error": "red", "lost": "red", "cancelled": "yellow", "suspended": "yellow", "started": "cyan"}
-_LEAST_WIDTH = 12
+_LEAST_WIDTH, _LEAST_ID = 12, 12
 
 
 class Column(NamedTuple):
@@ -30,12 +30,15 @@ class Column(NamedTuple):
     """Numbers stand at the right."""
     is_elastic: bool = False
     """It is cut where the terminal is too narrow."""
+    is_id: bool = False
+    """It is cut to its beginning where that is not enough, without a mark, so that it can be copied."""
 
 
 def columns(titles: str) -> list[Column]:
-    """Columns by their titles, with _ for a blank: "name…" is cut if need be, "errors>" stands at the right."""
+    """Columns by their titles, with _ for a blank: "name…" is cut if need be, "errors>" stands at the
+    right, "trace#" is an id."""
     return [
-        Column(title.rstrip("…>").replace("_", " "), title.endswith(">"), title.endswith("…"))
+        Column(title.rstrip("…>#").replace("_", " "), title.endswith(">"), title.endswith("…"), title.endswith("#"))
         for title in titles.split()
     ]
 
@@ -72,18 +75,22 @@ def _widths(among: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]
     texts = zip([column.title for column in among], *rows, strict=True)
     widths = [max(map(columns_of, cells)) for cells in texts]
     surplus = sum(widths) + 2 * len(widths) - 2 - (terminal_width() or sys.maxsize)
-    for index, column in enumerate(among):
-        if column.is_elastic and surplus > 0:
-            narrower = max(_LEAST_WIDTH, widths[index] - surplus)
-            surplus -= max(0, widths[index] - narrower)
-            widths[index] = min(widths[index], narrower)
+    elastic = [index for index, column in enumerate(among) if column.is_elastic]
+    while surplus > 0 and elastic and max(widths[index] for index in elastic) > _LEAST_WIDTH:
+        widest = max(elastic, key=widths.__getitem__)
+        widths[widest] -= 1
+        surplus -= 1
+    if surplus > 0:
+        widths = [_LEAST_ID if column.is_id else width for column, width in zip(among, widths, strict=True)]
     return widths
 
 
 def _joined(among: Sequence[Column], widths: Sequence[int], cells: Sequence[str], status: str = "") -> str:
     shown = []
     for column, width, cell in zip(among, widths, cells, strict=True):
-        fitting = shortened(cell, width) if column.is_elastic and terminal_width() else cell
+        fitting = cell
+        if terminal_width():
+            fitting = shortened(cell, width) if column.is_elastic else cell[:width] if column.is_id else cell
         text = padded(fitting, width, is_right=column.is_right)
         shown.append(painted(text, status) if cell == status else text)
     return "  ".join(shown).rstrip()

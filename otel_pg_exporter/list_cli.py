@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["deploys", "errors", "ls"]
 
 _AT_ONCE = 1000
-_TRACES = columns("started status duration> spans> errors> tokens> cost> name… service… trace")
-_EVENTS = columns("time category status duration> name… service… trace")
-_ERRORS = columns("time category name… error… message… service… trace")
-_DEPLOYS = columns("time environment status result duration> name… branch… commit trace")
+_TRACES = columns("started status duration> spans> errors> tokens> cost> name… service… trace#")
+_EVENTS = columns("time category status duration> name… service… trace#")
+_ERRORS = columns("time category name… error… message… service… trace#")
+_DEPLOYS = columns("time environment status result duration> name… branch… commit trace#")
 
 T_co = TypeVar("T_co", covariant=True)
 Row = tuple[str, Sequence[object]]

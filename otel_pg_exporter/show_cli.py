@@ -14,8 +14,8 @@ from .waterfall import render
 
 __all__ = ["show"]
 
-_BAR, _LEAST_NAME, _MOST_NAME, _LEAST_BAR = 30, 24, 60, 10
-_BESIDE = 40
+_BAR, _LEAST_NAME, _MOST_NAME, _LEAST_BAR = 30, 20, 60, 8
+_BESIDE = 48
 """Columns beside name and bar: kind, duration, status and class of error."""
 
 

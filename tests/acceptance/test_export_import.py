@@ -128,18 +128,18 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("line", "said"), BAD, ids=[said[-30:] for _, said in BAD])
-def test_bad_input_is_named_and_nothing_is_stored(otel_pg, tmp_path, line, said):
+def test_bad_input_is_named_and_nothing_is_stored(otel_pg, tmp_path):
     """File, line and what is wrong, in one line; what stood before it is not stored either."""
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_bytes(document())
-    bad.write_bytes(document(spanId="ef" * 8) + b"\n" + line + b"\n")
+    for line, said in BAD:
+        bad.write_bytes(document(spanId="ef" * 8) + b"\n" + line + b"\n")
 
-    done = otel_pg("import", str(good), str(bad), code=1)
+        done = otel_pg("import", str(good), str(bad), code=1)
 
-    (told,) = done.stderr.splitlines()
-    assert told.startswith(f"Error: {bad}, line 2")
-    assert said in told
+        (told,) = done.stderr.splitlines()
+        assert told.startswith(f"Error: {bad}, line 2")
+        assert said in told
     assert "" == otel_pg("ls", "--events").stdout
 
 
@@ -207,7 +207,7 @@ def test_memory_does_not_grow_with_the_number_of_events(dsn):
         connection.execute("CREATE TEMP TABLE one AS SELECT * FROM otel.task_events")
         names = [column.name for column in connection.execute("SELECT * FROM one LIMIT 0").description]
         listed = ", ".join("number" if name == "batch_index" else f'"{name}"' for name in names)
-        copied = f"SELECT {listed} FROM one, generate_series(1, 7999) AS number"
+        copied = f"SELECT {listed} FROM one, generate_series(1, 4999) AS number"
         connection.execute(f"INSERT INTO otel.task_events {copied}")
 
     def peak(limit):
@@ -218,14 +218,14 @@ def test_memory_does_not_grow_with_the_number_of_events(dsn):
         tracemalloc.stop()
         return most
 
-    small = peak(2500)
-    assert peak(8000) < 1.3 * small
+    small = peak(2100)
+    assert peak(5000) < 1.3 * small
     with EventQuery(dsn=dsn) as query:  # what it must not be: all of them at once
         tracemalloc.start()
         kept = list(query.stream())
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert 8000 == len(kept)
+    assert 5000 == len(kept)
     assert most > 1.6 * small
 
 

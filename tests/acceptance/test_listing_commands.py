@@ -263,7 +263,7 @@ def test_colours_are_for_terminals_that_want_them(demo, dsn):
     assert "━" in coloured
     assert max(len(re.sub(r"\x1b\[\d+m", "", line).rstrip()) for line in coloured.splitlines()) <= 90
     assert "\x1b[" not in on_terminal("show", demo, NO_COLOR="1")
-    assert demo in on_terminal("ls", TERM="dumb")
+    assert re.search(f"{demo[:12]}\\s", on_terminal("ls", TERM="dumb"))
 
 
 def test_the_demo_runs_from_the_package_alone(otel_pg, dsn):
