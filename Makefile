@@ -10,7 +10,7 @@ PIP := python -m pip install -q --disable-pip-version-check --root-user-action=i
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
-  soak-commit soak-kill soak-application-kill lint check bench docs test-oldest clean
+  soak-commit soak-kill soak-application-kill lint check bench docs pictures test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -78,14 +78,15 @@ check: lint test
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
-<<<<<<< HEAD
-# The oldest of everything: libraries and server.
-=======
 # The half of docs/sql.md that is made of the comments in the database.
 docs: .venv/.dev
 	$(BIN)/python docs/sql_page.py
 
->>>>>>> contract
+# The picture in README.md: a trace as a notebook shows it. Needs chromium, which tests/services.sh installs.
+pictures: .venv/.dev
+	$(BIN)/python docs/pictures/draw.py
+
+# The oldest of everything: libraries and server.
 test-oldest: .venv-oldest/.dev
 	tests/servers.sh $(OLDEST_SERVER)
 	PGBIN=$(CURDIR)/.postgres/$(OLDEST_SERVER)/bin .venv-oldest/bin/$(PYTEST) \

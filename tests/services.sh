@@ -9,6 +9,7 @@ needed=(
   "pgbouncer pgbouncer"
   "strace strace"
   "npm npm" # tests/servers.sh needs it
+  "chromium chromium"
 )
 
 export PATH="$PATH:/usr/sbin"
