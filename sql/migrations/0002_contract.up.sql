@@ -106,10 +106,10 @@ COMMENT ON COLUMN {event_rows}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {event_rows}.user_id IS 'User id.';
 COMMENT ON COLUMN {event_rows}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {event_rows}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {event_rows}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {event_rows}.output IS 'What the work gave back; JSON text is stored as JSON.';
+COMMENT ON COLUMN {event_rows}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {event_rows}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
 COMMENT ON COLUMN {event_rows}.body IS 'Body of a log record.';
-COMMENT ON COLUMN {event_rows}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {event_rows}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {event_rows}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
 COMMENT ON COLUMN {event_rows}.links IS 'Links to other spans, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
 COMMENT ON COLUMN {event_rows}.resource_id IS 'Who produced it: resources.resource_id.';
@@ -176,10 +176,10 @@ COMMENT ON COLUMN {all_events}.reasoning_tokens IS 'Output tokens spent on reaso
 COMMENT ON COLUMN {all_events}.cost IS 'Cost, US dollars: as the source stated it, else by the table of prices.';
 COMMENT ON COLUMN {all_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {all_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {all_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {all_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
+COMMENT ON COLUMN {all_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {all_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
 COMMENT ON COLUMN {all_events}.body IS 'Body of a log record.';
-COMMENT ON COLUMN {all_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {all_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {all_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
 COMMENT ON COLUMN {all_events}.links IS 'Links to other spans, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
 COMMENT ON COLUMN {all_events}.resource IS 'Attributes of what produced it: host, process, version, under their own names.';
@@ -228,9 +228,9 @@ COMMENT ON COLUMN {spans}.reasoning_tokens IS 'Output tokens spent on reasoning.
 COMMENT ON COLUMN {spans}.cost IS 'Cost, US dollars: as the source stated it, else by the table of prices.';
 COMMENT ON COLUMN {spans}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {spans}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {spans}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {spans}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {spans}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {spans}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {spans}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {spans}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {spans}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
 COMMENT ON COLUMN {spans}.links IS 'Links to other spans, array of {trace_id, span_id, trace_flags, trace_state, is_remote, attributes, order, dropped_attributes}.';
 COMMENT ON COLUMN {spans}.resource IS 'Attributes of what produced it: host, process, version, under their own names.';
@@ -266,8 +266,8 @@ COMMENT ON COLUMN {errors}.model IS 'Model that answered, else the model that wa
 COMMENT ON COLUMN {errors}.severity_text IS 'Severity as the source wrote it; NULL for spans.';
 COMMENT ON COLUMN {errors}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {errors}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {errors}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {errors}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {errors}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {errors}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 
 -- Each trace is looked up by the index on trace_id, for its root alone: a filter of time or a LIMIT holds for the roots.
 CREATE VIEW {traces} AS
@@ -348,9 +348,9 @@ COMMENT ON COLUMN {tasks}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {tasks}.user_id IS 'User id.';
 COMMENT ON COLUMN {tasks}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {tasks}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {tasks}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {tasks}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {tasks}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {tasks}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {tasks}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {tasks}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 
 CREATE VIEW {agent_actions} AS
 SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.duration_ns, e.record, e.event_type, e.event_name,
@@ -392,9 +392,9 @@ COMMENT ON COLUMN {agent_actions}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {agent_actions}.user_id IS 'User id.';
 COMMENT ON COLUMN {agent_actions}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {agent_actions}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {agent_actions}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {agent_actions}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {agent_actions}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {agent_actions}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {agent_actions}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {agent_actions}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 
 CREATE VIEW {llm_usage} AS
 SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.duration_ns, e.record, e.event_name, e.action, e.model,
@@ -478,7 +478,7 @@ COMMENT ON COLUMN {deployments}.tenant_id IS 'Tenant: the attribute tenant.id, e
 COMMENT ON COLUMN {deployments}.user_id IS 'User id.';
 COMMENT ON COLUMN {deployments}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {deployments}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {deployments}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {deployments}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 
 CREATE OR REPLACE VIEW {runs} AS
 SELECT opened.trace_id, opened.span_id, opened.parent_span_id, opened."time", opened.start_unix_nano,
