@@ -25,6 +25,7 @@ def row(number: int, parent: int | None, name: str = "page", **columns):
         "batch_index": number, "record": "span", "time": moment, "duration_ns": 1_000_000 * (number % 7 + 1),
         "start_unix_nano": int(moment.timestamp() * 1000) * 1_000_000, "event_name": name, "status": "completed",
         "error_type": None, "body": None, "attributes": {}, "attribute_order": None, "events": None, "links": None,
+        "input": None, "input_attribute": None, "output": None, "output_attribute": None,
         "fixups": None, "resource_id": uuid.UUID(int=2), "scope_id": uuid.UUID(int=0), **columns,
     }  # fmt: skip
 
