@@ -26,6 +26,9 @@ __all__ = [
     "Migration", "Names", "bind", "migrations", "query",
 ]  # fmt: skip
 
+# found here, for it imports modules: in a thread, at a fork, that would leave their locks held in the child
+_PACKAGED: Traversable = files("otel_pg_exporter") / "sql"
+
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
 
@@ -187,11 +190,10 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _root() -> Traversable:
-    packaged = files("otel_pg_exporter") / "sql"
-    if packaged.is_dir():
-        return packaged
+    if _PACKAGED.is_dir():
+        return _PACKAGED
     checkout = Path(__file__).parents[1]
     # another project's site-packages/sql is not ours: ours stands beside our pyproject.toml
     if (checkout / "pyproject.toml").is_file() and (checkout / "sql").is_dir():
         return checkout / "sql"
-    raise EventStoreError(f"the folder sql/ is neither in the package {packaged} nor in the checkout {checkout}")
+    raise EventStoreError(f"the folder sql/ is neither in the package {_PACKAGED} nor in the checkout {checkout}")
