@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry.trace import Span, Status, StatusCode, Tracer
+from opentelemetry.trace import Status, StatusCode, Tracer
 
 __all__ = ["SERVICE", "record"]
 
@@ -19,11 +17,17 @@ _OPERATION, _AGENT, _TOOL = "gen_ai.operation.name", "gen_ai.agent.name", "gen_a
 def record(tracer: Tracer) -> str:
     """Deploy something, then do a task with an agent, its model and its tools; gives the task's trace id."""
     _deploy(tracer)
-    with _span(tracer, "plan a trip", {"otel_pg.category": "task", "otel_pg.task.name": "plan a trip"}) as task:
-        with _span(tracer, "invoke_agent guide", {_OPERATION: "invoke_agent", _AGENT: "guide"}):
+    with tracer.start_as_current_span(
+        "plan a trip", attributes={"otel_pg.category": "task", "otel_pg.task.name": "plan a trip"}
+    ) as task:
+        with tracer.start_as_current_span(
+            "invoke_agent guide", attributes={_OPERATION: "invoke_agent", _AGENT: "guide"}
+        ):
             _think(tracer, 512, 48, 0.03)
             for topic in ("trains", "hotels", "museums"):
-                with _span(tracer, "execute_tool search", {**_tool("search"), "gen_ai.tool.call.arguments": topic}):
+                with tracer.start_as_current_span(
+                    "execute_tool search", attributes={**_tool("search"), "gen_ai.tool.call.arguments": topic}
+                ):
                     time.sleep(0.012)
             _book(tracer)
             _think(tracer, 1890, 164, 0.045)
@@ -31,7 +35,7 @@ def record(tracer: Tracer) -> str:
 
 
 def _deploy(tracer: Tracer) -> None:
-    attributes = {
+    attributes: dict[str, Any] = {
         "deployment.id": "demo-1",
         "deployment.name": "guide",
         "deployment.status": "succeeded",
@@ -39,12 +43,12 @@ def _deploy(tracer: Tracer) -> None:
         "vcs.ref.head.name": "main",
         "vcs.ref.head.revision": "4f2a91c",
     }
-    with _span(tracer, "deploy guide", attributes):
+    with tracer.start_as_current_span("deploy guide", attributes=attributes):
         time.sleep(0.005)
 
 
 def _think(tracer: Tracer, tokens_in: int, tokens_out: int, seconds: float) -> None:
-    attributes = {
+    attributes: dict[str, Any] = {
         _OPERATION: "chat",
         _AGENT: "guide",
         "gen_ai.provider.name": "openai",
@@ -52,24 +56,18 @@ def _think(tracer: Tracer, tokens_in: int, tokens_out: int, seconds: float) -> N
         "gen_ai.usage.input_tokens": tokens_in,
         "gen_ai.usage.output_tokens": tokens_out,
     }
-    with _span(tracer, "chat gpt-5", attributes):
+    with tracer.start_as_current_span("chat gpt-5", attributes=attributes):
         time.sleep(seconds)
 
 
 def _book(tracer: Tracer) -> None:
-    with _span(tracer, "execute_tool book", _tool("book")) as failed:
+    with tracer.start_as_current_span("execute_tool book", attributes=_tool("book")) as failed:
         time.sleep(0.008)
         failed.record_exception(TimeoutError("the booking service did not answer"))
         failed.set_status(Status(StatusCode.ERROR, "the booking service did not answer"))
-    with _span(tracer, "execute_tool book", _tool("book")):
+    with tracer.start_as_current_span("execute_tool book", attributes=_tool("book")):
         time.sleep(0.01)
 
 
 def _tool(name: str) -> dict[str, Any]:
     return {_OPERATION: "execute_tool", _AGENT: "guide", _TOOL: name}
-
-
-@contextmanager
-def _span(tracer: Tracer, name: str, attributes: dict[str, Any]) -> Iterator[Span]:
-    with tracer.start_as_current_span(name, attributes=attributes) as span:
-        yield span

@@ -2,9 +2,6 @@
 -- what contract_version() answers. Within a version nothing of it is taken away, renamed, or given another type or
 -- meaning; columns are added at the end. Tables are no part of it.
 
-ALTER TABLE {open_spans} ADD COLUMN tenant_id text;
-COMMENT ON COLUMN {open_spans}.tenant_id IS 'Tenant: the attribute tenant.id, else that of the resource.';
-
 CREATE TABLE {tenancy} (
     is_on boolean PRIMARY KEY CHECK (is_on)
 );
@@ -480,7 +477,7 @@ COMMENT ON COLUMN {deployments}.error_type IS 'Class of error: exception type or
 COMMENT ON COLUMN {deployments}.error_message IS 'What the error said.';
 COMMENT ON COLUMN {deployments}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 
-CREATE OR REPLACE VIEW {runs} AS
+CREATE VIEW {runs} AS
 SELECT opened.trace_id, opened.span_id, opened.parent_span_id, opened."time", opened.start_unix_nano,
        opened.category, opened.event_type, opened.event_name,
        CASE WHEN ended.status IS NOT NULL THEN ended.status
@@ -513,6 +510,28 @@ SELECT opened.trace_id, opened.span_id, opened.parent_span_id, opened."time", op
           AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
         LIMIT 1) AS ended ON true
  WHERE ((SELECT sees_all FROM {tenant_scope}) OR opened.tenant_id IN (SELECT tenant_id FROM {tenant_ids}));
+COMMENT ON VIEW {runs} IS 'Every span that was seen open for longer than a second, and how it stands now.';
+COMMENT ON COLUMN {runs}.trace_id IS 'Trace id, 16 bytes.';
+COMMENT ON COLUMN {runs}.span_id IS 'Span id, signed as in the event tables.';
+COMMENT ON COLUMN {runs}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span.';
+COMMENT ON COLUMN {runs}."time" IS 'When it started, microseconds, UTC.';
+COMMENT ON COLUMN {runs}.start_unix_nano IS 'Exact start, nanoseconds since 1970-01-01 UTC.';
+COMMENT ON COLUMN {runs}.category IS 'system, task, agent or deployment, as far as its attributes said when it was seen.';
+COMMENT ON COLUMN {runs}.event_type IS 'Group of the event, as in the event tables.';
+COMMENT ON COLUMN {runs}.event_name IS 'The span''s name.';
+COMMENT ON COLUMN {runs}.status IS 'That of its row in an event table if it has ended, however late the row came; else started (it runs) if its process gave a sign of life within three heartbeats, else lost.';
+COMMENT ON COLUMN {runs}.duration_ns IS 'Of what has ended, its duration; of what runs, the time since its start; of what is lost, the time to the last sign of life. Nanoseconds.';
+COMMENT ON COLUMN {runs}.service_name IS 'The resource''s service.name.';
+COMMENT ON COLUMN {runs}.agent_id IS 'Agent: the id it gave, else its name.';
+COMMENT ON COLUMN {runs}.task_id IS 'Task: the id it gave.';
+COMMENT ON COLUMN {runs}.session_id IS 'Session or conversation id.';
+COMMENT ON COLUMN {runs}.user_id IS 'User id.';
+COMMENT ON COLUMN {runs}.attributes IS 'Its attributes when it was seen open.';
+COMMENT ON COLUMN {runs}.process_id IS 'Process that has it: processes.process_id.';
+COMMENT ON COLUMN {runs}.host IS 'Name of the process''s machine.';
+COMMENT ON COLUMN {runs}.pid IS 'Process id on that machine.';
+COMMENT ON COLUMN {runs}.last_heartbeat IS 'Last sign of life of the process, by the server''s clock, UTC.';
+COMMENT ON COLUMN {runs}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';
 COMMENT ON COLUMN {runs}.tenant_id IS 'Tenant: the attribute tenant.id, else that of the resource; NULL if neither has it.';
 
 CREATE TYPE {trace_node} AS (
