@@ -22,12 +22,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For programs: a 
 
 
 def period(since: str | None = None) -> Callable[[F], F]:
-    """--since and --until, as datetimes."""
+    """--since and --until, as datetimes `start` and `end`: so `EventQuery` calls them."""
 
     def decorate(command: F) -> F:
-        command = click.option("--until", callback=moment, help="Only what began before then.")(command)
+        command = click.option("--until", "end", callback=moment, help="Only what began before then.")(command)
         return click.option(
             "--since",
+            "start",
             callback=moment,
             default=since,
             show_default=since is not None,

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -41,10 +40,8 @@ def export(
     form: str | None,
     category: str | None,
     trace: str | None,
-    since: datetime | None,
-    until: datetime | None,
     limit: int | None,
-    **given: str | None,
+    **given: Any,
 ) -> None:
     """Write events, the oldest first: lines of OTLP/JSON, CSV or Parquet.
 
@@ -57,7 +54,7 @@ def export(
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: give --output a file")
     categories = [category] if category else [*CATEGORIES]
-    asked: dict[str, Any] = {**given, "start": since, "end": until, "limit": limit}
+    asked: dict[str, Any] = {**given, "limit": limit}
     with EventQuery(settings) as query, _written(output) as file:
         if trace is not None:
             asked["trace"] = which_trace(query, trace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -38,86 +37,51 @@ class _Page(Protocol[T_co]):
     def __iter__(self) -> Iterator[T_co]: ...
 
 
-@click.command()
-@filters("category", "status", "name", "service", "agent", "task", "session", "user")
+def _lists(*names: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command that lists what these filters, and those of all lists, leave."""
+
+    def decorate(command: Callable[..., None]) -> click.Command:
+        for option in (plainly, click.pass_obj, as_json, limited(20), period(), filters(*names)):
+            command = option(command)
+        return click.command()(command)
+
+    return decorate
+
+
+@_lists("category", "status", "name", "service", "agent", "task", "session", "user")
 @click.option("--events", "is_events", is_flag=True, help="Every event, instead of traces by their roots.")
-@period()
-@limited(20)
-@as_json
-@click.pass_obj
-@plainly
 def ls(
-    settings: Settings,
-    /,
-    category: str | None,
-    is_events: bool,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int | None,
-    as_json: bool,
-    **given: str | None,
+    settings: Settings, /, category: str | None, is_events: bool, limit: int | None, as_json: bool, **given: Any
 ) -> None:
     """List traces or events, the newest first."""
     from .query import EventQuery
 
-    asked = {**given, "start": since, "end": until}
     with EventQuery(settings) as query:
         if is_events:
-            events = _pages(lambda **page: query.events(category, **asked, **page), limit)
+            events = _pages(lambda **page: query.events(category, **given, **page), limit)
             _print(_EVENTS, events, _of_event, as_json)
         else:
-            traces = _pages(lambda **page: query.traces(category, **asked, **page), limit)
+            traces = _pages(lambda **page: query.traces(category, **given, **page), limit)
             _print(_TRACES, traces, _of_trace, as_json)
 
 
-@click.command()
-@filters("category", "name", "error_type", "service", "agent", "task", "session", "user")
-@period()
-@limited(20)
-@as_json
-@click.pass_obj
-@plainly
-def errors(
-    settings: Settings,
-    /,
-    category: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int | None,
-    as_json: bool,
-    **given: str | None,
-) -> None:
+@_lists("category", "name", "error_type", "service", "agent", "task", "session", "user")
+def errors(settings: Settings, /, category: str | None, limit: int | None, as_json: bool, **given: Any) -> None:
     """List what ended in an error, the newest first."""
     from .query import EventQuery
 
-    asked = {**given, "status": "error", "start": since, "end": until}
     with EventQuery(settings) as query:
-        found = _pages(lambda **page: query.events(category, **asked, **page), limit)
+        found = _pages(lambda **page: query.events(category, status="error", **given, **page), limit)
         _print(_ERRORS, found, _of_error, as_json)
 
 
-@click.command()
-@filters("environment", "branch", "commit", "pull_request", "status", "result", "service")
-@period()
-@limited(20)
-@as_json
-@click.pass_obj
-@plainly
-def deploys(
-    settings: Settings,
-    /,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int | None,
-    as_json: bool,
-    **given: str | None,
-) -> None:
+@_lists("environment", "branch", "commit", "pull_request", "status", "result", "service")
+def deploys(settings: Settings, /, limit: int | None, as_json: bool, **given: Any) -> None:
     """List deployments, the newest first."""
     from .query import EventQuery
 
-    asked = {**given, "start": since, "end": until}
     with EventQuery(settings) as query:
-        found = _pages(lambda **page: query.deployment_events(**asked, **page), limit)
+        found = _pages(lambda **page: query.deployment_events(**given, **page), limit)
         _print(_DEPLOYS, found, _of_deployment, as_json)
 
 

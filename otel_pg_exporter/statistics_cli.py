@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,12 +27,12 @@ _COLUMNS = columns("kind name… count> errors> p50_ms> p95_ms> tokens_in> token
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 @plainly
-def stats(settings: Settings, since: datetime | None, until: datetime | None, as_json: bool) -> None:
+def stats(settings: Settings, start: datetime | None, end: datetime | None, as_json: bool) -> None:
     """Count events, errors, durations and tokens."""
     from .query import EventQuery
 
     with EventQuery(settings) as query:
-        found = query.statistics(start=since, end=until)
+        found = query.statistics(start=start, end=end)
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
@@ -60,20 +60,15 @@ def top(
     /,
     kinds: tuple[str, ...],
     by: str,
-    since: datetime | None,
-    until: datetime | None,
     limit: int,
     as_json: bool,
-    **given: str | None,
+    **given: Any,
 ) -> None:
     """List the agents, tools and models that were used most, slowest, dearest or with the most errors."""
     from .query import EventQuery
 
     with EventQuery(settings) as query:
-        found = [
-            (kind, query.usage(kind, by=by, limit=limit, start=since, end=until, **given))
-            for kind in kinds or USAGE_KINDS
-        ]
+        found = [(kind, query.usage(kind, by=by, limit=limit, **given)) for kind in kinds or USAGE_KINDS]
     if as_json:
         for kind, every in found:
             for usage in every:
