@@ -111,18 +111,23 @@ class Delivery:
             self._under_way[batch.id] = batch
         try:
             fate = self._deliver(batch, deadline, held)
+            if held and self.spool and fate != "spooled":
+                self.spool.done(held)
+            if held or self._is_ours(batch):
+                self.counts[fate] += len(batch)
         except EventStoreError as error:
             self._refused.pop(batch.id, None)
-            if held or self._under_way.pop(batch.id, None):  # else the end has counted it
+            if held or self._is_ours(batch):
                 self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
                 self._tell(batch.loss())
             raise
         finally:
             self._under_way.pop(batch.id, None)
-        if held and self.spool and fate != "spooled":
-            self.spool.done(held)
-        self.counts[fate] += len(batch)
         return fate
+
+    def _is_ours(self, batch: Batch) -> bool:
+        """Whether its fate is still to be decided here: the end of the program may have done so meanwhile."""
+        return self._under_way.pop(batch.id, None) is not None
 
     def leave(self, held: Waiting) -> None:
         """A batch that lies in the spool already is stored when its turn comes."""
@@ -266,7 +271,7 @@ class Delivery:
     def _keep(self, spool: Spool, batch: Batch, held: Waiting | None = None) -> None:
         if held is not None:
             spool.release(held)
-        else:
+        elif batch.id in self._under_way:  # else the end of the program has kept it, and closed the spool
             spool.put(batch)
         if self._replay is not None:
             self._replay.start()
