@@ -25,6 +25,7 @@ from .batches import Batch, new_batch_id
 from .delivery import Delivery
 from .diagnostics import warn
 from .errors import EventStoreError, SpoolError
+from .fitting import BATCH_BYTES
 from .plain_rows import SpanEncoder
 from .rows import Row, RowEncoder
 from .spool import Journal, Waiting
@@ -88,7 +89,7 @@ class _Intake:
         self._wake = threading.Condition(self._lock)
         self._journal = self._new_journal()
         self._batch: Batch | None = None
-        self._size = 0
+        self._size = self._bytes = 0
         self._complete: deque[tuple[Batch, Waiting | None]] = deque()
         self._is_delivering = self._is_closed = False
         self._worker: threading.Thread | None = None
@@ -176,7 +177,8 @@ class _Intake:
         table, data, _, sources = row
         batch.add(table, data, sources)
         self._size += 1
-        if self._size >= self._batch_size:
+        self._bytes += len(data)
+        if self._size >= self._batch_size or self._bytes >= BATCH_BYTES:
             self._close_batch()
             self._wake.notify_all()
 
@@ -198,6 +200,7 @@ class _Intake:
 
     def _close_batch(self) -> None:
         batch, self._batch = self._batch, None
+        self._bytes = 0
         if batch is None or not len(batch):
             return
         held = self._journal.complete(batch) if self._journal else None
