@@ -19,16 +19,28 @@ def migrate() -> None:
 
 @migrate.command()
 @click.option("--to", type=click.IntRange(min=0), help="Last version to apply; default the newest.")
+@click.option(
+    "--distributed", type=click.Choice(["citus"]), help="Then spread the tables over the servers of a cluster."
+)
+@click.option("--shards", type=click.IntRange(1, 1024), help="With --distributed: parts of each table; default 8.")
 @click.pass_obj
 @plainly
-def up(settings: Settings, to: int | None) -> None:
+def up(settings: Settings, to: int | None, distributed: str | None, shards: int | None) -> None:
     """Apply the steps that are missing."""
     from . import migrate as steps
+    from .distributed import DEFAULT_SHARDS, distribute
 
+    if distributed and to is not None:
+        raise click.UsageError("--distributed takes tables of the newest version, without --to")
+    if shards and not distributed:
+        raise click.UsageError("--shards goes with --distributed")
     applied = steps.up(settings, to=to)
     for step in applied:
         click.echo(f"applied {step.version:04d} {step.name}")
-    if not applied:
+    spread = distribute(settings, shards=shards or DEFAULT_SHARDS) if distributed else []
+    for table in spread:
+        click.echo(f"distributed {table}")
+    if not applied and not spread:
         click.echo("nothing to do")
 
 
