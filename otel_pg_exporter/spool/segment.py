@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import orjson
 
 from ..errors import SpoolError
 from ..tables import COLUMNS
-from .records import BATCH, END, FILE, Found, record, records
+from .records import BATCH, END, FILE, Found, record, records, scan
 
 if sys.platform != "win32":
     import fcntl
@@ -52,6 +53,8 @@ class Segment:
         """Batches that the program is still writing, or storing by itself."""
         self.is_sealed = False
         """Nothing will be appended any more."""
+        self.is_taken_over = False
+        """It is of a process that has ended."""
         self.damaged = 0
         """Bytes that are no whole records."""
         self.size = 0
@@ -68,7 +71,11 @@ class Segment:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # another process may be looking at it, for a moment
         segment = cls(path, descriptor, COLUMNS)
-        segment.append(_HEADER)
+        try:
+            segment.append(_HEADER)
+        except OSError:
+            segment.remove()
+            raise
         return segment
 
     @classmethod
@@ -101,10 +108,12 @@ class Segment:
     @classmethod
     def _read(cls, path: Path, descriptor: int) -> Segment:
         size = os.fstat(descriptor).st_size
-        columns, extents, damaged = contents_of(path, os.pread(descriptor, size, 0))
+        found = scan(lambda length, offset: os.pread(descriptor, length, offset), size)
+        columns, extents, damaged = _contents(path, found)
         segment = cls(path, descriptor, columns)
         segment.pending.update(extents)
-        segment.size, segment.damaged, segment.is_sealed = size, damaged, True
+        segment.size, segment.damaged = size, damaged
+        segment.is_sealed = segment.is_taken_over = True
         return segment
 
     def append(self, data: bytes) -> int:
@@ -172,9 +181,13 @@ def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Ex
     Raises:
         SpoolError: it is none of the spool's files, or a newer version's.
     """
+    return _contents(path, records(data))
+
+
+def _contents(path: Path, whole: Iterable[Found]) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
     extents: OrderedDict[uuid.UUID, Extent] = OrderedDict()
     columns, damaged, current = None, 0, None
-    for found in records(data):
+    for found in whole:
         damaged += found.skipped
         if found.kind == FILE:
             columns = _columns(path, found)
