@@ -34,6 +34,8 @@ __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 
 _MOST_IN_MEMORY = 16
 """Batches; more of them wait on disk only."""
+_CAPACITY = 65_536
+"""Records that may wait in memory while the disk takes none, if the settings do not say."""
 
 
 _this_thread = threading.local()
@@ -77,6 +79,7 @@ class _Intake:
     ) -> None:
         self._signal, self._encode, self._delivery = signal, encode, delivery
         self._batch_size, self._delay = batch_size, delay_millis / 1000
+        self._capacity = delivery.database.settings.queue_size or _CAPACITY
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -89,7 +92,10 @@ class _Intake:
         self._journal = self._new_journal()
         self._batch: Batch | None = None
         self._size = 0
-        self._complete: deque[tuple[Batch, Waiting | None]] = deque()
+        self._is_on_disk = True
+        """All of the batch's rows are; else none is."""
+        self._complete: deque[tuple[Batch | None, Waiting | None]] = deque()
+        """Batches in order; without a batch, it is on disk only."""
         self._is_delivering = self._is_closed = False
         self._worker: threading.Thread | None = None
 
@@ -97,7 +103,7 @@ class _Intake:
     def depth(self) -> int:
         """Records that wait in memory."""
         with self._lock:
-            return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete)
+            return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete if batch)
 
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
@@ -154,12 +160,12 @@ class _Intake:
             self._take_for_next_process(record)
             return
         if self._batch is None:
-            self._batch, self._size = self._new_batch(), 0
+            self._batch, self._size, self._is_on_disk = self._new_batch(), 0, True
             self._start_worker()
         batch = self._batch
         row = self._encode(record, batch.id.bytes, self._size)
         try:
-            if self._journal is not None:
+            if self._journal is not None and self._is_on_disk:
                 self._journal.append(batch, row)
         except SpoolError as error:
             warn(f"{error}; records are held in memory only", topic="durable memory")
@@ -169,6 +175,7 @@ class _Intake:
                 self._batch, self._size = self._new_batch(), 0
                 batch = self._batch
                 row = self._encode(record, batch.id.bytes, 0)
+            self._is_on_disk = False  # the next batch tries again
         table, data, _, sources = row
         batch.add(table, data, sources)
         self._size += 1
@@ -196,11 +203,21 @@ class _Intake:
         batch, self._batch = self._batch, None
         if batch is None or not len(batch):
             return
-        held = self._journal.complete(batch) if self._journal else None
-        if held is not None and len(self._complete) >= _MOST_IN_MEMORY:
-            self._delivery.leave(held)
-        else:
-            self._complete.append((batch, held))
+        held = self._journal.complete(batch) if self._journal and self._is_on_disk else None
+        is_kept = held is None or len(self._complete) < _MOST_IN_MEMORY
+        self._complete.append((batch if is_kept else None, held))
+        if held is None:
+            self._limit_memory()
+
+    def _limit_memory(self) -> None:
+        in_memory = [batch for batch, held in self._complete if batch and not held]
+        count = sum(map(len, in_memory))
+        for batch in in_memory:
+            if count <= self._capacity:
+                return
+            count -= len(batch)
+            self._complete.remove((batch, None))
+            self._delivery.give_up(batch, "neither PostgreSQL nor the disk takes records, and too many wait in memory")
 
     def _start_worker(self) -> None:
         if self._worker is None:
@@ -208,6 +225,7 @@ class _Intake:
             self._worker.start()
 
     def _work(self) -> None:
+        settings = self._delivery.database.settings
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while True:
             with self._lock:
@@ -220,7 +238,9 @@ class _Intake:
                 batch, held = self._complete.popleft()
                 self._is_delivering = True
             try:
-                self._delivery.deliver(batch, self._delivery.database.settings.export_timeout_millis / 1000, held)
+                batch = batch or (self._delivery.recall(held) if held else None)
+                if batch is not None:
+                    self._delivery.deliver(batch, settings.export_timeout_millis / 1000, held)
             except EventStoreError as error:
                 warn(f"{self._signal} records were lost: {error}", topic="durable lost")
             except Exception as error:  # the thread must live as long as the program
