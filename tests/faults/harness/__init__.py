@@ -8,5 +8,7 @@ judge     sets of ids, and the verdict on them
 frames    PostgreSQL's protocol, message by message
 wire      a proxy that delays, refuses, swallows and cuts; `cuts` says where
 cluster   a server that may be killed
+outages   a server that is away while a program goes on, in five ways
+disk      a small disk, to be filled
 broken    builds of the product with one thing wrong, which the judge must condemn
 """

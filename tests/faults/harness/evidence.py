@@ -39,14 +39,15 @@ class StoredRow:
 
 def tables(dsn: str, schema: str = "otel") -> list[StoredRow]:
     """All rows of all event tables."""
-    found = []
+    found: list[StoredRow] = []
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         for table in EVENT_TABLES:
             # a ledger that has lost its key may have a batch twice
             ledger = f'SELECT DISTINCT ON (batch_id) * FROM "{schema}".event_batches'
             query = f"""SELECT {_COLUMNS} FROM "{schema}"."{table}" e LEFT JOIN ({ledger}) b USING (batch_id)
-                         WHERE e.record = 'span'"""
-            found += map(_stored, connection.execute(query.encode()).fetchall())
+                         WHERE e.span_id <> 0"""
+            with connection.cursor(name="rows") as cursor:  # there may be more than memory holds
+                found += map(_stored, cursor.execute(query.encode()))
     return found
 
 
