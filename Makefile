@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill lint check \
+.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill soak-outage lint check \
   bench test-oldest clean
 
 demo: .venv/.demo
@@ -55,7 +55,8 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Longer runs of two fault tests: cycles of each cut around a COMMIT, and kills of the server under load.
+# Longer runs of three fault tests: cycles of each cut around a COMMIT, kills of the server under load, and outages in
+# five ways at once (which needs some 5 GB of disk and memory each for ten minutes).
 CYCLES ?= 1000
 soak-commit: .venv/.dev
 	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
@@ -63,6 +64,10 @@ soak-commit: .venv/.dev
 KILLS ?= 200
 soak-kill: .venv/.dev
 	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_server_killed.py
+
+SECONDS ?= 600
+soak-outage: .venv/.dev
+	FAULTS_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k costs_nothing
 
 check: lint test
 
