@@ -4,12 +4,13 @@ PYTHON ?= python3
 VERSIONS ?= 12 13 14 15 16 17 18
 # The oldest that `make test-oldest` installs; other lower bounds of pyproject.toml are beside it below.
 OLDEST_OTEL ?= 1.39.1
+OLDEST_SERVER ?= 12
 BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
 PYTEST := python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-services test-versions test-coexistence test-frameworks test-forks soak-commit soak-kill soak-outage lint check \
-  bench test-oldest clean
+.PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
+  soak-commit soak-kill soak-application-kill soak-outage lint check bench docs pictures test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -35,19 +36,23 @@ test-frameworks: .venv-frameworks/.dev
 test-forks: .venv/.dev
 	FORKS=$${FORKS:-1000} REQUESTS=$${REQUESTS:-1000} TASKS=$${TASKS:-20} $(BIN)/$(PYTEST) tests/faults/processes
 
-# What asks a server something, on one of each version, also after one has failed: all of it on the first, on the
-# others what depends most on the server (all of it: make test-versions VERSIONS=14). Left out is the life cycle of
-# the embedded server, whose version is that of its wheel.
-CORE := $(foreach name,migrate round_trip exporter query tail delivery event_transactions event_statistics, \
-  tests/integration/test_$(name).py)
+# What asks a server something, on one of each version, also after one has failed. Left out is the life cycle of the
+# embedded server, whose version is that of its wheel.
+INTEGRATION ?= tests/integration --ignore tests/integration/test_embedded.py
 test-versions: .venv/.dev
 	tests/servers.sh $(VERSIONS)
-	@failed=; tests="tests/integration --ignore tests/integration/test_embedded.py"; for version in $(VERSIONS); do \
+	@failed=; for version in $(VERSIONS); do \
 	  echo "=== PostgreSQL $$version"; \
-	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' $$tests || failed="$$failed $$version"; \
-	  tests="$(CORE)"; \
+	  PGBIN=$(CURDIR)/.postgres/$$version/bin $(BIN)/$(PYTEST) -m 'not services' $(INTEGRATION) \
+	    || failed="$$failed $$version"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
+
+# The same of what depends most on the server.
+CORE := $(foreach name,migrate contract tenants round_trip exporter query tail delivery event_transactions event_statistics, \
+  tests/integration/test_$(name).py)
+test-versions-core:
+	@$(MAKE) test-versions INTEGRATION="$(CORE)"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -55,8 +60,8 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Longer runs of three fault tests: cycles of each cut around a COMMIT, kills of the server under load, and outages in
-# five ways at once (which needs some 5 GB of disk and memory each for ten minutes).
+# Longer runs of fault tests: cycles of each cut around a COMMIT, kills of the server under load, kills of the program
+# in each durability, and outages in five ways at once (ten minutes of which need some 5 GB of disk, and of memory).
 CYCLES ?= 1000
 soak-commit: .venv/.dev
 	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
@@ -64,6 +69,9 @@ soak-commit: .venv/.dev
 KILLS ?= 200
 soak-kill: .venv/.dev
 	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_server_killed.py
+
+soak-application-kill: .venv/.dev
+	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_application_killed.py
 
 SECONDS ?= 600
 soak-outage: .venv/.dev
@@ -74,8 +82,19 @@ check: lint test
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
+# The half of docs/sql.md that is made of the comments in the database.
+docs: .venv/.dev
+	$(BIN)/python docs/sql_page.py
+
+# The picture in README.md: a trace as a notebook shows it. Needs chromium, which tests/services.sh installs.
+pictures: .venv/.dev
+	$(BIN)/python docs/pictures/draw.py
+
+# The oldest of everything: libraries and server.
 test-oldest: .venv-oldest/.dev
-	.venv-oldest/bin/$(PYTEST) -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
+	tests/servers.sh $(OLDEST_SERVER)
+	PGBIN=$(CURDIR)/.postgres/$(OLDEST_SERVER)/bin .venv-oldest/bin/$(PYTEST) \
+	  -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv

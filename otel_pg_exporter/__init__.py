@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import errors, migrate
+    from . import errors, grants, migrate
     from .async_query import AsyncEventQuery
     from .async_store import AsyncEventStore
     from .config import Settings
@@ -51,6 +51,7 @@ __all__ = [
     "AgentEvent",
     "DeploymentEvent",
     "migrate",
+    "grants",
     "errors",
     "__version__",
 ]
@@ -78,7 +79,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name in {"migrate", "errors"}:
+    if name in {"migrate", "grants", "errors"}:
         return import_module(f".{name}", __name__)
     if name in _HOMES:
         found: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)

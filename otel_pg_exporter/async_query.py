@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import migrate, questions
+from . import listing, migrate, questions
 from .cache import Cache
 from .config import Settings
 from .database import AsyncDatabase, Listener
@@ -22,6 +22,7 @@ from .recall import Recall
 from .runs import Run
 from .sql_files import Names, query
 from .statistics import Statistics
+from .summaries import TracePage, Usage
 from .tail import AsyncTail, Position, check_poll_seconds, poll
 from .trace import Trace
 
@@ -79,6 +80,20 @@ class AsyncEventQuery:
     async def trace(self, trace_id: str) -> Trace:
         """As `EventQuery.trace`."""
         return await self._recall(lambda: questions.trace(self._names, trace_id), "trace")
+
+    async def trace_id(self, beginning: str) -> str:
+        """As `EventQuery.trace_id`."""
+        return await self._ask(listing.trace_beginning(self._names, beginning))
+
+    async def traces(self, category: str | None = None, **options: Any) -> TracePage:
+        """As `EventQuery.traces`."""
+        return await self._recall(lambda: listing.traces(self._names, category, options), "traces", category)
+
+    async def usage(self, kind: str, *, by: str = "count", limit: int = 100, **filters: Any) -> list[Usage]:
+        """As `EventQuery.usage`."""
+        return await self._recall(
+            lambda: listing.usage(self._names, kind, by, limit, filters), "usage", kind, by, str(limit)
+        )
 
     async def statistics(
         self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any

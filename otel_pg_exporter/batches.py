@@ -15,7 +15,7 @@ from .sources import Source
 from .sql_files import EVENT_TABLES
 from .tables import COLUMNS
 
-__all__ = ["DAY_US", "Batch", "Rejected", "encode_batch", "new_batch_id", "notice"]
+__all__ = ["DAY_US", "Batch", "Rejected", "derived_batch_id", "encode_batch", "new_batch_id", "notice"]
 
 DAY_US = 86_400_000_000
 """Microseconds in a day."""
@@ -134,6 +134,11 @@ def new_batch_id() -> uuid.UUID:
     return _uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
 
 
+def derived_batch_id(millis: int, digest: bytes) -> uuid.UUID:
+    """The same UUIDv7 for the same content: what is stored under it once is not stored again."""
+    return _uuid7(max(0, millis), int.from_bytes(digest[:10], "big"))
+
+
 def _uuid7(millis: int, random: int) -> uuid.UUID:
     value = (
         (millis & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 4 & 0xFFF) << 64 | 2 << 62 | random >> 16 & (1 << 62) - 1
@@ -148,16 +153,17 @@ def encode_batch(
     producer_id: uuid.UUID,
     sequence: int,
     signal: str,
+    batch_id: uuid.UUID | None = None,
 ) -> Batch:
     """Encode records; one that cannot be encoded is set aside, and the others are stored."""
-    batch = Batch(new_batch_id(), producer_id, sequence, signal)
-    batch_id = batch.id.bytes
+    batch = Batch(batch_id or new_batch_id(), producer_id, sequence, signal)
+    id_bytes = batch.id.bytes
     rows, sources = batch.rows, batch.sources
     times = []
     known: tuple[Source, ...] = ()
     for index, record in enumerate(records):
         try:
-            table, data, moment, origin = encode(record, batch_id, index)
+            table, data, moment, origin = encode(record, id_bytes, index)
         except Exception as error:
             batch.rejected.append(Rejected(record, f"{type(error).__name__}: {error}"))
             continue

@@ -18,6 +18,7 @@ __all__ = [
     "int2",
     "int4",
     "int8",
+    "json",
     "jsonb",
     "label",
     "text",
@@ -82,6 +83,11 @@ def label(value: str) -> bytes:
 
 
 _label = lru_cache(maxsize=8192)(text)
+
+
+def json(value: bytes) -> bytes:
+    """JSON text for a json column, that keeps it as it is."""
+    return _LENGTH(len(value)) + value
 
 
 def jsonb(value: bytes) -> bytes:

@@ -11,14 +11,18 @@ from typing import Any, TypeAlias
 import orjson
 
 from . import values
-from .binary_copy import NULL, float8, int4, int8, jsonb, text
+from .binary_copy import NULL, float8, int4, int8, json, text
 
-__all__ = ["FORMS", "JSON_STARTS", "Form", "as_content", "as_text", "as_texts", "known_text", "text_field"]
+__all__ = [
+    "CONTENTS", "FORMS", "Form", "as_content", "as_text", "as_texts", "content", "known_text",
+    "original", "text_field",
+]  # fmt: skip
 
 Form: TypeAlias = Callable[[Any], bytes]
 _I31, _I63 = (1 << 31) - 1, (1 << 63) - 1
-JSON_STARTS = frozenset('{["0123456789-tfn')
-"""What JSON text may start with."""
+CONTENTS = ("input", "output")
+"""Columns for what work was given and gave back. They keep what is much text, so that it is stored once."""
+_JSON_STARTS = frozenset('{["0123456789-tfn')
 
 
 class _Texts(dict[Any, bytes]):
@@ -81,17 +85,35 @@ def as_float8(value: Any) -> bytes:
     return float8(value) if type(value) in (int, float) and abs(value) < 1e300 else NULL
 
 
+def content(value: Any) -> tuple[bytes, bool]:
+    """Input or output: JSON text is kept as it is, any other value becomes JSON.
+
+    Returns:
+        The field, and whether `original` gives back the value, so that it need not stand among the attributes too.
+    """
+    if type(value) is str:
+        if value[:1] in _JSON_STARTS and ("\\" not in value or "\\u0000" not in value):
+            try:
+                # orjson refuses what jsonb refuses: infinite numbers, lone surrogates, control characters
+                orjson.loads(value)
+            except ValueError:
+                pass
+            else:
+                return json(value.encode()), value[0] in "{["
+        if (encoded := values.dump_plain(value)) is not None:
+            return json(encoded), True
+    return NULL if value is None else json(values.dump(value, "", [])), False
+
+
+def original(stored: str) -> str:
+    """The text that `content` found to be restorable, from what it stored."""
+    text: str = stored if stored[0] != '"' else orjson.loads(stored)
+    return text
+
+
 def as_content(value: Any) -> bytes:
-    """Input or output: JSON text becomes JSON, any other value a JSON value."""
-    if type(value) is str and value[:1] in JSON_STARTS and "\\u0000" not in value:
-        try:
-            # orjson refuses what jsonb refuses: infinite numbers, lone surrogates, control characters
-            orjson.loads(value)
-        except ValueError:
-            pass
-        else:
-            return jsonb(value.encode())
-    return NULL if value is None else jsonb(values.dump(value, "", []))
+    """The same for a value that remains among the attributes."""
+    return content(value)[0]
 
 
 FORMS: Mapping[str, Form] = {

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import datetime, timezone
+from math import inf
 from time import monotonic, sleep
 
 from . import forks
@@ -53,6 +54,10 @@ _BLOCKED_SECONDS = 15.0
 PostgreSQL away, or slow, begins it anew."""
 _LEAST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 """Between looks for room on the disk."""
+_HANGING_SECONDS = 1.5
+"""At the end of a program an attempt that takes longer is not waited for: what is behind it goes to the spool."""
+_CONNECT_SECONDS = 1.5
+"""libpq waits for 2 s at least: so an end in 4.5 s takes no more than 5."""
 _SEARCH_SECONDS = 10.0
 """How long the search for rows that are refused may take; what is left then goes to the spool."""
 
@@ -88,7 +93,9 @@ class Delivery:
         self._signals: dict[uuid.UUID, str] = {}
         self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
-        self._blocked_until, self._ends_at = float("-inf"), float("inf")
+        self._blocked_until, self._ends_at = -inf, inf
+        self._begun_at = -inf
+        """When the batch that has the connection got it."""
         self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
 
     def deliver(self, batch: Batch, seconds: float, held: Waiting | None = None) -> str:
@@ -109,24 +116,30 @@ class Delivery:
             self._under_way[batch.id] = batch
         try:
             fate = self._deliver(batch, deadline, held)
+            if held and self.spool and fate != "spooled":
+                self.spool.done(held)
+            if held or self._is_ours(batch):
+                self.counts[fate] += len(batch)
         except EventStoreError as error:
             self._refused.pop(batch.id, None)
-            self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
-            self._tell(batch.loss())
+            if held or self._is_ours(batch):
+                self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
+                self._tell(batch.loss())
             raise
         finally:
             self._under_way.pop(batch.id, None)
-        if held and self.spool and fate != "spooled":
-            self.spool.done(held)
-        self.counts[fate] += len(batch)
         return fate
+
+    def _is_ours(self, batch: Batch) -> bool:
+        """Whether its fate is still to be decided here: the end of the program may have done so meanwhile."""
+        return self._under_way.pop(batch.id, None) is not None
 
     def recall(self, held: Waiting) -> Batch | None:
         """A batch that lies in the spool already; None if it is stored when its turn comes, or is damaged."""
         if self.spool is None:
             return None
         if self._is_blocked:
-            self._keep(self.spool, held=held)
+            self._leave(self.spool, held)
             return None
         batch = self.spool.load(held)
         if batch is not None:
@@ -155,6 +168,11 @@ class Delivery:
         """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""
         return self._replay is None or self._replay.wait_until_idle(seconds, or_failed=True)
 
+    @property
+    def is_hanging(self) -> bool:
+        """The batch that has the connection takes longer than others should wait at the end of a program."""
+        return self._lock.locked() and monotonic() - self._begun_at > _HANGING_SECONDS
+
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything is limited: the program is about to end."""
         self._ends_at = min(self._ends_at, monotonic() + seconds)
@@ -162,25 +180,36 @@ class Delivery:
 
     def close(self, seconds: float) -> None:
         """Close connections and files. What the spool holds is left to the next process."""
+        ends_at = monotonic() + max(0.0, seconds)
         self.end_within(seconds)
-        self._leave_word(seconds)
+        # the last attempt gets what is left of the time, unless it hangs already
+        if self._lock.acquire(timeout=0.0 if self._is_blocked else max(0.0, seconds)):
+            self._lock.release()
+        self._leave_word(max(0.0, ends_at - monotonic()))
         if self._replay is not None:
-            self._replay.stop(seconds)
-        if self._lock.acquire(timeout=max(0.0, seconds)):
+            self._replay.stop(max(0.0, ends_at - monotonic()))
+        if self._lock.acquire(timeout=0):
             self._sink.close()
             self._lock.release()
+        self._keep_what_hangs()
         if self.spool is not None:
-            self._keep_what_hangs(self.spool)
             self.spool.close()
 
-    def _keep_what_hangs(self, spool: Spool) -> None:
+    def _keep_what_hangs(self) -> None:
         # if an attempt gets through after all, the ledger will tell whoever replays its batch
-        for batch in tuple(self._under_way.values()):
+        for batch_id in tuple(self._under_way):
+            if (batch := self._under_way.pop(batch_id, None)) is None:
+                continue
+            reason = "the program ended while they were being stored"
             try:
-                spool.put(batch)
-                self.counts["spooled"] += len(batch)
+                if self.spool is not None:
+                    self.spool.put(batch)
+                    self.counts["spooled"] += len(batch)
+                    continue
             except SpoolError as error:
-                warn(f"records that were on their way at the end may be lost: {error}", topic="end")
+                reason = f"{reason}: {error}"
+            self._count_loss(len(batch), reason, "unreachable")
+            warn(f"records may be lost: {reason}", topic="end")
 
     def _count_loss(self, count: int, reason: str, cause: str) -> None:
         self.counts["dropped"] += count
@@ -228,32 +257,30 @@ class Delivery:
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:
             return self._store(batch, deadline)
-        if not self._is_blocked:
+        if not self._is_blocked and self._can_try:
             try:
                 until = monotonic() + self._patience(batch, deadline)
                 return self._store(batch, until, unless_blocked=True, connections=_CONNECTIONS)
             except EventStoreError as error:
                 self._block(error)
+        if held is not None:
+            return self._leave(self.spool, held)
         try:
-            self._keep(self.spool, batch, held)
+            return self._keep(self.spool, batch)
         except SpoolError as full:
             warn(f"{full}; batches wait in memory", topic="spool full")
-            return self._wait_in_memory(self.spool, batch, deadline, held)
-        return "spooled"
+        return self._wait_in_memory(self.spool, batch, deadline)
 
-    def _wait_in_memory(self, spool: Spool, batch: Batch, deadline: float, held: Waiting | None) -> str:
+    def _wait_in_memory(self, spool: Spool, batch: Batch, deadline: float) -> str:
         """Neither the tables nor the disk takes it now: whichever does so first gets it."""
         pause = _LEAST_PAUSE
         while True:
-            begun = monotonic()
             try:
-                return self._store(batch, min(deadline, begun + _PATIENCE_SECONDS), connections=1)
+                return self._store(batch, min(deadline, monotonic() + _PATIENCE_SECONDS), connections=1)
             except EventStoreError:
-                remaining = min(deadline, self._ends_at) - monotonic()
                 with suppress(SpoolError):
-                    self._keep(spool, batch, held)
-                    return "spooled"
-                if remaining <= pause:
+                    return self._keep(spool, batch)
+                if min(deadline, self._ends_at) - monotonic() <= pause:
                     raise
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -261,20 +288,31 @@ class Delivery:
     def _patience(self, batch: Batch, deadline: float) -> float:
         """How many seconds a batch tries the tables before it goes to the spool."""
         seconds = _PATIENCE_SECONDS if self._sink.is_ready else _FIRST_PATIENCE_SECONDS
-        # the last batches of a program must leave each other time
-        return min(time_to_send(batch, seconds), (deadline - monotonic()) * 0.7)
+        share = 0.7 if self._ends_at == inf else 0.5  # the last batches of a program must leave each other time
+        return min(time_to_send(batch, seconds), (deadline - monotonic()) * share)
+
+    @property
+    def _can_try(self) -> bool:
+        """There is a connection, or the time for one: near the end of a program a silent server would outlast it."""
+        return self._sink.is_connected or self._ends_at - monotonic() >= _CONNECT_SECONDS
 
     @property
     def _is_blocked(self) -> bool:
         return monotonic() < self._blocked_until
 
-    def _keep(self, spool: Spool, batch: Batch | None = None, held: Waiting | None = None) -> None:
-        if held is not None:
-            spool.release(held)
-        elif batch is not None:
+    def _keep(self, spool: Spool, batch: Batch) -> str:
+        if batch.id in self._under_way:  # else the end of the program has kept it, and closed the spool
             spool.put(batch)
+        return self._left_to_replay()
+
+    def _leave(self, spool: Spool, held: Waiting) -> str:
+        spool.release(held)
+        return self._left_to_replay()
+
+    def _left_to_replay(self) -> str:
         if self._replay is not None:
             self._replay.start()
+        return "spooled"
 
     def _block(self, error: EventStoreError) -> None:
         self.last_error = str(error)
@@ -285,8 +323,12 @@ class Delivery:
     def _store(
         self, batch: Batch, deadline: float, *, unless_blocked: bool = False, connections: int | None = None
     ) -> str:
-        if not self._lock.acquire(timeout=max(0.0, deadline - monotonic())):
+        patience = deadline - monotonic()
+        if unless_blocked and self._ends_at < inf:
+            patience = min(patience, self._begun_at + _HANGING_SECONDS - monotonic())
+        if not self._lock.acquire(timeout=max(0.0, patience)):
             raise DatabaseUnavailable(f"no time left to store a batch in {self.database.settings.target}")
+        self._begun_at = monotonic()
         try:
             if unless_blocked and self._is_blocked:  # the batch that had the lock found out
                 raise DatabaseUnavailable(self.last_error or "PostgreSQL is away")
@@ -352,7 +394,7 @@ class Delivery:
         self.counts["replayed" if fate == "stored" else fate] += len(batch)
         self.last_error = None
         is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
-        self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else float("-inf")
+        self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf
 
     def _start_embedded(self) -> None:
         # its first start takes seconds that are not the batch's

@@ -149,7 +149,11 @@ class _Intake:
             self._is_closed = True
             self._close_batch()
             self._journal = self._new_journal()  # the spool is about to close the files of the other
+            left = [batch for batch, held in self._complete if batch and held is None]
+            self._complete = deque((batch, held) for batch, held in self._complete if held is not None)
             self._wake.notify_all()
+        for batch in left:  # which the disk had no room for
+            self._deliver(batch, None, 0.0)
 
     def _new_journal(self) -> Journal | None:
         spool = self._delivery.spool
@@ -225,7 +229,6 @@ class _Intake:
             self._worker.start()
 
     def _work(self) -> None:
-        settings = self._delivery.database.settings
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while True:
             with self._lock:
@@ -237,17 +240,20 @@ class _Intake:
                     continue
                 batch, held = self._complete.popleft()
                 self._is_delivering = True
-            try:
-                batch = batch or (self._delivery.recall(held) if held else None)
-                if batch is not None:
-                    self._delivery.deliver(batch, settings.export_timeout_millis / 1000, held)
-            except EventStoreError as error:
-                warn(f"{self._signal} records were lost: {error}", topic="durable lost")
-            except Exception as error:  # the thread must live as long as the program
-                warn(f"a batch stays in the spool: {type(error).__name__}: {error}", topic="durable error")
+            self._deliver(batch, held, self._delivery.database.settings.export_timeout_millis / 1000)
             with self._lock:
                 self._is_delivering = False
                 self._wake.notify_all()
+
+    def _deliver(self, batch: Batch | None, held: Waiting | None, seconds: float) -> None:
+        try:
+            batch = batch or (self._delivery.recall(held) if held else None)
+            if batch is not None:
+                self._delivery.deliver(batch, seconds, held)
+        except EventStoreError as error:
+            warn(f"{self._signal} records were lost: {error}", topic="durable lost")
+        except Exception as error:  # the thread must live as long as the program
+            warn(f"a batch stays in the spool: {type(error).__name__}: {error}", topic="durable error")
 
     def _wait_for_records(self) -> None:
         due = monotonic() + self._delay

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-__all__ = ["Event", "EventPage"]
+__all__ = ["Event", "EventPage", "columns", "flat"]
 
 _FREE = ("input", "output", "body", "attributes")
 _WHOLE = (
@@ -152,23 +152,29 @@ class EventPage(Sequence[Event]):
         pa = optional("pyarrow")
         kinds = {"time": pa.timestamp("us", "UTC"), **dict.fromkeys(_WHOLE, pa.int64()), "cost": pa.float64()}
         schema = pa.schema([(name, kinds.get(name, pa.string())) for name in self._columns()])
-        return pa.Table.from_pylist([_flat(event) for event in self], schema=schema)
+        return pa.Table.from_pylist([flat(event) for event in self], schema=schema)
 
     def _columns(self) -> list[str]:
-        own = [column for category in self._categories for column in SPECIAL[CATEGORIES[category]]]
-        return [*(field.name for field in fields(Event) if field.name != "details"), *own]
+        return columns(self._categories)
 
 
-def _flat(event: Event) -> dict[str, Any]:
-    flat = {}
+def columns(categories: Iterable[str]) -> list[str]:
+    """What events of these categories have, the details after the others."""
+    own = [column for category in categories for column in SPECIAL[CATEGORIES[category]]]
+    return [*(field.name for field in fields(Event) if field.name != "details"), *own]
+
+
+def flat(event: Event) -> dict[str, Any]:
+    """As `Event.to_columns`, of what a table holds: values of free form are JSON text."""
+    flattened: dict[str, Any] = {}
     for name, value in event.to_columns().items():
         if name in _FREE:
-            flat[name] = None if value is None else values.dump(value, name, []).decode()
+            flattened[name] = None if value is None else values.dump(value, name, []).decode()
         elif name == "batch_id":
-            flat[name] = str(value)
+            flattened[name] = str(value)
         else:
-            flat[name] = values.clean_text(value, name, []) if isinstance(value, str) else value
-    return flat
+            flattened[name] = values.clean_text(value, name, []) if isinstance(value, str) else value
+    return flattened
 
 
 def _hex(span_id: int) -> str:

@@ -72,7 +72,9 @@ class _Pipeline:
     def _start_anew(self) -> None:
         self.counts: Counter[str] = Counter()
         self.last_error: str | None = None
-        self._lock = threading.Lock()  # a flush exports from its caller's thread, beside the worker's
+        self._lock = threading.Lock()
+        """Not held while a batch is delivered, which may hang."""
+        self._under_way = 0
         self._producer_id = uuid.uuid4()
         self._sequence = 0
 
@@ -81,12 +83,21 @@ class _Pipeline:
         if not records:
             return True
         forks.notice()
-        with self._lock:
-            try:
-                return self._export(records)
-            except Exception as error:  # the host program must not learn of it
-                self._give_up(len(records), f"{type(error).__name__}: {error}")
-                return False
+        try:
+            return self._export(records)
+        except Exception as error:  # the host program must not learn of it
+            self.give_up(len(records), f"{type(error).__name__}: {error}")
+            return False
+
+    def give_up(self, count: int, reason: str, cause: str = "internal", fate: str = "dropped") -> None:
+        """Count records that are lost before they are a batch."""
+        self._delivery.drop(self._producer_id, self._signal, count, reason, cause)
+        self._lose(count, reason, fate)
+
+    @property
+    def is_hanging(self) -> bool:
+        """A batch is on its way, and in the hands of the delivery: it knows what to do with it at the end."""
+        return self._under_way > 0 and self._delivery.is_hanging
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything that is still to be exported is limited."""
@@ -108,35 +119,43 @@ class _Pipeline:
 
     def _export(self, records: Sequence[Any]) -> bool:
         if self._is_closed:
-            self._give_up(len(records), "the exporter was shut down", "shut_down")
+            self.give_up(len(records), "the exporter was shut down", "shut_down")
             return False
         if self._misconfigured:
-            self._give_up(len(records), self._misconfigured, "misconfigured")
+            self.give_up(len(records), self._misconfigured, "misconfigured")
             return False
-        self._sequence += 1
-        batch = encode_batch(
-            records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
-        )
+        with self._lock:
+            self._sequence += 1
+            batch = encode_batch(
+                records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
+            )
         for rejected in batch.rejected:
             reason = Redactor().text(rejected.reason)  # it may quote the value
-            self._give_up(1, f"it cannot be encoded: {reason}", "encoding", "rejected")
+            self.give_up(1, f"it cannot be encoded: {reason}", "encoding", "rejected")
         if not len(batch):
             return False
+        self._count_under_way(1)
         try:
             fate = self._delivery.deliver(batch, self._delivery.database.settings.export_timeout_millis / 1000)
         except EventStoreError as error:
             self._lose(len(batch), str(error))
             return False
-        self.counts[fate] += len(batch)
+        finally:
+            self._count_under_way(-1)
+        self._count(fate, len(batch))
         self.last_error = self._delivery.last_error
         return True
 
-    def _give_up(self, count: int, reason: str, cause: str = "internal", fate: str = "dropped") -> None:
-        self._delivery.drop(self._producer_id, self._signal, count, reason, cause)
-        self._lose(count, reason, fate)
+    def _count_under_way(self, more: int) -> None:
+        with self._lock:
+            self._under_way += more
+
+    def _count(self, fate: str, count: int) -> None:
+        with self._lock:
+            self.counts[fate] += count
 
     def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:
-        self.counts[fate] += count
+        self._count(fate, count)
         self.last_error = reason
         say(logging.WARNING, f"{self._signal} records were lost: {reason}", topic=f"{self._signal} {fate}")
 
@@ -199,9 +218,18 @@ class PostgresSpanExporter(SpanExporter):
         """True: nothing is kept back between exports."""
         return True
 
+    @property
+    def is_hanging(self) -> bool:
+        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
+        return self._pipeline.is_hanging
+
     def end_within(self, seconds: float) -> None:
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
+
+    def give_up(self, count: int, reason: str) -> None:
+        """Count what can no more be exported."""
+        self._pipeline.give_up(count, reason, "shut_down")
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Close the connection. Later exports are counted as dropped."""
@@ -249,9 +277,18 @@ class PostgresLogRecordExporter(LogRecordExporter):
         """True: nothing is kept back between exports."""
         return True
 
+    @property
+    def is_hanging(self) -> bool:
+        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
+        return self._pipeline.is_hanging
+
     def end_within(self, seconds: float) -> None:
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
+
+    def give_up(self, count: int, reason: str) -> None:
+        """Count what can no more be exported."""
+        self._pipeline.give_up(count, reason, "shut_down")
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Close the connection. Later exports are counted as dropped."""

@@ -18,9 +18,21 @@ from . import values
 from .errors import QueryError
 from .routing import CATEGORIES
 
-__all__ = ["FILTERS", "ORDERS", "Page", "build_page", "select_runs", "trace_uuid"]
+__all__ = [
+    "FILTERS",
+    "ORDERS",
+    "TRACE_BEGINNING",
+    "USAGE_KINDS",
+    "USAGE_NUMBERS",
+    "Page",
+    "build_page",
+    "select_runs",
+    "trace_uuid",
+]
 
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+TRACE_BEGINNING = re.compile(r"[0-9a-f]{1,32}")
+"""Some of the first digits of a trace id, or all."""
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
 _DIGITS = re.compile(r"-?\d{1,19}")
 
@@ -94,6 +106,17 @@ ORDERS: Mapping[str | None, Mapping[str, tuple[str, str, tuple[str, str]]]] = {
     "agent": {**_COMMON_ORDERS, **_AGENT_ORDERS},
 }
 """Category → order → column, its type, and what stands for NULL in descending and ascending order."""
+
+USAGE_KINDS = ("agents", "tools", "models")
+"""What usage can be told of."""
+USAGE_NUMBERS = {
+    "count": "count",
+    "errors": "errors",
+    "p95": "percentiles[2]",
+    "tokens": "input_tokens + output_tokens",
+    "cost": "cost",
+}
+"""Number that usage is ordered by → its expression."""
 
 _MAX_LIMIT, _MAX_OFFSET = 10_000, 1_000_000_000
 

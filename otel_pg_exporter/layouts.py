@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from .columns import FORMS, Form
+from .binary_copy import NULL
+from .columns import CONTENTS, FORMS, Form
 from .costs import Costing
 from .plans import Plan, Values, values_of
 from .scrubbing import Scrubber
@@ -54,8 +55,8 @@ class Layout:
     table: str
     count: int
     """Number of columns."""
-    contents: tuple[str | None, ...]
-    """Attributes that fill input and output."""
+    contents: tuple[tuple[str, bytes], ...]
+    """Attributes that fill input and output, `NAME` for none, and the columns that say which they were."""
     has_outcome: bool
     """The columns about the outcome are not just NULL."""
     error_type: str | None
@@ -118,7 +119,8 @@ def layout_of(plan: Plan, code: int) -> Layout:
         keys[plan.name_column] = NAME
         if plan.name_column == "agent_name":
             keys["agent_id"] = NAME
-    contents = tuple(forms.pop(column, (None,))[0] for column in ("input", "output"))
+    filled = {column: (key, place) for column, key, place in plan.contents}
+    contents = tuple(filled.get(column, (NAME, NULL)) for column in CONTENTS) if filled else ()
     error_type, error_message = (keys.pop(column, None) for column in ("error_type", "error_message"))
     rest, texts, others = [b""], [], []
     for column, field in plan.row.items():

@@ -10,20 +10,19 @@ ends with it: twenty processes that start at once apply each step once, also beh
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
+from . import grants
 from .config import Settings
-from .database import Database
+from .database import Database, opened
 from .errors import SchemaMismatch
 from .sql_files import Migration, migrations
 
 __all__ = ["Step", "down", "ensure", "show", "status", "up"]
 
-T = TypeVar("T")
 _STEP_SECONDS = 3600.0
 """A role's own limit for statements must not keep a step from its end."""
 
@@ -46,17 +45,20 @@ def up(where: Settings | Database | None = None, *, to: int | None = None) -> li
         SchemaMismatch: the tables are newer than this library.
         DatabaseError: the server refused; the failing step has left no trace.
     """
-    return _with_database(where, lambda database: _up(database, to))
+    with opened(where) as database:
+        return _up(database, to)
 
 
 def down(where: Settings | Database | None = None, *, to: int = 0) -> list[Step]:
     """Take back the steps above version `to`, newest first, with what their tables hold."""
-    return _with_database(where, lambda database: _down(database, to))
+    with opened(where) as database:
+        return _down(database, to)
 
 
 def status(where: Settings | Database | None = None) -> list[Step]:
     """Every step, oldest first. Changes nothing."""
-    return _with_database(where, _status)
+    with opened(where) as database:
+        return _status(database)
 
 
 def show(schema: str = "otel", prefix: str = "") -> str:
@@ -118,6 +120,7 @@ def _apply(database: Database, step: Migration) -> bool:
         connection.execute(database.sql("create_migrations_table").encode())
         connection.execute(database.sql("comment_migrations_table").encode())
         connection.execute(database.names.fill(step.up).encode())
+        grants.renew(database, connection)
         connection.execute(database.sql("record_migration").encode(), {"version": step.version, "name": step.name})
     return True
 
@@ -141,13 +144,3 @@ def _applied(database: Database, connection: Any) -> dict[int, datetime]:
         return {}
     rows = connection.execute(database.sql("applied_migrations").encode()).fetchall()
     return {row["version"]: row["applied_at"] for row in rows}
-
-
-def _with_database(where: Settings | Database | None, action: Callable[[Database], T]) -> T:
-    if isinstance(where, Database):
-        return action(where)
-    database = Database(where or Settings.from_env())
-    try:
-        return action(database)
-    finally:
-        database.close()

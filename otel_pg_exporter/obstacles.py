@@ -15,11 +15,10 @@ from time import monotonic
 from typing import Any
 
 from .database import Database
-from .sql_files import PARTITIONED, TABLES, Names, migrations, quote
+from .sql_files import PARTITIONED, TABLES, WRITTEN, Names, migrations, quote
 
 __all__ = ["PARTITIONS_FIX", "Obstacle", "Rows", "ServerState", "ask", "drift", "parameters"]
 
-_WRITTEN = tuple(table for table in TABLES if table != "schema_migrations")
 _TABLE = re.compile(r"^CREATE TABLE \{(\w+)\} \((.*?)^\)", re.MULTILINE | re.DOTALL)
 _COLUMN = re.compile(r'^    "?([a-z_]+)"? ([a-z ]+[a-z])', re.MULTILINE)
 _ADDED = re.compile(r'^ALTER TABLE \{(\w+)\} ADD COLUMN "?([a-z_]+)"? ([a-z ]+[a-z])', re.MULTILINE)
@@ -84,7 +83,7 @@ def drift(names: Names, columns: Iterable[Mapping[str, Any]]) -> list[Obstacle]:
     for row in columns:
         there.setdefault(row["table"], {})[row["column"]] = (row["type"], row["is_needed"])
     found = []
-    for table in _WRITTEN:
+    for table in WRITTEN:
         full, known = names.table(table), _expected()[table]
         if (standing := there.get(names.prefix + table)) is None:
             found.append(
@@ -142,7 +141,7 @@ def _missing_rights(names: Names, server: Mapping[str, Any], rights: Mapping[str
     if not server["may_use"]:
         fix = f"GRANT USAGE ON SCHEMA {quote(names.schema)} TO {role}"
         yield Obstacle(f"role {role} may not use schema {quote(names.schema)}", fix)
-    for table in _WRITTEN:
+    for table in WRITTEN:
         row = rights.get(names.prefix + table)
         if row is not None and not row["may_insert"]:
             full = names.table(table)

@@ -15,6 +15,7 @@ from .treatment import Treatment
 __all__ = ["open_row"]
 
 _IDS = ("agent_id", "task_id", "session_id", "user_id")
+_TENANT = "tenant.id"
 _I64_MIN, _I64_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -48,14 +49,19 @@ def open_row(span: Any, treatment: Treatment) -> dict[str, Any]:
         "event_type": _text(routed.event_type) or "",
         "event_name": name,
         "service_name": service_name(span, treatment),
+        "tenant_id": _text(attributes[_TENANT]) if _TENANT in attributes else _of_resource(span, treatment, _TENANT),
         "attributes": orjson.Fragment(values.dump(attributes, "attributes", [])),
     }
 
 
 def service_name(span: Any, treatment: Treatment) -> str | None:
     """The service.name of a span's resource."""
-    named = {"service.name": span.resource.attributes.get("service.name")}
-    return _text(treatment.scrubber.attributes(named).get("service.name"))
+    return _of_resource(span, treatment, "service.name")
+
+
+def _of_resource(span: Any, treatment: Treatment, key: str) -> str | None:
+    named = {key: span.resource.attributes.get(key)}
+    return _text(treatment.scrubber.attributes(named).get(key))
 
 
 def _filling(attributes: Mapping[str, Any], source: str) -> Any:

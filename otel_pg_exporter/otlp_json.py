@@ -14,11 +14,15 @@ from typing import Any
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
+from . import values
+
 __all__ = ["encode"]
 
 Json = dict[str, Any]
 _HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200
 _I64 = 1 << 63
+_MOST_DEPTH = 100
+"""Values that lie deeper become JSON text: readers of protobuf stop before."""
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -36,8 +40,12 @@ def _grouped(
     records: Iterable[Any], scopes_key: str, records_key: str, encode_one: Callable[[Any], Json]
 ) -> list[Json]:
     groups: dict[Any, dict[Any, list[Any]]] = {}
+    known: dict[tuple[int, int], list[Any]] = {}  # by identity: hashing a Resource serialises it
     for record in records:
-        groups.setdefault(record.resource, {}).setdefault(record.instrumentation_scope, []).append(record)
+        origin = id(record.resource), id(record.instrumentation_scope)
+        if origin not in known:
+            known[origin] = groups.setdefault(record.resource, {}).setdefault(record.instrumentation_scope, [])
+        known[origin].append(record)
     return [
         {
             "resource": {"attributes": _attributes(resource.attributes)},
@@ -119,11 +127,11 @@ def _log(readable: ReadableLogRecord) -> Json:
     return {key: value for key, value in encoded.items() if value}
 
 
-def _attributes(attributes: Mapping[str, Any] | None) -> list[Json]:
-    return [{"key": key, "value": _value(value)} for key, value in (attributes or {}).items()]
+def _attributes(attributes: Mapping[str, Any] | None, depth: int = 0) -> list[Json]:
+    return [{"key": key, "value": _value(value, depth)} for key, value in (attributes or {}).items()]
 
 
-def _value(value: Any) -> Json:
+def _value(value: Any, depth: int = 0) -> Json:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, str):
@@ -135,8 +143,10 @@ def _value(value: Any) -> Json:
         return {"doubleValue": value if math.isfinite(value) else _NOT_FINITE[str(value)]}
     if isinstance(value, bytes):
         return {"bytesValue": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping | Sequence) and depth >= _MOST_DEPTH:
+        return {"stringValue": values.dump(value, "", []).decode()}
     if isinstance(value, Mapping):
-        return {"kvlistValue": {"values": _attributes(value)}}
+        return {"kvlistValue": {"values": _attributes(value, depth + 1)}}
     if isinstance(value, Sequence):
-        return {"arrayValue": {"values": [*map(_value, value)]}}
+        return {"arrayValue": {"values": [_value(item, depth + 1) for item in value]}}
     return {} if value is None else {"stringValue": str(value)}

@@ -15,10 +15,10 @@ from typing import Any
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
-from orjson import dumps, loads
+from orjson import dumps
 
 from .binary_copy import NULL, jsonb, text
-from .columns import JSON_STARTS, as_content, as_text, known_text, text_field
+from .columns import as_text, content, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
 from .rows import Row, RowEncoder
 from .scrubbing import Scrubber
@@ -33,8 +33,9 @@ _FRONT = Struct(">h 4s16s 4sQ 4s16s 4si 4sq 4si 4sq 4sq 4sq ib".replace(" ", "")
 _4, _8, _16 = (length.to_bytes(4, "big") for length in (4, 8, 16))
 _PARENT = Struct(">iQi?").pack  # parent_span_id, parent_is_remote
 _NO_PARENT = 2 * NULL
+_NO_CONTENTS = 4 * NULL
 _NO_OUTCOME = 3 * NULL
-_NUL = b"\\u0000"
+_BACKSLASH, _NUL = b"\\", b"\\u0000"  # a single byte is found ten times faster
 _EPOCH_2000_US = 946_684_800_000_000
 _I32_MAX = (1 << 31) - 1
 _ERROR = 2
@@ -83,8 +84,9 @@ class SpanEncoder:
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
-        encoded = dumps(attributes)
-        if encoded.find(_NUL) >= 0:
+        kept, contents = _contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
+        encoded = dumps(kept)
+        if _BACKSLASH in encoded and _NUL in encoded:
             raise Unusual
 
         time_us = start // 1000
@@ -105,20 +107,10 @@ class SpanEncoder:
             _NO_PARENT if parent is None else _PARENT(8, parent[1], 1, parent[2]),
             origin.fields,
             known_text(name) or _name(name),
+            contents,
         ]  # fmt: skip
         if texts is not None:
             self._look(texts, attributes, shape, status._description if code else None)
-        for key in layout.contents:
-            content = attributes.get(key)
-            if type(content) is str and content[:1] in JSON_STARTS:
-                try:
-                    loads(content)  # as in `as_content`; an escaped NUL in it was seen among the attributes
-                except ValueError:
-                    row.append(as_content(content))
-                else:
-                    row.append(jsonb(content.encode()))
-            else:
-                row.append(as_content(content))
         row.append(_outcome(layout, status, code, events, attributes) if layout.has_outcome else _NO_OUTCOME)
 
         if layout.takes_name:
@@ -148,6 +140,19 @@ class SpanEncoder:
             self._layouts.clear()
         self._layouts[choice] = layout
         return layout
+
+
+def _contents(layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The attributes without what the columns of input and output keep, and these columns."""
+    kept, fields = attributes.copy(), b""
+    for key, place in layout.contents:
+        field, is_whole = content(attributes.get(key))
+        if is_whole and place is not NULL:
+            kept[key] = None
+            fields += field + place
+        else:
+            fields += field + NULL
+    return kept, fields
 
 
 def _events(events: Iterable[Any], texts: list[Any] | None, scrubber: Scrubber) -> bytes:
@@ -209,7 +214,7 @@ def _check(attributes: dict[str, Any], shape: Shape) -> None:
 
 def _json(items: list[dict[str, Any]]) -> bytes:
     encoded = dumps(items)
-    if encoded.find(_NUL) >= 0:
+    if _BACKSLASH in encoded and _NUL in encoded:
         raise Unusual
     return jsonb(encoded)
 

@@ -14,13 +14,13 @@ from struct import pack
 from typing import Any, TypeAlias
 
 from .binary_copy import NULL, int2, label
-from .columns import FORMS, Form, as_next_int4, as_text
+from .columns import CONTENTS, FORMS, Form, as_next_int4, as_text
 from .costs import Costing, costing
 from .flattened import part_of
 from .routing import CATEGORIES, OUTCOMES, STATUSES, Route, column_sources, route
 from .tables import COLUMNS
 from .treatment import Treatment
-from .values import key_order
+from .values import in_jsonb, key_order
 
 __all__ = ["Fields", "Plan", "Plans", "Values", "values_of"]
 
@@ -37,6 +37,7 @@ _ERROR = 2
 _ERROR_SEVERITY = 17
 _MAX_SEVERITY = 24
 _MAX_SHAPES = 4096
+_MAX_PLACE = 1 << 15
 _JOB_KIND = "cicd.pipeline.task.type"
 _LEVEL = "logfire.level_num"
 _OWN_DECIDERS = (_LEVEL, "otel_pg.event_type", "otel_pg.action", "otel_pg.status", _JOB_KIND, *OUTCOMES)
@@ -55,6 +56,8 @@ class Plan:
     """Which attributes fill them."""
     text_values: Values
     """Gives the values for them."""
+    contents: tuple[tuple[str, str, bytes], ...]
+    """Input and output: the column, the attribute that fills it, and the column that says which that was."""
     columns: tuple[tuple[str, str, Form], ...]
     """The others: column, the attribute that fills it, and how."""
     name_column: str | None
@@ -173,15 +176,29 @@ def _plan(
     texts = {column: key for column, key in sources.items() if column not in forms}
     try:
         row["attribute_order"] = as_text(key_order(keys))
+        places = {key: place for place, key in enumerate(in_jsonb(keys))}
     except (TypeError, UnicodeEncodeError):
-        pass  # keys that need cleaning: their order goes into the fixups
+        places = {}  # keys that need cleaning: their order goes into the fixups
+    contents = tuple(
+        (column, key, int2(places[key]) if places.get(key, _MAX_PLACE) < _MAX_PLACE else NULL)
+        for column in CONTENTS
+        if (key := sources.get(column)) is not None
+    )
     return Plan(
         table,
         row,
         tuple(texts),
         tuple(texts.values()),
         values_of(tuple(texts.values())),
-        (*((column, key, forms[column]) for column, key in sources.items() if column in forms), *parted),
+        contents,
+        (
+            *(
+                (column, key, forms[column])
+                for column, key in sources.items()
+                if column in forms and column not in CONTENTS
+            ),
+            *parted,
+        ),
         name_column,
         gathered,
         cost,

@@ -299,7 +299,7 @@ class Telemetry:
         self._span_processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))
         if self._query is not None:
             self._query.close()
-        self.delivery.close(_CLOSE_SECONDS)
+        self.delivery.close(max(_CLOSE_SECONDS, ends_at - _CLOSE_SECONDS - monotonic()))
         self.database.close(max(_CLOSE_SECONDS, ends_at - monotonic()))
 
 

@@ -11,23 +11,26 @@ with EventQuery() as query:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import migrate, obstacles, questions
+from . import listing, migrate, obstacles, questions, streams
 from .cache import Cache
 from .config import Settings
 from .database import Database, Listener, limits
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, EventStoreError
-from .events import EventPage
+from .events import Event, EventPage
 from .health import Health
 from .recall import Recall
 from .runs import Run
 from .statistics import Statistics
+from .summaries import TracePage, Usage
 from .tail import Position, Tail, check_poll_seconds, poll
 from .trace import Trace
 
@@ -83,7 +86,7 @@ class EventQuery:
             options: filters, each a text or a list of texts: event_type, name, status, record, service,
                 session, user, agent (id or name), agent_id, task (id or name), task_id, trace, error_type,
                 event_id; start and end (aware datetimes, end excluded); attributes and data (mappings that the
-                event's attributes, and a log record's body, contain).
+                event's attributes, and a log record's body, contain; not what stands in the columns input and output).
                 One category also takes its own: queue; action, tool, model, provider; environment, branch,
                 commit, pull_request, pipeline, result. Beside them order_by (time or duration; of agents
                 also input_tokens, output_tokens or cost), order_direction (asc or desc; events without
@@ -113,6 +116,62 @@ class EventQuery:
     def trace(self, trace_id: str) -> Trace:
         """All that is stored of a trace, by its 32 hex digits; without rows if nothing is."""
         return self._recall(lambda: questions.trace(self._database.names, trace_id), "trace")
+
+    def trace_id(self, beginning: str) -> str:
+        """The id of the only trace that is stored whose id begins with these hex digits.
+
+        Raises:
+            QueryError: there is none, or more than one, or these are no hex digits.
+        """
+        return self._ask(listing.trace_beginning(self._database.names, beginning))
+
+    def traces(self, category: str | None = None, **options: Any) -> TracePage:
+        """A page of traces with their totals, newest first, by their roots.
+
+        A root is a span without a parent, or whose parent is of another process and not stored. A trace with several
+        is listed with each.
+
+        Args:
+            category: of the root; all if left out.
+            options: filters for the root as for `events`, limit (1 to 10,000; default 100) and cursor (a page's
+                next_cursor).
+        """
+        return self._recall(lambda: listing.traces(self._database.names, category, options), "traces", category)
+
+    def usage(self, kind: str, *, by: str = "count", limit: int = 100, **filters: Any) -> list[Usage]:
+        """What agents, tools or models did and used, those with the most first.
+
+        Args:
+            kind: agents (their runs, and the tokens and cost of all that they called), tools or models.
+            by: count, errors, p95, tokens or cost.
+            limit: 1 to 10,000.
+            filters: those of `agent_events`.
+        """
+        names = self._database.names
+        return self._recall(lambda: listing.usage(names, kind, by, limit, filters), "usage", kind, by, str(limit))
+
+    def stream(self, category: str | None = None, *, limit: int | None = None, **filters: Any) -> Iterator[Event]:
+        """Every event that the filters select, the oldest first, read in one transaction as they are asked for.
+
+        Holds a connection until the iterator ends or is closed; its memory does not grow with their number.
+
+        Args:
+            category: system, task, agent or deployment; all if left out.
+            limit: end after so many.
+            filters: those of `events`.
+        """
+        names = self._database.names
+        with self._snapshot() as connection, closing(streams.rows(connection, names, category, filters)) as found:
+            for each, row in islice(found, limit):
+                yield Event.from_row(each, row)
+
+    def otlp_documents(
+        self, category: str | None = None, *, records: int = 1000, limit: int | None = None, **filters: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The same as OTLP/JSON, in documents `{"resourceSpans": […], "resourceLogs": […]}` of so many records."""
+        names = self._database.names
+        with self._snapshot() as connection, closing(streams.rows(connection, names, category, filters)) as found:
+            yield from streams.documents(connection, names, islice(found, limit), records)
 
     def statistics(
         self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
@@ -247,11 +306,22 @@ class EventQuery:
             cache.put(recall.key, recall.fresh, settings.cache_ttl_seconds - recall.age)
         return answer
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[Any]:
+        """A connection whose statements all see the same data."""
+        self._make_ready()
+        with self._database.connection() as connection:
+            connection.execute(self._database.sql("same_moment").encode())
+            yield connection
+
     def _ask(self, question: questions.Question[T]) -> T:
+        self._make_ready()
+        return self._carry(question)
+
+    def _make_ready(self) -> None:
         if not self._is_ready:
             migrate.ensure(self._database)
             self._is_ready = True
-        return self._carry(question)
 
     def _carry(self, question: questions.Question[T], seconds: float | None = None) -> T:
         with self._database.connection() as connection:

@@ -16,7 +16,19 @@ from .sql_files import EVENT_TABLES, Names, query
 from .statistics import Statistics, build_statistics
 from .trace import Trace, build_trace
 
-__all__ = ["Question", "Rows", "Statement", "counts", "events", "health", "lost", "running", "statistics", "trace"]
+__all__ = [
+    "Question",
+    "Rows",
+    "Statement",
+    "counts",
+    "events",
+    "health",
+    "lost",
+    "page_of",
+    "running",
+    "statistics",
+    "trace",
+]
 
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
@@ -32,7 +44,7 @@ def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     page = build_page(category, filters, **given)
     found: list[tuple[tuple[Any, ...], str, dict[str, Any]]] = []
     for each in page.categories:
-        rows = yield _page_of(names, page, each), page.parameters
+        rows = yield page_of(names, page, each), page.parameters
         found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
     if len(page.categories) > 1:
         found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
@@ -120,7 +132,8 @@ def health(names: Names) -> Question[dict[str, Any]]:
     return {**facts, "unmatched": unmatched, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
 
 
-def _page_of(names: Names, page: Page, category: str) -> str:
+def page_of(names: Names, page: Page, category: str) -> str:
+    """The statement for one table of a page."""
     sql = query("events_of_table", names).replace("{table}", names.table(CATEGORIES[category]))
     filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
     return filled.replace("{where}", page.where(category))

@@ -11,6 +11,7 @@ import copy
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +27,10 @@ from . import forks
 __all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of"]
 
 T = TypeVar("T")
+
+_HANGING_SECONDS = 0.3
+"""At the end, an export that takes longer is not waited for by what is behind it."""
+_LOOK_SECONDS = 0.05
 
 
 class _Queue(Generic[T]):
@@ -84,10 +89,17 @@ class _Queue(Generic[T]):
         ends_at = monotonic() + seconds
         self._is_closed = True
         self._awake.set()
-        if (worker := self._worker) is not None:
-            worker.join(seconds)
-        # there is no thread if none could be started any more
-        self._export_all(ends_at)
+        # the worker takes part, if there is one: none can be started when the interpreter is ending
+        while self._records and monotonic() < ends_at:
+            is_ours = self._exporting.acquire(timeout=_HANGING_SECONDS)
+            try:
+                self._export_batch()  # past one that hangs: what is behind it has a chance to get to the spool
+            finally:
+                if is_ours:
+                    self._exporting.release()
+        self._wait_for_last(ends_at)
+        if left := self._taken_out(self._capacity):
+            self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
 
     def _start(self) -> None:
@@ -106,9 +118,12 @@ class _Queue(Generic[T]):
 
     def _work(self) -> None:
         try:
+            due = monotonic() + self._delay
             while not self._is_closed:
-                was_woken = self._awake.wait(self._delay)
+                was_woken = self._awake.wait(max(0.0, due - monotonic()))
                 self._awake.clear()
+                if not was_woken:
+                    due = monotonic() + self._delay  # not after the export: what comes meanwhile waits already
                 self._export_batches(self._batch_size if was_woken and not self._is_closed else 1)
         finally:
             self._worker = None  # whatever ended it, the next record starts another
@@ -129,20 +144,31 @@ class _Queue(Generic[T]):
         self._exporting.release()
         return True
 
+    def _wait_for_last(self, ends_at: float) -> None:
+        while monotonic() < ends_at and not self._exporter.is_hanging:
+            if self._exporting.acquire(timeout=_LOOK_SECONDS):
+                self._exporting.release()
+                return
+
     def _export_batches(self, least: int) -> None:
         while len(self._records) >= least:
             with self._exporting:
                 self._export_batch()
 
     def _export_batch(self) -> None:
-        records = self._records
-        batch = [records.popleft() for _ in range(min(self._batch_size, len(records)))]
-        if batch:
+        if batch := self._taken_out(self._batch_size):
             token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
             try:
                 self._exporter.export(batch)
             finally:
                 detach(token)
+
+    def _taken_out(self, most: int) -> list[T]:
+        taken: list[T] = []
+        with suppress(IndexError):  # another thread takes out too
+            while len(taken) < most:
+                taken.append(self._records.popleft())
+        return taken
 
 
 class _Watched:

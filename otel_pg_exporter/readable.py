@@ -26,15 +26,22 @@ from opentelemetry.trace import (
 )
 
 from . import values
+from .columns import CONTENTS, original
 
-__all__ = ["decode_row", "log_record", "resource", "scope", "span"]
+__all__ = ["attributes_of", "decode_row", "list_of", "log_record", "resource", "scope", "span"]
 
 
 def decode_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of an event table with its values as they were: in order, with what the fixups restore."""
     decoded = dict(row)
     decoded["time"] = row["time"].astimezone(timezone.utc)
-    decoded["attributes"] = values.in_order(row["attributes"], row["attribute_order"])
+    attributes = row["attributes"]
+    for column in CONTENTS:
+        if (stored := row[column]) is not None:
+            decoded[column] = values.load(stored)
+            if (place := row[f"{column}_attribute"]) is not None:
+                attributes = {**attributes, [*attributes][place]: original(stored)}
+    decoded["attributes"] = values.in_order(attributes, row["attribute_order"])
     values.restore(decoded, row["fixups"])
     for column in ("events", "links"):
         for item in decoded[column] or ():
@@ -57,9 +64,9 @@ def span(decoded: Mapping[str, Any], its_resource: Resource, its_scope: Instrume
         context=context,
         parent=parent,
         resource=its_resource,
-        attributes=_attributes(decoded["attributes"], decoded["dropped_attributes"]),
-        events=_list([_event(item) for item in decoded["events"] or ()], decoded["dropped_events"]),
-        links=_list([_link(item) for item in decoded["links"] or ()], decoded["dropped_links"]),
+        attributes=attributes_of(decoded["attributes"], decoded["dropped_attributes"]),
+        events=list_of([_event(item) for item in decoded["events"] or ()], decoded["dropped_events"]),
+        links=list_of([_link(item) for item in decoded["links"] or ()], decoded["dropped_links"]),
         kind=SpanKind(decoded["kind"] - 1),
         # the constructor of Status drops a description that goes with no error
         status=Status(code, decoded["status_message"]) if code is StatusCode.ERROR else Status(code),
@@ -84,7 +91,7 @@ def log_record(
         severity_text=decoded["severity_text"],
         severity_number=None if number is None else SeverityNumber(number),
         body=decoded["body"],
-        attributes=_attributes(decoded["attributes"], decoded["dropped_attributes"]),
+        attributes=attributes_of(decoded["attributes"], decoded["dropped_attributes"]),
         event_name=decoded["event_name"] or None,
     )
     return ReadableLogRecord(record, its_resource, its_scope)
@@ -109,7 +116,8 @@ def _restored(row: Mapping[str, Any]) -> dict[str, Any]:
     return restored
 
 
-def _attributes(attributes: Mapping[str, Any], dropped: int | None) -> BoundedAttributes:
+def attributes_of(attributes: Mapping[str, Any], dropped: int | None) -> BoundedAttributes:
+    """Attributes as a span or log record has them, with how many its SDK has dropped."""
     bounded = BoundedAttributes(immutable=False)
     # past its checks, which differ from one SDK to the next: what was stored is what comes back
     bounded._dict = {key: tuple(value) if isinstance(value, list) else value for key, value in attributes.items()}
@@ -117,14 +125,17 @@ def _attributes(attributes: Mapping[str, Any], dropped: int | None) -> BoundedAt
     return bounded
 
 
-def _list(items: list[Any], dropped: int | None) -> Any:
+def list_of(items: list[Any], dropped: int | None) -> Any:
+    """Events or links as a span has them, with how many its SDK has dropped."""
     bounded: Any = BoundedList.from_seq(max(len(items), 1), items)
     bounded.dropped = dropped or 0
     return bounded
 
 
 def _event(item: Mapping[str, Any]) -> Event:
-    return Event(item["name"], _attributes(item["attributes"], item.get("dropped_attributes")), item["time_unix_nano"])
+    return Event(
+        item["name"], attributes_of(item["attributes"], item.get("dropped_attributes")), item["time_unix_nano"]
+    )
 
 
 def _link(item: Mapping[str, Any]) -> Link:
@@ -135,7 +146,7 @@ def _link(item: Mapping[str, Any]) -> Link:
         TraceFlags(item["trace_flags"]),
         TraceState.from_header([item["trace_state"]]),
     )
-    return Link(context, _attributes(item["attributes"], item.get("dropped_attributes")))
+    return Link(context, attributes_of(item["attributes"], item.get("dropped_attributes")))
 
 
 def _unsigned(span_id: int) -> int:

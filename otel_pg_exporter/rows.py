@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from . import values
 from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
-from .columns import as_content, as_int8, as_text, as_texts, known_text
+from .columns import as_content, as_int8, as_text, as_texts, content, known_text
 from .flattened import gathered
 from .plans import Fields, Plan, Plans
 from .sources import Source, SourceCache
@@ -132,8 +132,15 @@ class RowEncoder:
         row["resource_id"] = origin.fields
         row["scope_id"] = row["service_name"] = b""
         row["event_name"] = known if (known := known_text(name)) else _name(name, fixups)
-        encoded = values.dump_plain(attributes) if values.is_plain(attributes.values()) else None
+        kept = attributes
+        for column, key, place in plan.contents:
+            row[column], is_whole = content(attributes[key])
+            if is_whole and place is not NULL:
+                row[f"{column}_attribute"] = place
+                kept = {**kept, key: None}
+        encoded = values.dump_plain(kept) if values.is_plain(kept.values()) else None
         if encoded is None:
+            row["input_attribute"] = row["output_attribute"] = NULL
             # the cleaned keys have an order of their own, which goes into the fixups
             encoded = orjson.dumps(values.clean(attributes, ("attributes",), fixups))
             row["attribute_order"] = NULL

@@ -6,6 +6,7 @@ import random
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from time import monotonic
 
 from . import migrate, obstacles
@@ -131,6 +132,11 @@ class Sink:
         """No more pauses and second attempts: the program is about to end."""
         self._hurried.set()
 
+    @property
+    def is_connected(self) -> bool:
+        """There is a connection, and the tables are there, as far as is known."""
+        return self.is_ready and self._writer.is_connected
+
     def close(self) -> None:
         """Close the connection; the next batch would open it again."""
         self._writer.close()
@@ -211,7 +217,7 @@ class Sink:
         return bind(self.database.sql("begin_batch"), limits(deadline, _LOCK_SECONDS))
 
     def _copy(self, table: str, columns: Sequence[str]) -> str:
-        return f"COPY {self.database.names.table(table)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT binary)"
+        return f"COPY {self.database.names.table(table)} ({_quoted(tuple(columns))}) FROM STDIN (FORMAT binary)"
 
     def _store_sources(self, batch: Batch, deadline: float) -> None:
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
@@ -227,6 +233,11 @@ class Sink:
         if len(self._stored_sources) > _MAX_SOURCES:
             self._stored_sources.clear()
         self._stored_sources.update(new)
+
+
+@lru_cache(maxsize=64)
+def _quoted(columns: tuple[str, ...]) -> str:
+    return ", ".join(map(quote, columns))
 
 
 def _worth_another_try(error: DatabaseError) -> bool:

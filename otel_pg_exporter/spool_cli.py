@@ -10,6 +10,7 @@ import click
 
 from .cli_errors import plainly
 from .config import Settings
+from .terminal import harmless
 
 __all__ = ["spool"]
 
@@ -39,9 +40,9 @@ def status(settings: Settings, as_json: bool) -> None:
         click.echo(f"{folder}: {waiting} records wait, {dead} were refused")
         for file in files:
             what = file.error or f"{file.batches} batches, {file.rows} records, {file.size:,} bytes"
-            click.echo(f"  {file.path.name}  {what}")
+            click.echo(f"  {file.path.name}  {harmless(what)}")
             for reason in file.reasons:
-                click.echo(f"    refused: {reason}")
+                click.echo(f"    refused: {harmless(reason)}")
     sys.exit(1 if waiting or dead else 0)
 
 

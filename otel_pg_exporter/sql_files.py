@@ -1,8 +1,8 @@
 """Finds sql/, in a wheel and in a checkout, and fills in the names of schema and tables.
 
 A file in sql/queries holds named queries, each `-- name: NAME`, a line `-- DESCRIPTION`, then SQL.
-In every file `{events}` stands for the table with its schema and prefix, `{schema}` for the schema,
-`{channel}` for the channel of notifications, `{index:NAME}` for the name of an index, all quoted;
+In every file `{events}` stands for the table, view, type or function with its schema and prefix, `{schema}` for the
+schema, `{channel}` for the channel of notifications, `{index:NAME}` for the name of an index, all quoted;
 `%(name)s` are parameters that the server gets apart.
 """
 
@@ -21,7 +21,13 @@ from .errors import EventStoreError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["EVENT_TABLES", "PARTITIONED", "TABLES", "VIEWS", "Migration", "Names", "bind", "migrations", "query"]
+__all__ = [
+    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "TABLES", "TYPES", "VIEWS", "WRITTEN",
+    "Migration", "Names", "bind", "migrations", "query",
+]  # fmt: skip
+
+# found here, for it imports modules: in a thread, at a fork, that would leave their locks held in the child
+_PACKAGED: Traversable = files("otel_pg_exporter") / "sql"
 
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
@@ -29,11 +35,29 @@ EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 PARTITIONED = (*EVENT_TABLES, "event_batches", "open_spans", "heartbeats")
 """The tables that are partitioned by time."""
 
-TABLES = (*PARTITIONED, "resources", "scopes", "processes", "schema_migrations")
+WRITTEN = (*PARTITIONED, "resources", "scopes", "processes")
+"""The tables that programs write into."""
+
+TABLES = (*WRITTEN, "schema_migrations", "tenancy", "tenant_readers")
 """Every table of a schema."""
 
-VIEWS = ("runs",)
+CONTRACT_VIEWS = (
+    "spans", "traces", "runs", "tasks", "agent_actions", "llm_usage", "deployments", "errors", "all_events",
+)  # fmt: skip
+"""The views that the contract promises."""
+
+VIEWS = (*CONTRACT_VIEWS, "event_rows", "tenant_ids", "tenant_resources", "tenant_scope")
 """Every view of a schema."""
+
+TYPES = ("trace_node", "subtree_total", "deployment_before_rise")
+"""The types of what the contract's functions give."""
+
+FUNCTIONS = (
+    "contract_version", "trace_tree", "span_ancestors", "span_descendants", "subtree_totals", "deployments_before_rise",
+)  # fmt: skip
+"""The functions that the contract promises."""
+
+_NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS))
 
 _PLACEHOLDER = re.compile(r"\{(index:)?(\w+)\}")
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.up\.sql")
@@ -73,7 +97,7 @@ class Names:
                 return quote(self.schema)
             if name == "channel":
                 return self.channel
-            if name in TABLES or name in VIEWS:
+            if name in _NAMED_BY_SCHEMA:
                 return self.table(name)
             return match.group()
 
@@ -166,11 +190,10 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _root() -> Traversable:
-    packaged = files("otel_pg_exporter") / "sql"
-    if packaged.is_dir():
-        return packaged
+    if _PACKAGED.is_dir():
+        return _PACKAGED
     checkout = Path(__file__).parents[1]
     # another project's site-packages/sql is not ours: ours stands beside our pyproject.toml
     if (checkout / "pyproject.toml").is_file() and (checkout / "sql").is_dir():
         return checkout / "sql"
-    raise EventStoreError(f"the folder sql/ is neither in the package {packaged} nor in the checkout {checkout}")
+    raise EventStoreError(f"the folder sql/ is neither in the package {_PACKAGED} nor in the checkout {checkout}")

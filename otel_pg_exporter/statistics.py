@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from .markup import bars, block, facts, table
 from .optional import optional
+from .waterfall import duration_text
 
 if TYPE_CHECKING:
     import pandas
@@ -18,6 +20,8 @@ __all__ = ["Bucket", "Group", "Statistics", "build_statistics"]
 _ONE_OF_FOUR = {0b0111: "category", 0b1011: "event_type", 0b1101: "status", 0b1110: "agent_id"}
 _ALL = 0b1111
 _SECOND = 1_000_000_000
+_MOST_ROWS, _MOST_BARS = 50, 96
+"""Of each group, and of the chart, in HTML."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,20 @@ class Statistics(Group):
             bucket["start"] = bucket["start"].isoformat()
         return plain
 
+    def _repr_html_(self) -> str:
+        """Totals, a chart over time and a table, for notebooks."""
+        rate = f" ({self.error_rate:.1%})" if self.errors else ""
+        told = [("events", f"{self.count:,}", False), (f"errors{rate}", f"{self.errors:,}", self.errors > 0)]
+        told += [(name, duration_text(value), False) for name, value in (("p50", self.p50), ("p95", self.p95)) if value]
+        told += [("tokens in", f"{self.input_tokens:,}", False), ("tokens out", f"{self.output_tokens:,}", False)]
+        if self.cost is not None:
+            told.append(("", f"${self.cost:.4f}", False))
+        named = {"category": self.by_category, "type": self.by_type, "status": self.by_status, "agent": self.by_agent}
+        rows = [_cells(by, name, group) for by, groups in named.items() for name, group in _largest(groups)]
+        titles = ["by", "name", "events", "errors", "p50", "p95", "p99", "tokens in", "tokens out", "cost"]
+        chart = [bars(_merged(self.over_time))] if len(self.over_time) > 1 else []
+        return block("Statistics", facts(told), [*chart, table(titles, rows, texts=2, bad=3)])
+
     def to_pandas(self) -> pandas.DataFrame:
         """A frame with a row for each group. Needs pandas."""
         pd = optional("pandas")
@@ -142,6 +160,28 @@ class Statistics(Group):
         columns = ["by", "name", *(field.name for field in fields(Group)), "error_rate"]
         frame: pandas.DataFrame = pd.DataFrame(rows, columns=columns)
         return frame
+
+
+def _cells(by: str, name: str, group: Group) -> list[object]:
+    durations = [duration_text(value) for value in (group.p50, group.p95, group.p99)]
+    tokens = [f"{number:,}" if number else "" for number in (group.input_tokens, group.output_tokens)]
+    cost = "" if group.cost is None else f"${group.cost:.4f}"
+    return [by, name, f"{group.count:,}", f"{group.errors:,}" if group.errors else "", *durations, *tokens, cost]
+
+
+def _largest(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
+    return sorted(groups.items(), key=lambda item: -item[1].count)[:_MOST_ROWS]
+
+
+def _merged(over_time: Sequence[Bucket]) -> list[tuple[int, int, str]]:
+    """The stretches of time as bars of a chart, neighbours together if they are many."""
+    together = -(-len(over_time) // _MOST_BARS)
+    merged = []
+    for place in range(0, len(over_time), together):
+        some = over_time[place : place + together]
+        count, errors = sum(bucket.count for bucket in some), sum(bucket.errors for bucket in some)
+        merged.append((count, errors, f"{some[0].start:%Y-%m-%d %H:%M} UTC: {count:,} events, {errors:,} errors"))
+    return merged
 
 
 def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Mapping[str, Any]]) -> Statistics:

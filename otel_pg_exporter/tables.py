@@ -7,7 +7,8 @@ __all__ = ["COLUMNS", "COMMON", "FRONT", "SPECIAL"]
 FRONT = (
     "trace_id", "span_id", "batch_id", "batch_index", "time", "trace_flags", "start_unix_nano", "end_unix_nano",
     "duration_ns", "attributes", "events", "links", "parent_span_id", "parent_is_remote", "resource_id", "scope_id",
-    "service_name", "event_name", "input", "output", "status_message", "error_type", "error_message",
+    "service_name", "event_name", "input", "input_attribute", "output", "output_attribute",
+    "status_message", "error_type", "error_message",
 )  # fmt: skip
 """Columns that differ from record to record, whatever their shape."""
 

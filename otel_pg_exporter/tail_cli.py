@@ -67,7 +67,7 @@ def tail(
             except DatabaseUnavailable as error:
                 if not follow:
                     raise
-                click.echo(f"waiting: {error}", err=True)
+                click.echo(f"waiting: {harmless(error)}", err=True)
                 time.sleep(_PAUSE_SECONDS)
             except KeyboardInterrupt:
                 sys.exit(130)

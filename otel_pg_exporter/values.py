@@ -36,8 +36,8 @@ from typing import Any, TypeAlias
 import orjson
 
 __all__ = [
-    "SCALARS", "Fixups", "clean", "clean_text", "dump", "dump_attributes", "dump_plain", "in_order", "is_plain",
-    "is_plain_float", "key_order", "load", "restore",
+    "SCALARS", "Fixups", "clean", "clean_text", "dump", "dump_attributes", "dump_plain", "in_jsonb", "in_order",
+    "is_plain", "is_plain_float", "key_order", "load", "restore",
 ]  # fmt: skip
 
 Json: TypeAlias = Any
@@ -86,8 +86,8 @@ def dump_plain(value: Json) -> bytes | None:
         text = orjson.dumps(value)
     except (TypeError, ValueError):
         return None
-    # zeros alone are found in a third of the time
-    return None if b"0000" in text and b"\\u0000" in text else text
+    # a single byte is found ten times faster
+    return None if b"\\" in text and b"\\u0000" in text else text
 
 
 def dump(value: Json, column: str, fixups: Fixups) -> bytes:
@@ -122,11 +122,24 @@ def key_order(keys: tuple[str, ...]) -> str | None:
         TypeError: a key is not text.
         UnicodeEncodeError: a key holds a lone surrogate.
     """
-    in_jsonb = sorted(range(len(keys)), key=lambda i: (len(raw := keys[i].encode()), raw))
-    if in_jsonb == list(range(len(keys))):
+    sorted_keys = in_jsonb(keys)
+    if sorted_keys == [*keys]:
         return None
-    position = {key: place for place, key in enumerate(in_jsonb)}
-    return "".join(chr(_character(position[i])) for i in range(len(keys)))
+    position = {key: place for place, key in enumerate(sorted_keys)}
+    return "".join(chr(_character(position[key])) for key in keys)
+
+
+def in_jsonb(keys: Iterable[str]) -> list[str]:
+    """Keys of an object in the order in which jsonb keeps them.
+
+    Raises:
+        TypeError: a key is not text.
+        UnicodeEncodeError: a key holds a lone surrogate.
+    """
+    try:
+        return sorted(keys, key=lambda key: (len(raw := key.encode()), raw))
+    except AttributeError as error:
+        raise TypeError(str(error)) from error
 
 
 def in_order(stored: Mapping[str, Any], order: str | None) -> dict[str, Any]:

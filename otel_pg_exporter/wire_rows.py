@@ -21,7 +21,7 @@ from .sources import NO_SCOPE, Source
 __all__ = ["read_records", "read_row", "to_otlp_json"]
 
 _UUIDS = frozenset({"trace_id", "batch_id", "resource_id", "scope_id"})
-_JSON = frozenset({"input", "output", "attributes", "body", "events", "links", "fixups"})
+_JSON = frozenset({"attributes", "body", "events", "links", "fixups"})
 _NUMBERS = {2: ">h", 4: ">i", 8: ">q"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NOT_TEXT = frozenset(
@@ -29,7 +29,7 @@ _NOT_TEXT = frozenset(
         "span_id", "batch_index", "trace_flags", "kind", "status_code", "parent_span_id", "start_unix_nano",
         "end_unix_nano", "duration_ns", "observed_unix_nano", "severity_number", "dropped_attributes",
         "dropped_events", "dropped_links", "attempt", "input_tokens", "output_tokens", "cache_read_tokens",
-        "cache_write_tokens", "reasoning_tokens",
+        "cache_write_tokens", "reasoning_tokens", "input_attribute", "output_attribute",
     }
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ def pytest_report_header() -> str:
     programs = find_binaries()
     answer = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True)
     return f"server: {answer.stdout.strip()} in {programs}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """A shell's background job ignores SIGINT, and so would every program that a test starts and ends by it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,7 +7,9 @@ set -euo pipefail
 needed=(
   "redis-server redis-server"
   "pgbouncer pgbouncer"
+  "strace strace"
   "npm npm" # tests/servers.sh needs it
+  "chromium chromium"
 )
 
 export PATH="$PATH:/usr/sbin"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - for names of servers: imported in a thread, at a fork, it would hang the child
 from collections.abc import Generator
 from functools import cache
 from ipaddress import ip_address

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg.types.json import set_json_loads
+from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from .. import forks
@@ -21,7 +22,7 @@ from ..sql_files import Names, query
 from .connecting import Record, connect, limits, location, options
 from .failures import translate
 
-__all__ = ["AsyncDatabase", "Database"]
+__all__ = ["AsyncDatabase", "Database", "opened"]
 
 
 class Database:
@@ -130,6 +131,19 @@ class Database:
             return self._pool
 
 
+@contextmanager
+def opened(where: Settings | Database | None = None) -> Iterator[Database]:
+    """The database of a call: one that is given stays open, one for settings (default: the environment's) is closed."""
+    if isinstance(where, Database):
+        yield where
+        return
+    database = Database(where or Settings.from_env())
+    try:
+        yield database
+    finally:
+        database.close()
+
+
 class _HurriedDatabase(Database):
     def __init__(self, database: Database, deadline: float) -> None:
         super().__init__(database.settings)
@@ -145,7 +159,7 @@ class _HurriedDatabase(Database):
     def connection(self) -> Iterator[psycopg.Connection[Record]]:
         with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
             try:
-                set_json_loads(orjson.loads, connection)
+                _configure(connection)
                 with connection.transaction():
                     connection.execute(self.sql("limit_time").encode(), limits(self._deadline))
                     yield connection
@@ -234,9 +248,10 @@ def _counts(pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None) -> dict
     }
 
 
-def _configure(connection: psycopg.Connection[Record]) -> None:
+def _configure(connection: psycopg.Connection[Record] | psycopg.AsyncConnection[Record]) -> None:
     set_json_loads(orjson.loads, connection)
+    connection.adapters.register_loader("json", TextLoader)  # columns of this type keep the text as it was
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Record]) -> None:
-    set_json_loads(orjson.loads, connection)
+    _configure(connection)

@@ -90,6 +90,11 @@ class Writer:
             statements += f";\n{afterwards}"
         return self._run(statements, copies, deadline)
 
+    @property
+    def is_connected(self) -> bool:
+        """There is a connection, as far as is known."""
+        return self._connection is not None
+
     def close(self) -> None:
         """Close the connection. The next use makes another."""
         connection, self._connection = self._connection, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 from ..config import Settings
 from ..errors import SpoolError
 
-__all__ = ["default_spool_dir", "make_folder", "spool_path"]
+__all__ = ["default_spool_dir", "make_folder", "spool_path", "sync_folder"]
 
 
 def default_spool_dir() -> Path:
@@ -60,3 +61,22 @@ def make_folder(folder: Path) -> None:
             folder.chmod(0o700)
     except OSError as error:
         raise SpoolError(f"no spool in {folder}: {error}. Set EVENT_SPOOL_DIR to a folder of your own") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of the files in it, and its own, survive a power cut.
+
+    Raises:
+        SpoolError: the disk does not confirm the names of the files.
+    """
+    for each in (folder, *folder.parents):
+        try:
+            descriptor = os.open(each, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            # what is above was there before us, as a rule; and some file systems have nothing to wait for
+            if each == folder and error.errno != errno.EINVAL:
+                raise SpoolError(f"the disk does not confirm the names in {folder}: {error}") from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..batches import Batch
 from ..errors import SpoolError
 from ..rows import Row
 from .contents import begin, end, row_records
+from .folder import sync_folder
 from .segment import Extent, Segment
 from .store import Spool, Waiting
 
@@ -17,7 +20,7 @@ class Journal:
 
     Args:
         spool: whose folder and limits hold.
-        is_synced: wait for the disk after each row, so that it survives a power cut.
+        is_synced: wait for the disk after each row and each new file, so that they survive a power cut.
     """
 
     def __init__(self, spool: Spool, is_synced: bool) -> None:
@@ -37,19 +40,21 @@ class Journal:
         if self._segment is None or (self._extent is None and self._segment.size > self._spool.segment_bytes):
             self._spool.seal(self._segment)
             self._segment = None
-            self._segment = self._spool.new_segment()
-        segment = self._segment
+            self._segment = self._new_segment()
+        segment, is_first = self._segment, self._extent is None
         if self._extent is None:
-            start = self._spool.append(segment, begin(batch) + data)
-            self._extent = segment.held[batch.id] = Extent(start, segment.size, 0)
-        else:
-            self._spool.append(segment, data)
+            # held before it is there: a spool that makes room must not take the file away
+            self._extent = segment.held[batch.id] = Extent(segment.size, segment.size, 0)
+        try:
+            start = self._spool.append(segment, begin(batch) + data if is_first else data)
+            if self._is_synced:
+                self._sync(segment, start)
+        except SpoolError:
+            if is_first:
+                self._extent = None
+                segment.held.pop(batch.id)
+            raise
         self._extent.end, self._extent.rows = segment.size, self._extent.rows + 1
-        if self._is_synced:
-            try:
-                segment.sync()
-            except OSError as error:
-                raise SpoolError(f"the disk does not confirm {segment.path}: {error}") from error
 
     def complete(self, batch: Batch) -> Waiting | None:
         """The batch gets no more rows; None if none of it is on disk."""
@@ -62,3 +67,21 @@ class Journal:
         except SpoolError:
             pass  # a batch without its end is read as far as it goes
         return Waiting(batch.id, self._segment)
+
+    def _new_segment(self) -> Segment:
+        segment = self._spool.new_segment()
+        if self._is_synced:
+            try:
+                sync_folder(self._spool.folder)
+            except SpoolError:
+                self._spool.seal(segment)  # which removes it, for it is empty
+                raise
+        return segment
+
+    def _sync(self, segment: Segment, start: int) -> None:
+        try:
+            segment.sync()
+        except OSError as error:
+            with suppress(OSError):
+                segment.cut(start)  # the row is going to be in another batch
+            raise SpoolError(f"the disk does not confirm {segment.path}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -24,6 +25,8 @@ __all__ = ["Extent", "Segment", "contents_of"]
 
 FORMAT = 1
 _HEADER = record(FILE, orjson.dumps({"format": FORMAT, "columns": {t: list(c) for t, c in COLUMNS.items()}}))
+_NEW_SECONDS = 60.0
+"""So old is a file without a beginning at most, unless its process was killed before it wrote one."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -70,6 +73,9 @@ class Segment:
         path = folder / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # another process may be looking at it, for a moment
+        if os.fstat(descriptor).st_nlink == 0:  # and has taken it for one that was left behind
+            os.close(descriptor)
+            raise FileNotFoundError(f"{path} was removed")
         segment = cls(path, descriptor, COLUMNS)
         try:
             segment.append(_HEADER)
@@ -93,8 +99,9 @@ class Segment:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = os.fstat(descriptor)
+            is_new = found.st_size == 0 and time.time() - found.st_mtime < _NEW_SECONDS
             # removed by the process that held it until now, or just made by one that is about to lock it
-            if found.st_nlink == 0 or found.st_size == 0:
+            if found.st_nlink == 0 or is_new:
                 raise BlockingIOError
             segment = cls._read(path, descriptor)
         except BlockingIOError:
@@ -109,7 +116,7 @@ class Segment:
     def _read(cls, path: Path, descriptor: int) -> Segment:
         size = os.fstat(descriptor).st_size
         found = scan(lambda length, offset: os.pread(descriptor, length, offset), size)
-        columns, extents, damaged = _contents(path, found)
+        columns, extents, damaged = _contents(path, size, found)
         segment = cls(path, descriptor, columns)
         segment.pending.update(extents)
         segment.size, segment.damaged = size, damaged
@@ -129,10 +136,14 @@ class Segment:
                 self.size += written
                 view = view[written:]
         except OSError:
-            self.size = start
-            os.ftruncate(self._descriptor, start)
+            self.cut(start)
             raise
         return start
+
+    def cut(self, start: int) -> None:
+        """Take back what was appended from this offset on."""
+        self.size = start
+        os.ftruncate(self._descriptor, start)
 
     @property
     def is_open(self) -> bool:
@@ -176,17 +187,17 @@ def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Ex
     """What a file holds: columns, batches, and bytes that are damaged.
 
     A batch without its last record was being written when its process was killed: what there is of it
-    is a batch too, for none of it can have been stored before it was complete.
+    is a batch too, for none of it can have been stored before it was complete. An empty file was being made.
 
     Raises:
         SpoolError: it is none of the spool's files, or a newer version's.
     """
-    return _contents(path, records(data))
+    return _contents(path, len(data), records(data))
 
 
-def _contents(path: Path, whole: Iterable[Found]) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
+def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
     extents: OrderedDict[uuid.UUID, Extent] = OrderedDict()
-    columns, damaged, current = None, 0, None
+    columns, damaged, current = None if size else COLUMNS, 0, None
     for found in whole:
         damaged += found.skipped
         if found.kind == FILE:

@@ -1,4 +1,3 @@
 -- Drops every event with its table.
-DROP VIEW {runs};
 DROP TABLE {open_spans}, {heartbeats}, {processes};
 DROP TABLE {events}, {task_events}, {agent_events}, {deployment_events}, {event_batches}, {resources}, {scopes};

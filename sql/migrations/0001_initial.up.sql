@@ -110,8 +110,10 @@ CREATE TABLE {events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -154,9 +156,11 @@ COMMENT ON COLUMN {events}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {events}.user_id IS 'User id.';
 COMMENT ON COLUMN {events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -203,8 +207,10 @@ CREATE TABLE {task_events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -250,9 +256,11 @@ COMMENT ON COLUMN {task_events}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {task_events}.user_id IS 'User id.';
 COMMENT ON COLUMN {task_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {task_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {task_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {task_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {task_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {task_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {task_events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {task_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {task_events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {task_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {task_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {task_events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {task_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -302,8 +310,10 @@ CREATE TABLE {agent_events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -357,9 +367,11 @@ COMMENT ON COLUMN {agent_events}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {agent_events}.user_id IS 'User id.';
 COMMENT ON COLUMN {agent_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {agent_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {agent_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {agent_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {agent_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {agent_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {agent_events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {agent_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {agent_events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {agent_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {agent_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {agent_events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {agent_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -416,8 +428,10 @@ CREATE TABLE {deployment_events} (
     user_id text,
     error_type text,
     error_message text,
-    input jsonb,
-    output jsonb,
+    input json,
+    input_attribute smallint,
+    output json,
+    output_attribute smallint,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     attribute_order text,
     body jsonb,
@@ -469,9 +483,11 @@ COMMENT ON COLUMN {deployment_events}.session_id IS 'Session or conversation id.
 COMMENT ON COLUMN {deployment_events}.user_id IS 'User id.';
 COMMENT ON COLUMN {deployment_events}.error_type IS 'Class of error: exception type or error code.';
 COMMENT ON COLUMN {deployment_events}.error_message IS 'What the error said.';
-COMMENT ON COLUMN {deployment_events}.input IS 'What the work was given; JSON text is stored as JSON.';
-COMMENT ON COLUMN {deployment_events}.output IS 'What the work gave back; JSON text is stored as JSON.';
-COMMENT ON COLUMN {deployment_events}.attributes IS 'All attributes under their own names.';
+COMMENT ON COLUMN {deployment_events}.input IS 'What the work was given: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {deployment_events}.input_attribute IS 'Which attribute stands in input alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {deployment_events}.output IS 'What the work gave back: JSON text as it was, any other text as a JSON string.';
+COMMENT ON COLUMN {deployment_events}.output_attribute IS 'Which attribute stands in output alone: its position in attributes, where it is null, in jsonb''s own order of keys, from 0; NULL if attributes has them all.';
+COMMENT ON COLUMN {deployment_events}.attributes IS 'All attributes under their own names; null in place of what stands in input or output.';
 COMMENT ON COLUMN {deployment_events}.attribute_order IS 'Order of the attributes as they were set: the n-th character is chr(48 + position of the key in jsonb''s own order); NULL if jsonb''s order is theirs.';
 COMMENT ON COLUMN {deployment_events}.body IS 'Body of a log record.';
 COMMENT ON COLUMN {deployment_events}.events IS 'Span events, array of {name, time_unix_nano, attributes, order, dropped_attributes}.';
@@ -539,6 +555,7 @@ CREATE TABLE {open_spans} (
     task_id text,
     session_id text,
     user_id text,
+    tenant_id text,
     attributes jsonb NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
     seen_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (trace_id, span_id, "time")
@@ -558,60 +575,7 @@ COMMENT ON COLUMN {open_spans}.agent_id IS 'Agent: the id it gave, else its name
 COMMENT ON COLUMN {open_spans}.task_id IS 'Task: the id it gave.';
 COMMENT ON COLUMN {open_spans}.session_id IS 'Session or conversation id.';
 COMMENT ON COLUMN {open_spans}.user_id IS 'User id.';
+COMMENT ON COLUMN {open_spans}.tenant_id IS 'Tenant: the attribute tenant.id, else that of the resource.';
 COMMENT ON COLUMN {open_spans}.attributes IS 'Its attributes when it was seen, under their own names; what jsonb cannot hold is replaced.';
 COMMENT ON COLUMN {open_spans}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';
 CREATE INDEX {index:open_spans_process} ON {open_spans} (process_id, "time");
-
-CREATE VIEW {runs} AS
-SELECT opened.trace_id, opened.span_id, opened.parent_span_id, opened."time", opened.start_unix_nano,
-       opened.category, opened.event_type, opened.event_name,
-       CASE WHEN ended.status IS NOT NULL THEN ended.status
-            WHEN beat.is_fresh THEN 'started'
-            ELSE 'lost' END AS status,
-       CASE WHEN ended.status IS NOT NULL THEN ended.duration_ns
-            ELSE (greatest(0, extract(epoch FROM (
-                     CASE WHEN beat.is_fresh THEN now() ELSE coalesce(beat."time", opened.seen_at) END
-                     - opened."time"))) * 1e9)::bigint END AS duration_ns,
-       opened.service_name, opened.agent_id, opened.task_id, opened.session_id, opened.user_id, opened.attributes,
-       opened.process_id, owner.host, owner.pid, beat."time" AS last_heartbeat, opened.seen_at
-  FROM {open_spans} AS opened
-  LEFT JOIN {processes} AS owner ON owner.process_id = opened.process_id
-  LEFT JOIN LATERAL (
-       SELECT newest."time", newest."time" >= now() - 3 * owner.heartbeat_seconds * interval '1 second' AS is_fresh
-         FROM {heartbeats} AS newest WHERE newest.process_id = opened.process_id
-        ORDER BY newest."time" DESC LIMIT 1) AS beat ON true
-  LEFT JOIN LATERAL (
-       SELECT status, duration_ns FROM {task_events} AS t WHERE t.trace_id = opened.trace_id
-          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
-       UNION ALL
-       SELECT status, duration_ns FROM {agent_events} AS t WHERE t.trace_id = opened.trace_id
-          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
-       UNION ALL
-       SELECT status, duration_ns FROM {deployment_events} AS t WHERE t.trace_id = opened.trace_id
-          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
-       UNION ALL
-       SELECT status, duration_ns FROM {events} AS t WHERE t.trace_id = opened.trace_id
-          AND t.span_id = opened.span_id AND t."time" = opened."time" AND t.record = 'span'
-        LIMIT 1) AS ended ON true;
-COMMENT ON VIEW {runs} IS 'Every span that was seen open for longer than a second, and how it stands now.';
-COMMENT ON COLUMN {runs}.trace_id IS 'Trace id, 16 bytes.';
-COMMENT ON COLUMN {runs}.span_id IS 'Span id, signed as in the event tables.';
-COMMENT ON COLUMN {runs}.parent_span_id IS 'Parent span id, signed as span_id; NULL for a root span.';
-COMMENT ON COLUMN {runs}."time" IS 'When it started, microseconds, UTC.';
-COMMENT ON COLUMN {runs}.start_unix_nano IS 'Exact start, nanoseconds since 1970-01-01 UTC.';
-COMMENT ON COLUMN {runs}.category IS 'system, task, agent or deployment, as far as its attributes said when it was seen.';
-COMMENT ON COLUMN {runs}.event_type IS 'Group of the event, as in the event tables.';
-COMMENT ON COLUMN {runs}.event_name IS 'The span''s name.';
-COMMENT ON COLUMN {runs}.status IS 'That of its row in an event table if it has ended, however late the row came; else started (it runs) if its process gave a sign of life within three heartbeats, else lost.';
-COMMENT ON COLUMN {runs}.duration_ns IS 'Of what has ended, its duration; of what runs, the time since its start; of what is lost, the time to the last sign of life. Nanoseconds.';
-COMMENT ON COLUMN {runs}.service_name IS 'The resource''s service.name.';
-COMMENT ON COLUMN {runs}.agent_id IS 'Agent: the id it gave, else its name.';
-COMMENT ON COLUMN {runs}.task_id IS 'Task: the id it gave.';
-COMMENT ON COLUMN {runs}.session_id IS 'Session or conversation id.';
-COMMENT ON COLUMN {runs}.user_id IS 'User id.';
-COMMENT ON COLUMN {runs}.attributes IS 'Its attributes when it was seen open.';
-COMMENT ON COLUMN {runs}.process_id IS 'Process that has it: processes.process_id.';
-COMMENT ON COLUMN {runs}.host IS 'Name of the process''s machine.';
-COMMENT ON COLUMN {runs}.pid IS 'Process id on that machine.';
-COMMENT ON COLUMN {runs}.last_heartbeat IS 'Last sign of life of the process, by the server''s clock, UTC.';
-COMMENT ON COLUMN {runs}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';

@@ -103,3 +103,71 @@ SELECT service_name, array_agg(pattern ORDER BY pattern) AS patterns
               AND matched.start_unix_nano >= reports.begun
               AND matched.attributes ->> 'otel_pg.capture.pattern' = pattern)
  GROUP BY service_name
+
+-- name: stored_parent
+-- True of a span whose parent lies in this table.
+SELECT FROM {table} AS parent
+ WHERE parent.trace_id = {child}.trace_id AND parent.span_id = {child}.parent_span_id AND parent.record = 'span'
+
+-- name: trace_totals
+-- What some traces amount to, in one table: rows, errors, when the last row ended, and tokens and cost but for the
+-- totals that agents state of themselves.
+SELECT trace_id,
+       count(*) FILTER (WHERE record = 'span') AS spans,
+       count(*) FILTER (WHERE record = 'log') AS logs,
+       count(*) FILTER (WHERE status = 'error') AS errors,
+       {tokens}
+  FROM {table} WHERE trace_id = ANY(%(trace_ids)s) GROUP BY trace_id
+
+-- name: totals_of_agents
+-- Tokens and cost, of which an agent's own run states the sum of its model calls.
+coalesce(sum(input_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0)::bigint AS input_tokens,
+coalesce(sum(output_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0)::bigint AS output_tokens,
+sum(cost) FILTER (WHERE action IS DISTINCT FROM 'invoke') AS cost
+
+-- name: totals_of_others
+-- The same of a table without tokens.
+0::bigint AS input_tokens, 0::bigint AS output_tokens, NULL::float8 AS cost
+
+-- name: outermost_trace_ids
+-- The first and the last trace id of a range, in one table: they are one if the range holds one trace.
+(SELECT trace_id FROM {table} WHERE trace_id BETWEEN %(first)s AND %(last)s ORDER BY trace_id LIMIT 1)
+UNION ALL
+(SELECT trace_id FROM {table} WHERE trace_id BETWEEN %(first)s AND %(last)s ORDER BY trace_id DESC LIMIT 1)
+
+-- name: usage_of_agents
+-- What agents did: their runs, and tokens and cost of all they called.
+SELECT coalesce(max(agent_name), agent_id) AS name,
+       count(*) FILTER (WHERE action = 'invoke') AS count,
+       count(*) FILTER (WHERE action = 'invoke' AND status = 'error') AS errors,
+       percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ns)
+           FILTER (WHERE action = 'invoke') AS percentiles,
+       {tokens}
+  FROM {agent_events} WHERE agent_id IS NOT NULL AND {where} GROUP BY agent_id
+
+-- name: usage_of_tools
+-- What tools were called.
+SELECT coalesce(tool_name, event_name) AS name,
+       count(*) AS count,
+       count(*) FILTER (WHERE status = 'error') AS errors,
+       percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ns) AS percentiles,
+       {tokens}
+  FROM {agent_events} WHERE action = 'tool' AND {where} GROUP BY 1
+
+-- name: usage_of_models
+-- What models were called.
+SELECT model AS name,
+       count(*) AS count,
+       count(*) FILTER (WHERE status = 'error') AS errors,
+       percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ns) AS percentiles,
+       {tokens}
+  FROM {agent_events} WHERE model IS NOT NULL AND action IS DISTINCT FROM 'invoke' AND {where} GROUP BY model
+
+-- name: most_used
+-- Those that come first by one of their numbers; rows without that number come last.
+SELECT * FROM ({usage}) AS usage ORDER BY {number} DESC NULLS LAST, name LIMIT %(limit)s
+
+-- name: export_rows
+-- All rows of one table that a filter selects, in an order that does not depend on who stored them.
+SELECT * FROM {table} WHERE {where}
+ ORDER BY "time", trace_id, span_id, start_unix_nano, observed_unix_nano, batch_id, batch_index

@@ -12,14 +12,15 @@ ON CONFLICT DO NOTHING
 -- Stores what some spans are while they are open; an attempt before may have done so.
 INSERT INTO {open_spans} (
     trace_id, span_id, "time", start_unix_nano, parent_span_id, process_id, category, event_type, event_name,
-    service_name, agent_id, task_id, session_id, user_id, attributes
+    service_name, tenant_id, agent_id, task_id, session_id, user_id, attributes
 )
 SELECT trace_id, span_id, timestamptz 'epoch' + time_us * interval '1 microsecond', start_unix_nano, parent_span_id,
-       %(process_id)s, category, event_type, event_name, service_name, agent_id, task_id, session_id, user_id, attributes
+       %(process_id)s, category, event_type, event_name, service_name, tenant_id, agent_id, task_id, session_id, user_id,
+       attributes
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS opened (
        trace_id uuid, span_id bigint, time_us bigint, start_unix_nano bigint, parent_span_id bigint, category text,
-       event_type text, event_name text, service_name text, agent_id text, task_id text, session_id text, user_id text,
-       attributes jsonb)
+       event_type text, event_name text, service_name text, tenant_id text, agent_id text, task_id text, session_id text,
+       user_id text, attributes jsonb)
 ON CONFLICT DO NOTHING
 
 -- name: insert_heartbeat

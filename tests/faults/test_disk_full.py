@@ -19,9 +19,9 @@ from typing import Any
 import psycopg
 import pytest
 from harness.cluster import Cluster
-from harness.disk import NoDiskError, SmallDisk
 from harness.evidence import ledger_rows
 from harness.judge import Judge, Verdict
+from harness.small_disk import NoDiskError, SmallDisk
 from harness.wire import Wire
 from harness.workload import Workload, wait_until
 from psycopg.conninfo import make_conninfo

@@ -20,12 +20,13 @@ from harness.cluster import Cluster
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import configure, doctor, migrate
+from otel_pg_exporter import configure, doctor, grants, migrate
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import writer
 from otel_pg_exporter.errors import DataRefused
 from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.sql_files import VIEWS
 
 RECOVERY_SECONDS = 30
 
@@ -86,8 +87,10 @@ def program(cluster: Cluster, tmp_path: Path) -> Iterator[Program]:
     role = f"writer_{uuid.uuid4().hex[:8]}"
     migrate.up(Settings(dsn=admin))
     made = Program(cluster, tmp_path, admin, make_conninfo(admin, user=role, password="right"), role)
+    made.run("CREATE ROLE $role LOGIN PASSWORD 'right'")
+    grants.grant(Settings(dsn=admin), writers=[role])
     # no column that a view shows can be given another type, and some situations do that
-    made.run(f"CREATE ROLE $role LOGIN PASSWORD 'right';{RIGHTS};DROP VIEW otel.runs")
+    made.run("DROP VIEW " + ", ".join(f"otel.{view}" for view in VIEWS))
     done = CliRunner().invoke(main, ["--dsn", admin, "migrate", "partitions", "--days", "1"])
     assert "partitions are there for today and 1 days more\n" == done.output
     made.telemetry = configure(
@@ -96,16 +99,6 @@ def program(cluster: Cluster, tmp_path: Path) -> Iterator[Program]:
     )  # fmt: skip
     yield made
     made.telemetry.shutdown()
-
-
-RIGHTS = """
-GRANT USAGE ON SCHEMA otel TO $role;
-GRANT SELECT ON otel.schema_migrations TO $role;
-GRANT INSERT ON otel.events, otel.task_events, otel.agent_events, otel.deployment_events,
-                otel.event_batches, otel.resources, otel.scopes,
-                otel.processes, otel.heartbeats, otel.open_spans TO $role
-"""
-"""All that a program needs that only writes; docs/durability.md lists the same."""
 
 
 @dataclass(frozen=True)

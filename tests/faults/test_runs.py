@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -131,10 +132,10 @@ def test_a_process_that_hangs_is_lost_until_it_goes_on_and_one_that_is_killed_fo
 
 def test_a_view_without_heartbeats_would_be_noticed(dsn, tmp_path, query):
     """With a view that calls every open span running, a killed program's run is not lost in time."""
-    (step,) = migrations()
-    view = step.up[step.up.index("CREATE VIEW {runs}") :].replace("WHEN beat.is_fresh THEN", "WHEN true THEN")
+    (view,) = re.findall(r"CREATE (VIEW \{runs\}.*?;)", "".join(step.up for step in migrations()), re.DOTALL)
+    broken = view.replace("WHEN beat.is_fresh THEN", "WHEN true THEN")
     with psycopg.connect(dsn) as connection:
-        connection.execute(Names("otel").fill(f"DROP VIEW {{runs}}; {view}"))
+        connection.execute(Names("otel").fill(f"CREATE OR REPLACE {broken}"))
     with program(dsn, tmp_path, HOLD) as process:
         wait_until_running(query, "held")
         process.kill()
@@ -193,23 +194,18 @@ def test_an_owner_makes_the_tables_and_a_writer_only_inserts(dsn, tmp_path, quer
     """A role with INSERT alone on the tables shows its runs, and loses them when it dies."""
     from datetime import datetime, timezone
 
-    from otel_pg_exporter import partitions
+    from otel_pg_exporter import grants, partitions
     from otel_pg_exporter.database import Database
-    from otel_pg_exporter.sql_files import TABLES
 
     role = f"writer_{time.monotonic_ns()}"
     database = Database(query._database.settings)
     migrate.up(database)
     today = datetime.now(timezone.utc).toordinal() - datetime(1970, 1, 1).toordinal()
     partitions.ensure(database, {today, today + 1})
-    database.close()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN")
-        connection.execute(f"GRANT USAGE ON SCHEMA otel TO {role}")
-        connection.execute(f"GRANT SELECT ON otel.schema_migrations TO {role}")
-        for table in TABLES:
-            if table != "schema_migrations":
-                connection.execute(f"GRANT INSERT ON otel.{table} TO {role}")
+        grants.grant(database, writers=[role])
+        database.close()
         try:
             with program(psycopg.conninfo.make_conninfo(dsn, user=role), tmp_path, ON_DEMAND) as process:
                 wait_until_running(query, "held")

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from harness.rows import Rows
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -55,6 +56,14 @@ def outage(server_dsn: str, dsn: str) -> Iterator[Outage]:
     made = Outage(server_dsn, dsn)
     yield made
     made.end()
+
+
+@pytest.fixture
+def rows(dsn: str) -> Iterator[Rows]:
+    """A database whose event tables are filled by the test."""
+    made = Rows(dsn)
+    yield made
+    made.connection.close()
 
 
 @pytest.fixture(params=sorted(path.stem for path in FOLDER.glob("*.json")))

@@ -426,7 +426,7 @@ def test_without_the_look_at_the_ledger_they_are_wrong(dsn, redis, monkeypatch):
     )
     wrong, _ = count_while_others_write(dsn, redis.url, 10)
 
-    assert wrong > 5
+    assert wrong
 
 
 # --- a Redis that is no good ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,10 +13,12 @@ import uuid
 
 import psycopg
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from otel_pg_exporter import configure
 from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
@@ -153,7 +156,7 @@ def test_without_room_on_disk_batches_wait_in_memory(dsn, tmp_path, outage):
     outage.begin()
 
     with pytest.raises(Exception, match="not currently accepting connections"):
-        delivery.deliver(batch_of(5, 1), 0.5)
+        delivery.deliver(batch_of(5, 1), 1.5)
 
     outage.end()
     assert "stored" == delivery.deliver(batch_of(2, 2), 10)
@@ -357,3 +360,23 @@ def test_a_silent_server_does_not_keep_a_program_from_ending(tmp_path):
     seconds, spooled = done.stdout.split()
     assert float(seconds) < 5
     assert "10000" == spooled
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_what_is_left_at_the_end_without_room_on_disk_is_counted(tmp_path, durability):
+    """The server is silent and the spool cannot be written: each record that the program leaves is known to be lost."""
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        telemetry = configure(
+            dsn=f"host=127.0.0.1 port={silent.getsockname()[1]} user=u dbname=d", durability=durability, batch_size=10,
+            spool_dir=str(tmp_path / "file"), tracer_provider=TracerProvider(shutdown_on_exit=False),
+            logger_provider=LoggerProvider(shutdown_on_exit=False),
+        )  # fmt: skip
+        tracer = telemetry.tracer_provider.get_tracer("x")
+        for _ in range(95):
+            tracer.start_span("s").end()
+
+        telemetry.shutdown(1_000)
+
+        assert {"dropped": 95} == telemetry.counts
+        assert 95 == sum(telemetry.progress["failed"].values())

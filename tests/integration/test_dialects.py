@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter.plain_rows import SpanEncoder
+from otel_pg_exporter.readable import decode_row
 from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.tables import COLUMNS
 from otel_pg_exporter.wire_rows import read_row
@@ -28,7 +29,7 @@ def rows_of(emitted: tuple[list[Any], list[Any]]) -> list[dict[str, Any]]:
     made = [encoders[0].span(span, bytes(16), 0) for span in spans] + [
         encoders[1].log(log, bytes(16), 0) for log in logs
     ]
-    return [{"table": table, **read_row(data, COLUMNS[table])} for table, data, *_ in made]
+    return [{"table": table, **decode_row(read_row(data, COLUMNS[table]))} for table, data, *_ in made]
 
 
 def told(row: dict[str, Any]) -> dict[str, Any]:

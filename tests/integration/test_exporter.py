@@ -216,7 +216,7 @@ def test_without_a_spool_what_is_lost_is_counted(heard):
 def test_what_was_given_up_is_noted_in_the_ledger(dsn):
     """The next batch that is stored says how many records this producer lost before it."""
     exporter = PostgresSpanExporter(dsn)
-    exporter._pipeline._give_up(7, "a test")
+    exporter.give_up(7, "a test")
 
     exporter.export(spans(4))
 

@@ -18,6 +18,8 @@ from otel_pg_exporter.errors import AccessDenied, DatabaseError, SchemaMismatch
 from otel_pg_exporter.sql_files import TABLES
 from otel_pg_exporter.tables import COLUMNS
 
+VERSIONS = [step.version for step in migrate.migrations()]
+
 
 def tables(dsn, schema="otel"):
     with psycopg.connect(dsn) as connection:
@@ -29,11 +31,11 @@ def test_up_makes_every_table_and_down_leaves_none(empty_dsn):
     """Up, status and down agree; a second up has nothing to do."""
     settings = Settings(dsn=empty_dsn)
 
-    assert [step.version for step in migrate.up(settings)] == [1]
+    assert VERSIONS == [step.version for step in migrate.up(settings)]
     assert migrate.up(settings) == []
     assert all(step.applied_at for step in migrate.status(settings))
     assert set(TABLES) == tables(empty_dsn)
-    assert [step.version for step in migrate.down(settings)] == [1]
+    assert VERSIONS[::-1] == [step.version for step in migrate.down(settings)]
     assert set() == tables(empty_dsn)
     assert not any(step.applied_at for step in migrate.status(settings))
 
@@ -49,14 +51,17 @@ def test_columns_are_those_that_rows_are_encoded_for(dsn):
             assert sorted(columns) == sorted(name for (name,) in rows)
 
 
-def test_every_table_and_column_is_commented(dsn):
+def test_every_table_view_column_and_function_is_commented(dsn):
     """Nothing in the schema goes without a comment."""
     with psycopg.connect(dsn) as connection:
         silent = connection.execute(
             "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-            " WHERE c.relnamespace = 'otel'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition"
-            " AND a.attnum > 0 AND c.relname <> 'schema_migrations'"
-            " AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid) IS NULL)"
+            " WHERE c.relnamespace = 'otel'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'c')"
+            " AND NOT c.relispartition AND a.attnum > 0 AND c.relname <> 'schema_migrations'"
+            " AND (col_description(c.oid, a.attnum) IS NULL"
+            " OR coalesce(obj_description(c.oid, 'pg_class'), obj_description(c.reltype, 'pg_type')) IS NULL)"
+            " UNION ALL SELECT proname, NULL FROM pg_proc WHERE pronamespace = 'otel'::regnamespace"
+            " AND obj_description(oid, 'pg_proc') IS NULL"
         ).fetchall()
     assert silent == []
 
@@ -119,19 +124,20 @@ for line in sys.stdin:
 
 
 def test_twenty_processes_migrate_at_once_in_twenty_rounds(empty_dsn):
-    """In each round one of them creates schema and tables, one takes them back, and none sees an error."""
+    """In each round each step is done by one of them, and taken back by one, and none sees an error."""
     with Migrators(empty_dsn, 20) as processes:
         for number in range(20):
-            assert ["0"] * 19 + ["1"] == processes.all("up", f"round_{number}")
+            assert len(VERSIONS) == sum(map(int, processes.all("up", f"round_{number}")))
             assert set(TABLES) == tables(empty_dsn, f"round_{number}")
-            assert ["0"] * 19 + ["1"] == processes.all("down", f"round_{number}")
+            assert len(VERSIONS) == sum(map(int, processes.all("down", f"round_{number}")))
             assert set() == tables(empty_dsn, f"round_{number}")
 
 
 def test_without_the_lock_processes_get_in_each_others_way(empty_dsn):
     """That the rounds would notice: with the advisory lock taken out some process sees an error."""
     with Migrators(empty_dsn, 8, "unlocked") as processes:
-        assert any(processes.all("up", f"round_{number}") != ["0"] * 7 + ["1"] for number in range(20))
+        found = [answer for number in range(20) for answer in processes.all("up", f"round_{number}")]
+        assert any(not answer.isdigit() for answer in found)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,7 @@ def test_a_process_killed_midway_leaves_the_step_to_the_next(empty_dsn, ending, 
             with pytest.raises(DatabaseError, match="42P07"):
                 waiting.result(60)
             return
-        assert [1] == [step.version for step in waiting.result(60)]
+        assert VERSIONS == [step.version for step in waiting.result(60)]
     assert set(TABLES) == tables(empty_dsn)
     assert all(step.applied_at for step in migrate.status(Settings(dsn=empty_dsn)))
 
@@ -193,8 +199,8 @@ def test_up_down_and_up_again_with_data(empty_dsn):
     migrate.down(settings["app_"])
 
     assert {name for name in before if not name.startswith("app_")} == tables(empty_dsn)
-    assert [None] == [step.applied_at for step in migrate.status(settings["app_"])]
-    assert [1] == [step.version for step in migrate.up(settings["app_"])]
+    assert not any(step.applied_at for step in migrate.status(settings["app_"]))
+    assert VERSIONS == [step.version for step in migrate.up(settings["app_"])]
     assert {"": 1, "app_": 0} == {prefix: count_tasks(settings[prefix]) for prefix in settings}
     store_one("app_")
     assert {"": 1, "app_": 1} == {prefix: count_tasks(settings[prefix]) for prefix in settings}
@@ -221,12 +227,12 @@ def test_sessions_that_looked_before_they_waited_see_what_was_done_meanwhile(emp
 
     for database in databases:
         database.close()
-    assert sum(applied) == 1
+    assert len(VERSIONS) == sum(applied)
 
 
 def test_a_step_that_fails_leaves_no_trace(empty_dsn, monkeypatch):
     """A step and its record are one transaction."""
-    (step,) = migrate.migrations()
+    step = migrate.migrations()[0]
     broken = type(step)(step.version, step.name, step.up + "\nSELECT 1/0;", step.down)
     monkeypatch.setattr(migrate, "migrations", lambda: (broken,))
 

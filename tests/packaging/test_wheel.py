@@ -103,6 +103,14 @@ def test_the_command_is_installed(installed, tmp_path):
     assert f"otel-pg {version('otel-pg-exporter')}\n" == done.stdout, done.stderr
 
 
+def test_the_demo_runs_without_the_checkout(installed, tmp_path, dsn):
+    """`otel-pg demo` needs nothing but what is installed."""
+    done = run(installed / "otel-pg", "--dsn", dsn, "demo", "--yes", cwd=tmp_path)
+
+    assert "" == done.stderr
+    assert done.stdout.splitlines()[1].startswith("plan a trip ")
+
+
 def test_an_editable_install_reads_the_checkout(tmp_path):
     """Installed with pip -e, from any folder, packages and sql/ are those of the checkout."""
     program = (

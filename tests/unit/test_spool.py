@@ -21,7 +21,7 @@ from otel_pg_exporter.errors import SpoolError
 from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.spool import Journal, Spool
 from otel_pg_exporter.spool.contents import decode, encode
-from otel_pg_exporter.spool.segment import Segment
+from otel_pg_exporter.spool.segment import Segment, contents_of
 
 ENCODER = RowEncoder()
 
@@ -469,3 +469,44 @@ def test_a_batch_that_is_held_can_be_read_again(settings):
     assert batch.rows == spool.load(held).rows
     assert spool.oldest() is None
     spool.close()
+
+
+def test_a_file_whose_process_was_killed_before_it_wrote_is_taken_for_empty_and_removed_in_time(spool, settings):
+    """For a minute it may be one that is just being made; later it goes, and nobody complains meanwhile."""
+    spool.put(batch_of(1))
+    left = spool.folder / f"{1:020d}-0.seg"
+    left.touch(0o600)
+    assert ({}, 0) == (contents_of(left, b"")[1], contents_of(left, b"")[2])
+    assert Spool(settings).oldest() is None
+    assert left.exists()
+
+    os.utime(left, (0, 0))
+
+    assert Spool(settings).oldest() is None
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "fsync"])
+def test_a_disk_that_confirms_nothing_has_nothing_of_the_row(settings, monkeypatch, call):
+    """The row is going to be in another batch; the rows before it stay where they are."""
+    spool, batch = Spool(settings), batch_of()
+    journal = Journal(spool, is_synced=True)
+    rows = [ENCODER.span(span(number), batch.id.bytes, number) for number in range(2)]
+    if call == "fdatasync":
+        journal.append(batch, rows[0])
+        batch.add(rows[0][0], rows[0][1])
+
+    def failing(descriptor):
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(SpoolError, match="the disk does not confirm"):
+        journal.append(batch, rows[1])
+    monkeypatch.undo()
+
+    journal.complete(batch)
+    spool.close()
+    waiting = (after := Spool(settings)).oldest()
+    assert (call == "fdatasync") == (waiting is not None)
+    assert waiting is None or len(after.load(waiting)) == 1
+    after.close()

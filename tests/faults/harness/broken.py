@@ -21,10 +21,10 @@ from otel_pg_exporter.durable import _Intake
 from otel_pg_exporter.errors import DatabaseError, DataRefused, SpoolError
 from otel_pg_exporter.queues import _Queue
 from otel_pg_exporter.sink import Sink
-from otel_pg_exporter.spool import Journal, Spool, Waiting
-from otel_pg_exporter.spool.segment import Segment
+from otel_pg_exporter.spool import Journal, Spool, Waiting, journal
+from otel_pg_exporter.spool.segment import Extent, Segment
 
-__all__ = ["BUILDS", "blind_retry"]
+__all__ = ["BUILDS"]
 
 _Patch = Callable[[Any, str, Any], None]
 
@@ -203,10 +203,47 @@ def forget_predecessors(patch: _Patch) -> None:
     patch(Spool, "_left_behind", lambda *_: [])
 
 
+def lazy_writes(patch: _Patch) -> None:
+    """What is appended to a file of the spool stays in the process until there is enough of it."""
+    append, read = Segment.append, Segment.read
+    waiting: dict[Segment, bytearray] = {}
+
+    def write_out(segment: Segment) -> None:
+        data = waiting.pop(segment, b"")
+        segment.size -= len(data)
+        append(segment, bytes(data))
+
+    def lazily(self: Segment, data: bytes) -> int:
+        start = self.size
+        waiting.setdefault(self, bytearray()).extend(data)
+        self.size += len(data)
+        if len(waiting[self]) > 1 << 16:
+            write_out(self)
+        return start
+
+    def read_all(self: Segment, extent: Extent) -> bytes:
+        write_out(self)
+        return read(self, extent)
+
+    patch(Segment, "append", lazily)
+    patch(Segment, "read", read_all)
+
+
+def no_fdatasync(patch: _Patch) -> None:
+    """The disk is not waited for."""
+    patch(Segment, "sync", lambda self: None)
+
+
+def no_folder_sync(patch: _Patch) -> None:
+    """The disk is waited for, but not for the names of new files."""
+    patch(journal, "sync_folder", lambda folder: None)
+
+
 BUILDS: dict[str, Callable[[_Patch], None]] = {
     build.__name__: build
     for build in (
         *(drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit),
+        *(lazy_writes, no_fdatasync, no_folder_sync),
         *(retry_in_memory, a_file_for_each_batch, newest_first, forget_predecessors),
         *(trust_the_disk, give_up_the_disk, let_errors_out, wait_for_the_disk, take_a_full_disk_for_bad_rows),
     )

@@ -17,11 +17,12 @@ from otel_pg_exporter.sql_files import EVENT_TABLES
 
 from .payload import Id, is_payload
 
-__all__ = ["StoredRow", "files", "ledger_rows", "tables"]
+__all__ = ["StoredRow", "files", "identity_of", "ledger_rows", "tables"]
 
 _IDENTITY = Struct(">6x16s4xq")
 _COLUMNS = """
     e.trace_id, e.span_id, e."time", e.event_name, e.attributes, e.attribute_order, e.fixups, e.events, e.links,
+    e.input::text AS input, e.input_attribute, e.output::text AS output, e.output_attribute,
     b.producer_id, b.sequence, e.batch_index
 """
 
@@ -38,7 +39,7 @@ class StoredRow:
 
 
 def tables(dsn: str, schema: str = "otel") -> list[StoredRow]:
-    """All rows of all event tables."""
+    """All rows of all event tables, but for log records that belong to no span."""
     found: list[StoredRow] = []
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         for table in EVENT_TABLES:
@@ -68,11 +69,12 @@ def files(folder: Path, suffix: str = ".seg") -> set[Id]:
         _, extents, _ = contents_of(path, data)
         for extent in extents.values():
             batch, _ = decode(data[extent.start : extent.end])
-            found |= {_identity(row) for rows in batch.rows.values() for row in rows}
+            found |= {identity_of(row) for rows in batch.rows.values() for row in rows}
     return found
 
 
-def _identity(row: bytes) -> Id:
+def identity_of(row: bytes) -> Id:
+    """Of an encoded row."""
     trace_id, span_id = _IDENTITY.unpack_from(row)
     return int.from_bytes(trace_id, "big"), span_id & (1 << 64) - 1
 

@@ -2,7 +2,7 @@
 
 trace 0af7…     the trace id of what follows
 i 7             span 7 is about to begin
-a 7             its end() has returned
+a 7 81.250000   its end() has returned, by a clock that all processes share
 k 7             all up to 7 that were accepted have been acknowledged as durable
 x ValueError …  the product raised into the program
 r {"counts": …} how it ended, by its own account
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Journal:
 
     def accepted(self, number: int) -> None:
         """Its end() has returned."""
-        self._write(f"a {number}")
+        self._write(f"a {number} {time.monotonic():.6f}")
 
     def acknowledged(self, number: int) -> None:
         """All up to this one are durable, says the product."""

@@ -121,7 +121,7 @@ class Judge:
             elif kind == "i":
                 self.issued.add((trace_id, int(content)))
             elif kind == "a":
-                self.accepted.add((trace_id, int(content)))
+                self.accepted.add((trace_id, int(content.split()[0])))
             elif kind == "k":
                 upto = int(content)
                 self.acknowledged |= {one for one in self.accepted if one[0] == trace_id and one[1] <= upto}

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.frames import CLIENT, Frame
+from harness.wire import Link, Wire
 from psycopg.conninfo import make_conninfo
 
 from otel_pg_exporter import migrate
@@ -117,6 +119,7 @@ def test_a_program_ends_in_time_and_keeps_what_its_mode_promises(postgres, judge
         for way, judge in judges.items()
         if judge.told("left")
     }
+    print("seconds to the end:", {way: round(took, 2) for way, took in seconds.items()})
     assert set(BY_EXIT_HANDLERS) == set(seconds)
     assert {} == {way: took for way, took in seconds.items() if took > MOST_SECONDS + NOISE_SECONDS}
     lost = {way: losses(judge, durability) for way, judge in judges.items()}
@@ -130,6 +133,57 @@ def test_an_end_that_takes_longer_is_seen(judge):
     judge.run("leave.py", "return", "memory", BROKEN="time")
 
     assert float(judge.told("left")[0]) - float(judge.told("leaving")[0]) > MOST_SECONDS + NOISE_SECONDS
+
+
+class SilentInCopy:
+    """Has the wire fall silent in the middle of a COPY, for all connections."""
+
+    def __init__(self, wire: Wire, after_bytes: int) -> None:
+        self._wire, self._left = wire, after_bytes
+
+    def __call__(self, link: Link, frame: Frame) -> bool:
+        if frame.side == CLIENT and frame.kind == "d":
+            self._left -= len(frame.raw)
+            if self._left < 0:
+                self._wire.swallow()
+        return self._left >= 0
+
+
+def leave_large(judge, wire, *settings, **environment):
+    """Seconds that the end took, and how many records were counted as dropped."""
+    wire.meddler = SilentInCopy(wire, 3_000_000)
+    code, _, err = judge.run("leave_large.py", *settings, DSN=wire.conninfo, **environment)
+    assert wire.is_swallowing
+    wire.close()
+    assert 0 == code, err
+    return float(judge.told("left")[0]) - float(judge.told("leaving")[0]), int(judge.told("dropped")[0])
+
+
+def test_a_server_that_falls_silent_in_a_large_copy_holds_up_nothing_behind_it(judge, wire):
+    """10,000 large spans wait behind an attempt that may take 12 s: all are in the tables or the spool within 5 s."""
+    seconds, dropped = leave_large(judge, wire)
+
+    assert seconds < MOST_SECONDS + NOISE_SECONDS
+    assert 10_001 == len(judge.told("span"))
+    assert ((set(), set()), 0) == (judge.verdict(), dropped)
+
+
+def test_without_a_spool_what_is_behind_it_is_counted(judge, wire):
+    """There is nowhere to put it then: each span that is lost is known to be."""
+    seconds, dropped = leave_large(judge, wire, "spool_max_bytes=0")
+
+    lost, twice = judge.verdict()
+    assert seconds < MOST_SECONDS + NOISE_SECONDS
+    assert lost
+    assert (len(lost), set()) == (dropped, twice)
+
+
+@pytest.mark.parametrize("settings", [(), ("spool_max_bytes=0",)])
+def test_an_end_that_waits_for_what_hangs_loses_what_is_behind_it(judge, wire, settings):
+    """The counterpart: without a way past the attempt the rest is neither stored, nor spooled, nor counted."""
+    _, dropped = leave_large(judge, wire, *settings, BROKEN="queues")
+
+    assert len(judge.verdict()[0]) > dropped
 
 
 @pytest.mark.parametrize("durability", ["memory", "process"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 FORKS = int(os.environ.get("FORKS", "500"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -22,6 +23,25 @@ def test_forks_at_random_moments_hang_and_lose_nothing(judge, durability):
     assert [] == judge.told("hang")
     assert FORKS // len(MODES) == len(judge.told("seconds"))
     assert (set(), set()) == judge.verdict()
+
+
+def late_imports(judge, wire, durability, **environment):
+    code, out, err = judge.run(
+        "late_imports.py", durability, DSN=make_conninfo(wire.conninfo, host="localhost"), **environment
+    )
+    assert 0 == code, err
+    return out
+
+
+@pytest.mark.parametrize("durability", MODES)
+def test_nothing_is_imported_while_a_program_may_fork(judge, wire, durability):
+    """A module that a thread is importing at a fork stays locked in the child for ever."""
+    assert "[]\n" == late_imports(judge, wire, durability)
+
+
+def test_what_is_imported_late_is_seen(judge, wire):
+    """The counterpart: a module that is not there after the set-up."""
+    assert "encodings.idna" in late_imports(judge, wire, "memory", BROKEN="imports")
 
 
 @pytest.mark.parametrize("durability", MODES)

@@ -71,3 +71,20 @@ def break_exits() -> None:
 
     if broken("exits"):
         exits._Exit.flush = lambda self, limit=0: None
+
+
+def break_queues() -> None:
+    """The end waits for an export that hangs, and what is behind it is neither exported nor counted."""
+    from otel_pg_exporter import queues
+
+    def close(self: queues._Queue, seconds: float) -> None:
+        ends_at = time.monotonic() + seconds
+        self._is_closed = True
+        self._awake.set()
+        if self._worker is not None:
+            self._worker.join(seconds)
+        self._export_all(ends_at)
+        self._exporter.shutdown(timeout_millis=max(0.0, ends_at - time.monotonic()) * 1000)
+
+    if broken("queues"):
+        queues._Queue.close = close

@@ -1,0 +1,52 @@
+"""`otel-pg show`: one trace as a waterfall."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .cli_errors import plainly
+from .cli_options import which_trace
+from .cli_tables import painted, terminal_width
+from .config import Settings
+from .waterfall import render
+
+__all__ = ["show"]
+
+_BAR, _LEAST_NAME, _MOST_NAME, _LEAST_BAR = 30, 20, 60, 8
+_BESIDE = 48
+"""Columns beside name and bar: kind, duration, status and class of error."""
+
+
+@click.command()
+@click.argument("trace_id", metavar="TRACE")
+@click.option("--all", "is_all", is_flag=True, help="A line for each span; else siblings alike are folded into one.")
+@click.option("--bars/--no-bars", default=None, help="Show when each span ran; default on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="OTLP/JSON.")
+@click.pass_obj
+@plainly
+def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_json: bool) -> None:
+    """Print a trace as a tree.
+
+    TRACE is its id, or as much of its beginning as tells it from others; or the word last, for the newest.
+    """
+    from .query import EventQuery
+
+    with EventQuery(settings) as query:
+        trace = query.trace(which_trace(query, trace_id))
+    if as_json:
+        click.echo(json.dumps(trace.to_otlp_json()))
+        return
+    width = terminal_width()
+    if bars is None:
+        bars = width is not None
+    bar_width = _BAR if bars else 0
+    name_width = None
+    if width is not None:
+        bar_width = max(_LEAST_BAR, min(_BAR, width - _BESIDE - _LEAST_NAME)) if bars else 0
+        name_width = max(_LEAST_NAME, min(_MOST_NAME, width - _BESIDE - bar_width))
+    click.echo(f"trace {trace.trace_id}")
+    lines = render(trace.roots, is_whole=is_all, bar_width=bar_width, name_width=name_width, width=width, paint=painted)
+    for line in lines:
+        click.echo(line)

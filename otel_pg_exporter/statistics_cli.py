@@ -1,0 +1,88 @@
+"""`otel-pg stats` and `top`: how much of what, and who."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_errors import plainly
+from .cli_options import as_json, filters, period
+from .cli_tables import columns, print_lines, print_table
+from .config import Settings
+from .filters import USAGE_KINDS, USAGE_NUMBERS
+
+if TYPE_CHECKING:
+    from .summaries import Usage
+
+__all__ = ["stats", "top"]
+
+_COLUMNS = columns("kind name… count> errors> p50_ms> p95_ms> tokens_in> tokens_out> cost>")
+
+
+@click.command()
+@period()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@plainly
+def stats(settings: Settings, start: datetime | None, end: datetime | None, as_json: bool) -> None:
+    """Count events, errors, durations and tokens."""
+    from .query import EventQuery
+
+    with EventQuery(settings) as query:
+        found = query.statistics(start=start, end=end)
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+        return
+    titles = ["by", "name", "events", "errors", "p50 ms", "p95 ms", "tokens in", "tokens out"]
+    groups = {"category": found.by_category, "type": found.by_type, "status": found.by_status, "agent": found.by_agent}
+    rows: list[tuple[object, ...]] = []
+    for by, named in groups.items():
+        for name, group in named.items():
+            durations = [_millis(group.p50), _millis(group.p95)]
+            rows.append((by, name, group.count, group.errors, *durations, group.input_tokens, group.output_tokens))
+    print_table(titles, rows)
+
+
+@click.command()
+@click.argument("kinds", metavar="[agents|tools|models]...", nargs=-1, type=click.Choice(USAGE_KINDS))
+@click.option("--by", type=click.Choice([*USAGE_NUMBERS]), default="count", show_default=True, help="Which come first.")
+@filters("service", "session", "user")
+@period("1d")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="At most so many of each.")
+@as_json
+@click.pass_obj
+@plainly
+def top(
+    settings: Settings,
+    /,
+    kinds: tuple[str, ...],
+    by: str,
+    limit: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List the agents, tools and models that were used most, slowest, dearest or with the most errors."""
+    from .query import EventQuery
+
+    with EventQuery(settings) as query:
+        found = [(kind, query.usage(kind, by=by, limit=limit, **given)) for kind in kinds or USAGE_KINDS]
+    if as_json:
+        for kind, every in found:
+            for usage in every:
+                click.echo(json.dumps({"kind": kind.removesuffix("s"), **usage.to_dict()}))
+    else:
+        rows = [("", _cells(kind.removesuffix("s"), usage)) for kind, every in found for usage in every]
+        print_lines(_COLUMNS, [rows])
+
+
+def _cells(kind: str, usage: Usage) -> tuple[object, ...]:
+    cost = "" if usage.cost is None else f"${usage.cost:.4f}"
+    numbers = (usage.count, usage.errors or "", _millis(usage.p50), _millis(usage.p95))
+    return (kind, usage.name, *numbers, usage.input_tokens or "", usage.output_tokens or "", cost)
+
+
+def _millis(nanoseconds: float | None) -> str:
+    return "" if nanoseconds is None else f"{nanoseconds / 1e6:.1f}"

@@ -1,0 +1,102 @@
+"""All that a filter selects, however much it is: read through cursors of the server, in order of time.
+
+The order depends on what the rows hold, not on who stored them, so that what was exported and imported is
+exported again as the same documents.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from . import readable
+from .filters import build_page
+from .otlp_json import encode
+from .routing import CATEGORIES
+from .sql_files import Names, query
+
+__all__ = ["Row", "documents", "rows"]
+
+Row: TypeAlias = tuple[str, dict[str, Any]]
+"""Category, and all columns."""
+
+_AT_ONCE = 1000
+"""Rows that the server is asked for at a time."""
+_MOST_ORIGINS = 10_000
+"""Resources and scopes that are kept."""
+_KEY = ("time", "trace_id", "span_id", "start_unix_nano", "observed_unix_nano", "batch_id", "batch_index")
+
+
+def rows(connection: Any, names: Names, category: str | None, filters: Mapping[str, Any]) -> Generator[Row, None, None]:
+    """Rows of one table or all four, the oldest first, in a transaction of the connection.
+
+    Raises:
+        QueryError: a filter is not known.
+    """
+    page = build_page(category, filters)
+    with ExitStack() as opened:
+        streams = []
+        for each in page.categories:
+            sql = query("export_rows", names).replace("{table}", names.table(CATEGORIES[each]))
+            cursor = opened.enter_context(connection.cursor(name=f"otel_pg_{each}"))
+            cursor.itersize = _AT_ONCE
+            cursor.execute(sql.replace("{where}", page.where(each)).encode(), page.parameters)
+            streams.append(_named(each, cursor))
+        yield from heapq.merge(*streams, key=_order)
+
+
+def documents(connection: Any, names: Names, found: Iterable[Row], size: int) -> Iterator[dict[str, Any]]:
+    """OTLP/JSON documents of up to `size` records each."""
+    origins = _Origins(connection, names)
+    waiting = iter(found)
+    while chunk := [row for _, row in islice(waiting, size)]:
+        spans, logs = [], []
+        origins.learn(chunk)
+        for row in chunk:
+            decoded = readable.decode_row(row)
+            if decoded["record"] == "span":
+                spans.append(readable.span(decoded, *origins.of(decoded)))
+            else:
+                logs.append(readable.log_record(decoded, *origins.of(decoded)))
+        yield encode(spans, logs)
+
+
+class _Origins:
+    """The resources and scopes of rows, each read once."""
+
+    def __init__(self, connection: Any, names: Names) -> None:
+        self._connection, self._names = connection, names
+        self._resources: dict[UUID, Any] = {}
+        self._scopes: dict[UUID, Any] = {}
+
+    def learn(self, chunk: Iterable[Mapping[str, Any]]) -> None:
+        """Read those that are not known yet."""
+        for known, column, name, build in (
+            (self._resources, "resource_id", "trace_resources", readable.resource),
+            (self._scopes, "scope_id", "trace_scopes", readable.scope),
+        ):
+            if len(known) > _MOST_ORIGINS:
+                known.clear()
+            new = {row[column] for row in chunk} - known.keys()
+            if new:
+                sql = query(name, self._names).encode()
+                for row in self._connection.execute(sql, {"ids": list(new)}).fetchall():
+                    known[row[column]] = build(row)
+
+    def of(self, row: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Resource and scope of a row; it may have no scope."""
+        return self._resources[row["resource_id"]], self._scopes.get(row["scope_id"])
+
+
+def _named(category: str, cursor: Any) -> Iterator[Row]:
+    return ((category, row) for row in cursor)
+
+
+def _order(item: Row) -> tuple[Any, ...]:
+    row = item[1]
+    # PostgreSQL puts rows without a value last
+    return tuple((row[name] is None, row[name] or 0) if name.endswith("nano") else row[name] for name in _KEY)

@@ -1,0 +1,124 @@
+"""What the command line asks, asked from Python: traces, ids, usage, and all events one by one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from otel_pg_exporter import AsyncEventQuery, EventQuery, EventStore
+from otel_pg_exporter.errors import QueryError
+
+
+@pytest.fixture
+def stored(dsn):
+    """Ten traces: a task with a call of a model, for one of three agents."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+
+    from otel_pg_exporter import PostgresSpanExporter
+
+    class Collected(SpanExporter):
+        spans: list = []  # noqa: RUF012
+
+        def export(self, spans):
+            self.spans = [*self.spans, *spans]
+
+    collected, provider = Collected(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(collected))
+    tracer = provider.get_tracer("tests")
+    for number in range(10):
+        with tracer.start_as_current_span(f"task {number}", attributes={"otel_pg.category": "task"}):
+            attributes = {"gen_ai.operation.name": "chat", "gen_ai.agent.id": f"agent {number % 3}",
+                          "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": number}  # fmt: skip
+            with tracer.start_as_current_span("chat", attributes=attributes):
+                pass
+    exporter = PostgresSpanExporter(dsn)
+    exporter.export(collected.spans)
+    exporter.shutdown()
+    return dsn
+
+
+def test_pages_of_traces_neither_repeat_nor_skip(stored):
+    """Through the cursor, newest first, each with its own totals."""
+    with EventQuery(dsn=stored) as query:
+        found, cursor = [], None
+        while True:
+            page = query.traces(limit=3, cursor=cursor)
+            assert len(page) <= 3
+            found += page
+            if (cursor := page.next_cursor) is None:
+                break
+
+        assert [f"task {number}" for number in reversed(range(10))] == [trace.root.event_name for trace in found]
+        assert list(reversed(range(10))) == [trace.input_tokens for trace in found]
+        assert {2} == {trace.spans for trace in found}
+        assert page.to_dicts()[-1]["event_name"] == "task 0"
+        assert [trace.trace_id for trace in found[:2]] == [trace.trace_id for trace in query.traces("task", limit=2)]
+        assert [] == list(query.traces("agent"))
+
+
+def test_usage_is_summed_for_each_agent_and_model(stored):
+    """An agent without runs of its own has the tokens of its calls."""
+    with EventQuery(dsn=stored) as query:
+        agents = {usage.name: usage for usage in query.usage("agents", by="tokens")}
+        assert {"agent 0": 18, "agent 1": 12, "agent 2": 15} == {n: u.input_tokens for n, u in agents.items()}
+        assert ["agent 0", "agent 2", "agent 1"] == list(agents)
+        assert {0} == {usage.count for usage in agents.values()}
+        (model,) = query.usage("models", agent="agent 1")
+        assert ("m", 3, 12) == (model.name, model.count, model.input_tokens)
+        assert 1 == len(query.usage("agents", limit=1))
+
+
+def test_asyncio_gets_the_same_answers(stored):
+    """Of the three that it has."""
+    with EventQuery(dsn=stored) as query:
+        traces, usage = query.traces(limit=4), query.usage("models")
+
+    async def ask():
+        async with AsyncEventQuery(dsn=stored) as query:
+            found = await query.traces(limit=4)
+            return found, await query.usage("models"), await query.trace_id(found[0].trace_id)
+
+    found, used, trace_id = asyncio.run(ask())
+    assert (list(traces), traces.next_cursor, usage) == (list(found), found.next_cursor, used)
+    assert traces[0].trace_id == trace_id
+
+
+def test_a_stream_gives_all_in_order_and_its_connection_back(stored):
+    """Also one that is left in the middle."""
+    with EventQuery(dsn=stored, pool_max_size=2) as query:
+        every = list(query.stream())
+        assert 20 == len(every)
+        assert every == sorted(every, key=lambda event: event.time)
+        assert ["chat"] * 10 == [event.event_name for event in query.stream("agent")]
+        for _ in range(5):  # more than there are connections
+            left = query.stream()
+            next(left)
+            left.close()
+        documents = list(query.otlp_documents(records=8, limit=18))
+        sizes = [sum(len(scope["spans"]) for group in d["resourceSpans"] for scope in group["scopeSpans"])
+                 for d in documents]  # fmt: skip
+        assert [8, 8, 2] == sizes
+
+
+NOT_UNDERSTOOD = [
+    (lambda query: query.traces(order_by="cost"), "unknown filter 'order_by'"),
+    (lambda query: query.traces(limit=0), "limit=0"),
+    (lambda query: query.usage("users"), "kind='users' is not allowed; allowed are: agents, tools, models"),
+    (lambda query: query.usage("tools", by="name"), "by='name' is not allowed; allowed are: count, errors, p95"),
+    (lambda query: query.trace_id(""), "allowed are 32 hex digits, or the first of them"),
+    (lambda query: query.trace_id("0"), "trace 0: nothing is stored"),
+    (lambda query: next(query.stream(color="red")), "unknown filter 'color'"),
+]
+
+
+def test_what_is_not_understood_is_named(dsn):
+    """With what is allowed; the id of zeros, of log records outside of traces, is no trace."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_system_event(event_name="outside", wait=True)
+    with EventQuery(dsn=dsn) as query:
+        for ask, said in NOT_UNDERSTOOD:
+            with pytest.raises(QueryError) as raised:
+                ask(query)
+            assert said in str(raised.value)
