@@ -74,8 +74,9 @@ soak-application-kill: .venv/.dev
 	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_application_killed.py
 
 SECONDS ?= 600
+RATE ?= 1000
 soak-outage: .venv/.dev
-	FAULTS_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k costs_nothing
+	FAULTS_SECONDS=$(SECONDS) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k costs_nothing
 
 check: lint test
 

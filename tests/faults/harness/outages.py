@@ -36,10 +36,14 @@ SERVER = {"track_commit_timestamp": "on"}
 _WARM_BATCHES = 20
 _BUSY_SECONDS = 180.0
 _FIRST_MOMENTS = 1.0
-_AFTERWARDS_SECONDS = 5.0
-"""The program goes on for so long when the server is back."""
-_FLUSH_SECONDS = 240
-"""Then what waited is brought in; five programs that record at the same time would keep two processors from it."""
+_AFTERWARDS_SECONDS = 60.0
+"""The program goes on for so long when the server is back, at most: until something new is stored at once."""
+_FRESH_BATCHES = 5
+_FLUSH_SECONDS = 180.0
+"""Then what waited is brought in, at most for so long and three times the outage; five programs that record at the same
+time would keep two processors from it."""
+_LOOKED_INTO = 10
+"""Of so many rows the judge looks into one: which there are is what these runs are about."""
 _COMMITS = """
     SELECT b.producer_id, b.sequence, b.spooled,
            extract(epoch FROM pg_xact_commit_timestamp((b.transaction_id & 4294967295)::text::xid))::float AS committed
@@ -123,12 +127,16 @@ class Finding:
     tail: int = 0
     """Spans that a killed program lost at its end; those that it lost elsewhere are in `lost`."""
     lost: int = 0
+    rate: float = 0.0
+    """Spans a second that ended during the outage: a busy machine has less than was asked for."""
     memory_growth: int = 0
     """Bytes, of the process that grew most, beside what it had when all was well."""
     descriptors_growth: int = 0
     threads_growth: int = 0
-    reordered_commits: int = 0
-    """Neighbours of one producer that came from the spool in another order than they were made."""
+    late: int = 0
+    """Batches of one producer that came from the spool after one that was made later."""
+    late_allowed: int = 0
+    """One may be: that whose earlier attempt hung, and kept its row in the ledger locked until the server noticed."""
     overtaken: int = 0
     """Batches that a program left behind and that came after those that the next one spooled."""
     spooled_batches: int = 0
@@ -146,10 +154,11 @@ class Finding:
 
     def __str__(self) -> str:
         return (
-            f"{self.verdict} | memory +{self.memory_growth / 1e6:.1f} MB, descriptors +{self.descriptors_growth},"
+            f"{self.verdict} | {self.rate:.0f} a second | memory +{self.memory_growth / 1e6:.1f} MB,"
+            f" descriptors +{self.descriptors_growth},"
             f" threads +{self.threads_growth} | {self.batches_meanwhile} batches stored meanwhile,"
             f" {self.spooled_batches} from the spool,"
-            f" {self.reordered_commits} out of order | fresh ones stored after {self.seconds_to_fresh:.1f} s,"
+            f" {self.late} late | fresh ones stored after {self.seconds_to_fresh:.1f} s,"
             f" all after {self.seconds_to_stored:.1f} s | lost by a kill: {self.tail},"
             f" ended in {self.exit_seconds:.1f} s"
         )
@@ -163,7 +172,7 @@ class Finding:
             "not flushed": not self.is_flushed,
             "memory": self.memory_growth if self.memory_growth > memory else 0,
             "descriptors": self.descriptors_growth if self.descriptors_growth > descriptors else 0,
-            "reordered_commits": self.reordered_commits,
+            "late": self.late if self.late > self.late_allowed else 0,
             "overtaken": self.overtaken,
         }
         return {name: value for name, value in found.items() if value}
@@ -194,6 +203,11 @@ class Outage:
         """Something gets through: then it lasts until something did."""
         return self.way in ("slow", "flapping") and not self.broken
 
+    @property
+    def leaves_attempts(self) -> bool:
+        """The server does not learn that a program has given up an attempt."""
+        return self.way in ("black-holed", "silent", "slow")
+
     def run(self, cluster: Cluster, folder: Path, judge: Judge, seconds: float) -> Finding:
         """Let it happen, for that long, and judge."""
         dsn = cluster.database()
@@ -216,30 +230,34 @@ class _Trial:
         """From the start of the program to the verdict."""
         outage = self._outage
         try:
-            first = self._start(flush_seconds=0 if outage.restart else _FLUSH_SECONDS)
+            flush_seconds = _FLUSH_SECONDS + 3 * seconds
+            first = self._start(0 if outage.restart else flush_seconds)
             self._wait_for(lambda: self._batches(dsn, 0) >= _WARM_BATCHES)
             base = (first.memory_bytes, first.descriptors, first.threads)
-            begun_at = time.time()
+            begun_at, begun_with = time.time(), first.accepted
             with WAYS[outage.way](self._wire, self._cluster):
                 self._judge.saw(outage.way)
                 time.sleep(seconds / 2)
                 if outage.restart:
                     self._end(first)
-                    self._start(flush_seconds=_FLUSH_SECONDS)
+                    self._start(flush_seconds)
                 time.sleep(seconds / 2)
                 self._wait_for(lambda: self._loads[-1].accepted >= outage.least)
                 if outage.is_passable:
                     self._wait_for(lambda: self._batches(dsn, begun_at + _FIRST_MOMENTS) > 0)
-            is_back_at = time.time()
-            time.sleep(_AFTERWARDS_SECONDS)
+            is_back_at, ended = time.time(), sum(load.accepted for load in self._loads) - begun_with
+            deadline = time.monotonic() + _AFTERWARDS_SECONDS
+            while time.monotonic() < deadline and self._batches(dsn, is_back_at, fresh=True) < _FRESH_BATCHES:
+                time.sleep(0.5)
             last = self._loads[-1]
-            assert last.stop(_FLUSH_SECONDS * 2) == 0, last.output.read_text()
+            assert last.stop(flush_seconds + 60) == 0, last.output.read_text()
         finally:
             for watch in self._watches:
                 watch.close()
             for load in self._loads:
                 load.__exit__()
         finding = self._judged(dsn, begun_at, is_back_at)
+        finding.rate = ended / (is_back_at - begun_at)
         finding.memory_growth = max(watch.memory for watch in self._watches) - base[0]
         finding.descriptors_growth = max(watch.descriptors for watch in self._watches) - base[1]
         finding.threads_growth = max(watch.threads for watch in self._watches) - base[2]
@@ -263,11 +281,11 @@ class _Trial:
             time.sleep(0.5)
         assert is_so(), self._loads[-1].output.read_text()
 
-    def _batches(self, dsn: str, since: float) -> int:
-        """How many were stored since then; asked past the wire."""
+    def _batches(self, dsn: str, since: float, *, fresh: bool = False) -> int:
+        """How many were stored since then, fresh ones without a stay in the spool; asked past the wire."""
         with psycopg.connect(dsn) as connection:
             batches = connection.execute(_COMMITS.encode()).fetchall()
-        return sum(batch[3] > since for batch in batches)
+        return sum(committed > since and not (fresh and spooled) for *_, spooled, committed in batches)
 
     def _end(self, load: Workload) -> None:
         if self._outage.restart == "kill":
@@ -283,7 +301,7 @@ class _Trial:
             for load in self._loads:
                 for path in load.journals:
                     judge.read_journal(path)
-            finding = Finding(judge.verdict(dsn, self._loads[-1].spool, **{self._outage.way: 1}))
+            finding = Finding(judge.verdict(dsn, self._loads[-1].spool, every=_LOOKED_INTO, **{self._outage.way: 1}))
             self._look_at_commits(dsn, begun_at, is_back_at, finding)
         lost = finding.verdict.missing
         if self._outage.restart == "kill" and self._outage.durability == "memory":
@@ -321,7 +339,9 @@ class _Trial:
         for batch in spooled:
             by_producer.setdefault(batch[0], []).append(batch)
         for own in by_producer.values():
-            finding.reordered_commits += sum(one[1] > two[1] for one, two in itertools.pairwise(own))
+            newest = itertools.accumulate((batch[1] for batch in own), max)
+            finding.late += sum(batch[1] < sequence for batch, sequence in zip(own, newest, strict=True))
+        finding.late_allowed = int(self._outage.leaves_attempts)
         ended = of_first if self._outage.restart else set()
         of_next = min((batch[3] for batch in spooled if batch[0] not in ended), default=float("inf"))
         finding.overtaken = sum(batch[0] in ended and batch[3] > of_next for batch in spooled)

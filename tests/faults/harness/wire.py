@@ -243,6 +243,7 @@ class Wire:
             client.close()
             return
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _look_after(client)
         with self._lock:
             self.accepted += 1
             link = Link(self, self.accepted, client, server)
@@ -250,6 +251,13 @@ class Wire:
         link.run()
         with self._lock:
             self._links.remove(link)
+
+
+def _look_after(client: socket.socket) -> None:
+    """Notice a client that has vanished as soon as a server does that a writer has asked for it (begin_batch)."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
 
 
 def _lose(found: socket.socket, is_losing: bool) -> None:
