@@ -95,7 +95,7 @@ pictures: .venv/.dev
 test-oldest: .venv-oldest/.dev
 	tests/servers.sh $(OLDEST_SERVER)
 	PGBIN=$(CURDIR)/.postgres/$(OLDEST_SERVER)/bin .venv-oldest/bin/$(PYTEST) \
-	  -m 'not services and not coexistence and not frameworks' tests/unit tests/integration
+	  -m 'not services and not coexistence and not frameworks' tests/unit $(INTEGRATION)
 
 # A venv that was only half made is taken away, else the next run would take it for a whole one.
 define make_venv

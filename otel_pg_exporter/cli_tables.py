@@ -9,14 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from .terminal import harmless
 from .waterfall import columns_of, padded, shortened
 
-__all__ = ["Column", "columns", "has_colours", "painted", "print_lines", "print_table", "terminal_width"]
+__all__ = ["Column", "columns", "has_colours", "painted", "print_lines", "terminal_width"]
 
 _COLOURS = {"error": "red", "lost": "red", "cancelled": "yellow", "suspended": "yellow", "started": "cyan"}
 _LEAST_WIDTH, _LEAST_ID = 12, 12
@@ -41,15 +38,6 @@ def columns(titles: str) -> list[Column]:
         Column(title.rstrip("…>#").replace("_", " "), title.endswith(">"), title.endswith("…"), title.endswith("#"))
         for title in titles.split()
     ]
-
-
-def print_table(titles: list[str], rows: list[tuple[object, ...]]) -> None:
-    """Print stored values as they are: not as rich's markup, and without what would steer the terminal."""
-    table = Table(*titles)
-    for row in rows:
-        table.add_row(*(Text(harmless(value)) for value in row))
-    # a pipe has no edge: rich would fold the names at column 80
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def print_lines(among: Sequence[Column], pages: Iterable[Sequence[tuple[str, Sequence[object]]]]) -> None:
@@ -92,7 +80,7 @@ def _joined(among: Sequence[Column], widths: Sequence[int], cells: Sequence[str]
         if terminal_width():
             fitting = shortened(cell, width) if column.is_elastic else cell[:width] if column.is_id else cell
         text = padded(fitting, width, is_right=column.is_right)
-        shown.append(painted(text, status) if cell == status else text)
+        shown.append(painted(text, status) if status and cell == status else text)
     return "  ".join(shown).rstrip()
 
 

@@ -143,6 +143,10 @@ class Settings:
         "EVENT_QUEUE_SIZE", "batch.queue_size", _integer(1, 10_000_000), None, unit="records"
     )
     """Records held in memory while Postgres is busy; default `OTEL_BSP_MAX_QUEUE_SIZE`, else 65536."""
+    queue_max_bytes: int = _option(
+        "EVENT_QUEUE_MAX_BYTES", "batch.queue_max_bytes", _integer(1 << 20, 1 << 40), 256 << 20, unit="bytes"
+    )
+    """Memory that waiting spans, and again log records, may hold, about, bytes; beyond it the oldest go."""
     export_timeout_millis: int = _option(
         "EVENT_EXPORT_TIMEOUT", "batch.export_timeout_millis", _integer(100, 25_000), 10_000, unit="ms"
     )

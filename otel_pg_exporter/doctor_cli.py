@@ -41,7 +41,7 @@ def doctor(settings: Settings, since: datetime, is_all: bool, as_json: bool) -> 
 
 
 def _print(found: Diagnosis, is_all: bool) -> None:
-    click.echo(f"{found.target}, schema {found.schema}: {len(found.producers)} producers since {_time(found.since)}")
+    click.echo(f"{found.target}, schema {found.schema}: {_counted(len(found.producers))} since {_time(found.since)}")
     totals = found.totals
     click.echo("  " + ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in totals.items()))
     for producer in found.producers:
@@ -67,6 +67,10 @@ def _print_producer(producer: Producer) -> None:
     click.echo(f"  {producer.signal} producer {producer.producer_id}, {when}: {numbers}")
     for gap in producer.gaps:
         click.echo(f"    {_named(gap)}")
+
+
+def _counted(producers: int) -> str:
+    return f"{producers} producer" if producers == 1 else f"{producers} producers"
 
 
 def _named(gap: Gap) -> str:

@@ -25,6 +25,7 @@ from .batches import Batch, new_batch_id
 from .delivery import Delivery
 from .diagnostics import warn
 from .errors import EventStoreError, SpoolError
+from .fitting import BATCH_BYTES
 from .plain_rows import SpanEncoder
 from .rows import Row, RowEncoder
 from .spool import Journal, Waiting
@@ -79,7 +80,8 @@ class _Intake:
     ) -> None:
         self._signal, self._encode, self._delivery = signal, encode, delivery
         self._batch_size, self._delay = batch_size, delay_millis / 1000
-        self._capacity = delivery.database.settings.queue_size or _CAPACITY
+        settings = delivery.database.settings
+        self._capacity, self._max_bytes = settings.queue_size or _CAPACITY, settings.queue_max_bytes
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -91,7 +93,7 @@ class _Intake:
         self._wake = threading.Condition(self._lock)
         self._journal = self._new_journal()
         self._batch: Batch | None = None
-        self._size = 0
+        self._size = self._bytes = 0
         self._is_on_disk = True
         """All of the batch's rows are; else none is."""
         self._complete: deque[tuple[Batch | None, Waiting | None]] = deque()
@@ -183,7 +185,8 @@ class _Intake:
         table, data, _, sources = row
         batch.add(table, data, sources)
         self._size += 1
-        if self._size >= self._batch_size:
+        self._bytes += len(data)
+        if self._size >= self._batch_size or self._bytes >= BATCH_BYTES:
             self._close_batch()
             self._wake.notify_all()
 
@@ -205,6 +208,7 @@ class _Intake:
 
     def _close_batch(self) -> None:
         batch, self._batch = self._batch, None
+        self._bytes = 0
         if batch is None or not len(batch):
             return
         held = self._journal.complete(batch) if self._journal and self._is_on_disk else None
@@ -215,11 +219,11 @@ class _Intake:
 
     def _limit_memory(self) -> None:
         in_memory = [batch for batch, held in self._complete if batch and not held]
-        count = sum(map(len, in_memory))
+        count, size = sum(map(len, in_memory)), sum(batch.size for batch in in_memory)
         for batch in in_memory:
-            if count <= self._capacity:
+            if count <= self._capacity and size <= self._max_bytes:
                 return
-            count -= len(batch)
+            count, size = count - len(batch), size - batch.size
             self._complete.remove((batch, None))
             self._delivery.give_up(batch, "neither PostgreSQL nor the disk takes records, and too many wait in memory")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_errors import plainly
-from .cli_tables import print_table
+from .cli_tables import columns, print_lines
 from .config import Settings
 
 if TYPE_CHECKING:
@@ -102,9 +102,10 @@ def tenants(settings: Settings, switch: str | None, as_sql: bool) -> None:
     found = grants.state(settings)
     who = "the rows of their tenants alone" if found.is_on else "all rows"
     click.echo(f"tenancy is {'on' if found.is_on else 'off'}: readers see {who}")
-    rows = [(role, "(all)" if tenant is None else tenant) for role, seen in found.tenants.items() for tenant in seen]
-    if rows:
-        print_table(["role", "tenant"], list(rows))
+    rows = [
+        ("", (role, "(all)" if tenant is None else tenant)) for role, seen in found.tenants.items() for tenant in seen
+    ]
+    print_lines(columns("role tenant"), [rows])
 
 
 def _names(settings: Settings) -> Names:

@@ -34,6 +34,8 @@ def health(settings: Settings, as_json: bool) -> None:
                 continue
             if isinstance(value, dict):
                 value = ", ".join(f"{key} {count}" for key, count in value.items())  # noqa: PLW2901
+            if isinstance(value, float):
+                value = f"{value:.1f}"  # noqa: PLW2901
             if name != "error" and value not in (None, ""):
                 click.echo(f"{name:<20} {harmless(value)}")
         for service, patterns in found.unmatched.items():

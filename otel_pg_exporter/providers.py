@@ -334,6 +334,7 @@ def _batching(settings: Settings, family: str) -> dict[str, Any]:
         "max_export_batch_size": min(values["batch_size"], values["queue_size"]),
         "schedule_delay_millis": values["batch_timeout_millis"],
         "max_queue_size": values["queue_size"],
+        "max_queue_bytes": settings.queue_max_bytes,
     }
 
 

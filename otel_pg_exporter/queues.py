@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from . import forks
+from .fitting import Fit
 
 __all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of"]
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 _HANGING_SECONDS = 0.3
 """At the end, an export that takes longer is not waited for by what is behind it."""
 _LOOK_SECONDS = 0.05
+_BETWEEN = 0b1111
+"""Of sixteen records one is weighed."""
 
 
 class _Queue(Generic[T]):
@@ -41,19 +44,24 @@ class _Queue(Generic[T]):
         batch_size: records that are exported without waiting.
         delay_millis: longest wait of a record.
         capacity: records that may wait.
+        max_bytes: what they may hold, about.
         name: the thread's.
     """
 
-    def __init__(self, exporter: Any, batch_size: int, delay_millis: int, capacity: int, name: str) -> None:
+    def __init__(
+        self, exporter: Any, batch_size: int, delay_millis: int, capacity: int, max_bytes: int, name: str
+    ) -> None:
         self._exporter, self._name = exporter, name
         self._batch_size, self._delay, self._capacity = batch_size, delay_millis / 1000, capacity
+        self._max_bytes = max_bytes
         self._is_closed = False
         self._start_anew()
         forks.in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self.overflowed = self.late = 0
+        self.overflowed = self.late = self._taken = 0
         self._records: deque[T] = deque(maxlen=self._capacity)
+        self._fit = Fit(self._max_bytes, self._capacity, self._batch_size)
         self._pid = os.getpid()
         self._starting, self._exporting = threading.Lock(), threading.Lock()
         self._awake = threading.Event()
@@ -69,13 +77,16 @@ class _Queue(Generic[T]):
         if self._is_closed:
             self.late += 1
             return
-        records = self._records
-        if len(records) == self._capacity:
-            self.overflowed += 1
+        records, fit = self._records, self._fit
+        if not self._taken & _BETWEEN:
+            fit.look(record)
+        self._taken += 1
+        if len(records) >= fit.most:
+            self._make_room(fit.most)
         records.append(record)
         if self._worker is None:
             self._start()
-        if len(records) >= self._batch_size and not self._awake.is_set():
+        if len(records) >= fit.batch and not self._awake.is_set():
             self._awake.set()
 
     def flush(self, seconds: float) -> bool:
@@ -102,6 +113,12 @@ class _Queue(Generic[T]):
             self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
 
+    def _make_room(self, most: int) -> None:
+        with suppress(IndexError):  # another thread takes out too
+            while len(self._records) >= most:
+                self._records.popleft()
+                self.overflowed += 1
+
     def _start(self) -> None:
         # not waiting: this may be a signal handler, in the middle of this very function
         if not self._starting.acquire(blocking=False):
@@ -124,7 +141,7 @@ class _Queue(Generic[T]):
                 self._awake.clear()
                 if not was_woken:
                     due = monotonic() + self._delay  # not after the export: what comes meanwhile waits already
-                self._export_batches(self._batch_size if was_woken and not self._is_closed else 1)
+                self._export_batches(self._fit.batch if was_woken and not self._is_closed else 1)
         finally:
             self._worker = None  # whatever ended it, the next record starts another
 
@@ -156,7 +173,7 @@ class _Queue(Generic[T]):
                 self._export_batch()
 
     def _export_batch(self) -> None:
-        if batch := self._taken_out(self._batch_size):
+        if batch := self._taken_out(self._fit.batch):
             token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
             try:
                 self._exporter.export(batch)
@@ -198,13 +215,20 @@ class SpanQueue(_Watched, SpanProcessor):
         max_export_batch_size: spans in one export.
         schedule_delay_millis: longest wait before a part-filled batch is exported, ms.
         max_queue_size: spans that may wait.
+        max_queue_bytes: what they may hold, about; batches are smaller, too, where spans are large.
     """
 
     def __init__(
-        self, exporter: SpanExporter, *, max_export_batch_size: int, schedule_delay_millis: int, max_queue_size: int
+        self,
+        exporter: SpanExporter,
+        *,
+        max_export_batch_size: int,
+        schedule_delay_millis: int,
+        max_queue_size: int,
+        max_queue_bytes: int,
     ) -> None:
         self._queue: _Queue[ReadableSpan] = _Queue(
-            exporter, max_export_batch_size, schedule_delay_millis, max_queue_size, "otel-pg-spans"
+            exporter, max_export_batch_size, schedule_delay_millis, max_queue_size, max_queue_bytes, "otel-pg-spans"
         )
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -231,9 +255,10 @@ class LogQueue(_Watched, LogRecordProcessor):
         max_export_batch_size: int,
         schedule_delay_millis: int,
         max_queue_size: int,
+        max_queue_bytes: int,
     ) -> None:
         self._queue: _Queue[ReadableLogRecord] = _Queue(
-            exporter, max_export_batch_size, schedule_delay_millis, max_queue_size, "otel-pg-logs"
+            exporter, max_export_batch_size, schedule_delay_millis, max_queue_size, max_queue_bytes, "otel-pg-logs"
         )
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:

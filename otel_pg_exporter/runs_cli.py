@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_errors import moment, plainly
-from .cli_tables import print_table
+from .cli_tables import columns, print_lines
 from .config import Settings
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ps"]
 
-_COLUMNS = ["name", "category", "status", "for", "started", "last heartbeat", "host", "pid", "service", "trace"]
+_COLUMNS = columns("name… category status for> started last_heartbeat host… pid> service… trace#")
 
 
 @click.command()
@@ -41,12 +41,12 @@ def ps(settings: Settings, lost: bool, since: datetime | None, limit: int, as_js
         for run in found:
             click.echo(json.dumps(run.to_dict()))
     else:
-        print_table(_COLUMNS, [_cells(run) for run in found])
+        print_lines(_COLUMNS, [[_line(run) for run in found]])
 
 
-def _cells(run: Run) -> tuple[object, ...]:
+def _line(run: Run) -> tuple[str, tuple[object, ...]]:
     status = "running" if run.status == "started" else run.status
     lasted = timedelta(seconds=int(run.duration.total_seconds()))
     moments = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (run.time, run.last_heartbeat))
     names = (run.host or "", run.pid or "", run.service_name or "", run.trace_id)
-    return (run.event_name, run.category, status, lasted, *moments, *names)
+    return status, (run.event_name, run.category, status, lasted, *moments, *names)

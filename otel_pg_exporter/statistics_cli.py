@@ -10,16 +10,18 @@ import click
 
 from .cli_errors import plainly
 from .cli_options import as_json, filters, period
-from .cli_tables import columns, print_lines, print_table
+from .cli_tables import columns, print_lines
 from .config import Settings
 from .filters import USAGE_KINDS, USAGE_NUMBERS
 
 if TYPE_CHECKING:
+    from .statistics import Group
     from .summaries import Usage
 
 __all__ = ["stats", "top"]
 
-_COLUMNS = columns("kind name… count> errors> p50_ms> p95_ms> tokens_in> tokens_out> cost>")
+_GROUPS = columns("by name… events> errors> p50_ms> p95_ms> tokens_in> tokens_out> cost>")
+_USAGE = columns("kind name… count> errors> p50_ms> p95_ms> tokens_in> tokens_out> cost>")
 
 
 @click.command()
@@ -36,14 +38,10 @@ def stats(settings: Settings, start: datetime | None, end: datetime | None, as_j
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
-    titles = ["by", "name", "events", "errors", "p50 ms", "p95 ms", "tokens in", "tokens out"]
     groups = {"category": found.by_category, "type": found.by_type, "status": found.by_status, "agent": found.by_agent}
-    rows: list[tuple[object, ...]] = []
-    for by, named in groups.items():
-        for name, group in named.items():
-            durations = [_millis(group.p50), _millis(group.p95)]
-            rows.append((by, name, group.count, group.errors, *durations, group.input_tokens, group.output_tokens))
-    print_table(titles, rows)
+    every = [(by, name, group) for by, named in groups.items() for name, group in named.items()]
+    rows = [(name if by == "status" else "", (by, name, *_numbers(group))) for by, name, group in every]
+    print_lines(_GROUPS, [rows])
 
 
 @click.command()
@@ -75,13 +73,17 @@ def top(
                 click.echo(json.dumps({"kind": kind.removesuffix("s"), **usage.to_dict()}))
     else:
         rows = [("", _cells(kind.removesuffix("s"), usage)) for kind, every in found for usage in every]
-        print_lines(_COLUMNS, [rows])
+        print_lines(_USAGE, [rows])
 
 
 def _cells(kind: str, usage: Usage) -> tuple[object, ...]:
-    cost = "" if usage.cost is None else f"${usage.cost:.4f}"
-    numbers = (usage.count, usage.errors or "", _millis(usage.p50), _millis(usage.p95))
-    return (kind, usage.name, *numbers, usage.input_tokens or "", usage.output_tokens or "", cost)
+    return (kind, usage.name, *_numbers(usage))
+
+
+def _numbers(group: Group | Usage) -> tuple[object, ...]:
+    cost = "" if group.cost is None else f"${group.cost:.4f}"
+    durations = _millis(group.p50), _millis(group.p95)
+    return (group.count, group.errors or "", *durations, group.input_tokens or "", group.output_tokens or "", cost)
 
 
 def _millis(nanoseconds: float | None) -> str:

@@ -319,6 +319,6 @@ def test_producers_of_long_ago_are_left_out_on_request(settings, dsn):
     """`--since` limits the answer to producers that stored something since then."""
     deliver(settings, batch_of(2, 1))
 
-    assert "1 producers since" in command(settings, "--since", "1h").output
+    assert "1 producer since" in command(settings, "--since", "1h").output
     time.sleep(1.1)
     assert "0 producers since" in command(settings, "--since", "1s").output

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,6 @@ from otel_pg_exporter.database import Database, writer
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.durable import _Intake
 from otel_pg_exporter.errors import DatabaseError, DataRefused, SpoolError
-from otel_pg_exporter.queues import _Queue
 from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.spool import Journal, Spool, Waiting, journal
 from otel_pg_exporter.spool.segment import Extent, Segment
@@ -99,12 +97,7 @@ def asynchronous_commit(patch: _Patch) -> None:
 
 
 def retry_in_memory(patch: _Patch) -> None:
-    """While the server is away records wait in memory, however many."""
-    start_anew = _Queue._start_anew
-
-    def without_limit(self: Any) -> None:
-        start_anew(self)
-        self._capacity, self._records = 1 << 60, deque()
+    """While the server is away records wait in memory."""
 
     def until_stored(self: Delivery, batch: Batch, deadline: float, held: Any) -> str:
         while True:
@@ -112,7 +105,6 @@ def retry_in_memory(patch: _Patch) -> None:
                 return self._store(batch, monotonic() + 10, connections=1)
             sleep(0.5)
 
-    patch(_Queue, "_start_anew", without_limit)
     patch(Delivery, "_deliver", until_stored)
 
 

@@ -1,0 +1,151 @@
+"""Records that wait in memory: how many, and how much they hold."""
+
+import sys
+import threading
+import tracemalloc
+from types import SimpleNamespace
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_pg_exporter import queues
+from otel_pg_exporter.fitting import BATCH_BYTES, Fit, weight
+
+MIB = 1 << 20
+
+
+class Slow:
+    """An exporter that is busy until it is let go, and keeps the size of each batch."""
+
+    is_hanging = False
+
+    def __init__(self):
+        self.may_go = threading.Event()
+        self.batches, self.given_up = [], 0
+
+    def export(self, batch):
+        self.may_go.wait(30)
+        self.batches.append([len(record.attributes.get("input", "")) for record in batch])
+
+    def give_up(self, count, reason):
+        self.given_up += count
+
+    def shutdown(self, timeout_millis):
+        pass
+
+
+@pytest.fixture
+def slow():
+    exporter = Slow()
+    yield exporter
+    exporter.may_go.set()
+
+
+def queue_before(exporter, max_bytes=8 * MIB, capacity=10_000, batch=512):
+    return queues.SpanQueue(
+        exporter, max_export_batch_size=batch, schedule_delay_millis=50, max_queue_size=capacity,
+        max_queue_bytes=max_bytes,
+    )  # fmt: skip
+
+
+def record(queue, sizes):
+    """End a span for each size of its input, in bytes; the memory that was taken at most."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(queue)
+    tracer = provider.get_tracer("test")
+    tracemalloc.start()
+    try:
+        for number, size in enumerate(sizes):
+            tracer.start_span("call", attributes={"input": f"{number:<{size}}"}).end()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_large_records_fill_a_queue_before_many_do(slow):
+    """A queue for 10,000 records and 8 MiB, with 2,000 records of 100 kB: the oldest go, each is counted."""
+    queue = queue_before(slow)
+
+    most = record(queue, [100_000] * 2000)
+
+    assert most < 5 * 8 * MIB, "those that are exported just now are held too"
+    assert queue.depth <= 8 * MIB / 100_000
+    slow.may_go.set()
+    assert queue.force_flush()
+    assert sum(map(len, slow.batches)) + queue.overflowed == 2000
+    queue.shutdown()
+
+
+def test_without_the_limit_it_would_hold_them_all(slow, monkeypatch):
+    """The counterpart: nobody looks at what the records hold."""
+    monkeypatch.setattr(Fit, "look", lambda self, record: None)
+
+    most = record(queue_before(slow), [100_000] * 2000)
+
+    assert most > 100 * MIB
+
+
+def test_small_records_are_limited_by_their_number_alone(slow):
+    """A queue for 1,000 records takes 1,000 of them, and those being exported."""
+    queue = queue_before(slow, max_bytes=64 * MIB, capacity=1000, batch=1000)
+
+    record(queue, [10] * 3000)
+
+    assert queue.depth == 1000
+    slow.may_go.set()
+    assert queue.force_flush()
+    assert sum(map(len, slow.batches)) + queue.overflowed == 3000
+    queue.shutdown()
+
+
+def test_large_records_go_in_batches_of_so_many_bytes():
+    """What is encoded and sent as a whole is about 16 MiB, not 512 times a megabyte."""
+    exporter = Slow()
+    queue = queue_before(exporter, max_bytes=256 * MIB)
+    exporter.may_go.set()
+
+    record(queue, [MIB] * 60)
+
+    assert queue.force_flush()
+    queue.shutdown()
+    assert sum(map(len, exporter.batches)) == 60
+    assert max(map(sum, exporter.batches)) <= BATCH_BYTES
+
+
+def test_one_record_larger_than_everything_is_still_taken(slow):
+    """The limit is for those that wait; a single one always may."""
+    queue = queue_before(slow, max_bytes=MIB)
+
+    record(queue, [4 * MIB])
+
+    slow.may_go.set()
+    assert queue.force_flush()
+    assert slow.batches == [[4 * MIB]]
+    queue.shutdown()
+
+
+def test_after_large_records_small_ones_are_many_again():
+    """What was large half a minute ago says nothing about now."""
+    fit = Fit(MIB, most=1000, batch=100)
+    large = SimpleNamespace(attributes={"input": "x" * MIB}, events=())
+    small = SimpleNamespace(attributes={"input": "x"}, events=())
+    fit.look(large)
+    assert (fit.most, fit.batch) == (1, 1)
+
+    for _ in range(200):
+        fit.look(small)
+
+    assert fit.most > 200
+    assert fit.batch == 100
+
+
+def test_a_weight_counts_what_is_inside():
+    """Texts of attributes, of lists in them, of events, and of a body; a body that holds itself ends too."""
+    event = SimpleNamespace(attributes={"stack": "x" * 1000})
+    span = SimpleNamespace(attributes={"a": "x" * 1000, "b": ("y" * 1000, "z" * 1000), "n": 5}, events=(event,))
+    body = {"prompt": ["x" * 1000]}
+    body["self"] = body
+    log = SimpleNamespace(log_record=SimpleNamespace(attributes=None, body=body))
+
+    assert weight(span) - weight(SimpleNamespace(attributes={}, events=())) == 4 * sys.getsizeof("x" * 1000)
+    assert weight(log) >= 1000
