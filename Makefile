@@ -10,7 +10,7 @@ PIP := python -m pip install -q --disable-pip-version-check --root-user-action=i
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
-  soak-commit soak-kill soak-application-kill lint check bench docs pictures test-oldest clean
+  soak-commit soak-kill soak-application-kill soak-outage lint check bench docs pictures test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -60,8 +60,8 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Longer runs of fault tests: cycles of each cut around a COMMIT, kills of the server under load, and kills of the
-# program in each durability.
+# Longer runs of fault tests: cycles of each cut around a COMMIT, kills of the server under load, kills of the program
+# in each durability, and outages in five ways at once (ten minutes of which need some 5 GB of disk, and of memory).
 CYCLES ?= 1000
 soak-commit: .venv/.dev
 	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
@@ -72,6 +72,11 @@ soak-kill: .venv/.dev
 
 soak-application-kill: .venv/.dev
 	FAULTS_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/faults/test_application_killed.py
+
+SECONDS ?= 600
+RATE ?= 1000
+soak-outage: .venv/.dev
+	FAULTS_SECONDS=$(SECONDS) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k costs_nothing
 
 check: lint test
 

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import datetime, timezone
 from math import inf
-from time import monotonic
+from time import monotonic, sleep
 
 from . import forks
 from .batches import Batch, new_batch_id, notice
@@ -45,10 +45,15 @@ _CAUSES = {
     UnsupportedServer: "unsupported_server",
     EmbeddedServerError: "embedded_server",
 }
+_CONNECTIONS = 2
+"""So many that fail, one right after the other, mean that PostgreSQL is away."""
 _PATIENCE_SECONDS = 2.0
 _FIRST_PATIENCE_SECONDS = 3.0  # the tables may have to be made
 _BLOCKED_SECONDS = 15.0
-"""How long batches then go to the spool at once, unless the replay gets through before."""
+"""How long batches then go to the spool at once, unless the replay gets through before; each time that the replay finds
+PostgreSQL away, or slow, begins it anew."""
+_LEAST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+"""Between looks for room on the disk."""
 _HANGING_SECONDS = 1.5
 """At the end of a program an attempt that takes longer is not waited for: what is behind it goes to the spool."""
 _CONNECT_SECONDS = 1.5
@@ -129,11 +134,22 @@ class Delivery:
         """Whether its fate is still to be decided here: the end of the program may have done so meanwhile."""
         return self._under_way.pop(batch.id, None) is not None
 
-    def leave(self, held: Waiting) -> None:
-        """A batch that lies in the spool already is stored when its turn comes."""
-        if self.spool is not None and self._replay is not None:
-            self.spool.release(held)
-            self._replay.start()
+    def recall(self, held: Waiting) -> Batch | None:
+        """A batch that lies in the spool already; None if it is stored when its turn comes, or is damaged."""
+        if self.spool is None:
+            return None
+        if self._is_blocked:
+            self._leave(self.spool, held)
+            return None
+        batch = self.spool.load(held)
+        if batch is not None:
+            batch.was_spooled = False
+        return batch
+
+    def give_up(self, batch: Batch, reason: str) -> None:
+        """Count a batch as lost; the ledger is told."""
+        self._count_loss(len(batch), reason, "queue_full")
+        self._tell(batch.loss())
 
     def drop(self, producer_id: uuid.UUID, signal: str, count: int, reason: str, cause: str) -> None:
         """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
@@ -243,15 +259,31 @@ class Delivery:
             return self._store(batch, deadline)
         if not self._is_blocked and self._can_try:
             try:
-                return self._store(batch, monotonic() + self._patience(batch, deadline), unless_blocked=True)
+                until = monotonic() + self._patience(batch, deadline)
+                return self._store(batch, until, unless_blocked=True, connections=_CONNECTIONS)
             except EventStoreError as error:
                 self._block(error)
+        if held is not None:
+            return self._leave(self.spool, held)
         try:
-            self._keep(self.spool, batch, held)
+            return self._keep(self.spool, batch)
         except SpoolError as full:
             warn(f"{full}; batches wait in memory", topic="spool full")
-            return self._store(batch, deadline)
-        return "spooled"
+        return self._wait_in_memory(self.spool, batch, deadline)
+
+    def _wait_in_memory(self, spool: Spool, batch: Batch, deadline: float) -> str:
+        """Neither the tables nor the disk takes it now: whichever does so first gets it."""
+        pause = _LEAST_PAUSE
+        while True:
+            try:
+                return self._store(batch, min(deadline, monotonic() + _PATIENCE_SECONDS), connections=1)
+            except EventStoreError:
+                with suppress(SpoolError):
+                    return self._keep(spool, batch)
+                if min(deadline, self._ends_at) - monotonic() <= pause:
+                    raise
+            sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _patience(self, batch: Batch, deadline: float) -> float:
         """How many seconds a batch tries the tables before it goes to the spool."""
@@ -268,13 +300,19 @@ class Delivery:
     def _is_blocked(self) -> bool:
         return monotonic() < self._blocked_until
 
-    def _keep(self, spool: Spool, batch: Batch, held: Waiting | None = None) -> None:
-        if held is not None:
-            spool.release(held)
-        elif batch.id in self._under_way:  # else the end of the program has kept it, and closed the spool
+    def _keep(self, spool: Spool, batch: Batch) -> str:
+        if batch.id in self._under_way:  # else the end of the program has kept it, and closed the spool
             spool.put(batch)
+        return self._left_to_replay()
+
+    def _leave(self, spool: Spool, held: Waiting) -> str:
+        spool.release(held)
+        return self._left_to_replay()
+
+    def _left_to_replay(self) -> str:
         if self._replay is not None:
             self._replay.start()
+        return "spooled"
 
     def _block(self, error: EventStoreError) -> None:
         self.last_error = str(error)
@@ -282,7 +320,9 @@ class Delivery:
         folder = self.spool.folder if self.spool else None
         warn(f"events are kept in {folder} until they can be stored: {error}", topic="spooling")
 
-    def _store(self, batch: Batch, deadline: float, *, unless_blocked: bool = False) -> str:
+    def _store(
+        self, batch: Batch, deadline: float, *, unless_blocked: bool = False, connections: int | None = None
+    ) -> str:
         patience = deadline - monotonic()
         if unless_blocked and self._ends_at < inf:
             patience = min(patience, self._begun_at + _HANGING_SECONDS - monotonic())
@@ -292,13 +332,13 @@ class Delivery:
         try:
             if unless_blocked and self._is_blocked:  # the batch that had the lock found out
                 raise DatabaseUnavailable(self.last_error or "PostgreSQL is away")
-            fate = self._send(self._sink, batch, deadline)
+            fate = self._send(self._sink, batch, deadline, connections)
         finally:
             self._lock.release()
         self.last_error = None
         return fate
 
-    def _send(self, sink: Sink, batch: Batch, deadline: float) -> str:
+    def _send(self, sink: Sink, batch: Batch, deadline: float, connections: int | None = None) -> str:
         """Store a batch without the rows that the server refuses: all in one transaction, under the batch's own id.
 
         Until it is stored we remember which rows were set aside, for it may come again as a whole.
@@ -308,7 +348,7 @@ class Delivery:
         while True:
             untold = Counter(self._untold[batch.producer_id])
             try:
-                is_new = sink.store(batch, untold, deadline)
+                is_new = sink.store(batch, untold, deadline, connections)
                 break
             except DataRefused as error:
                 if not is_searching:
@@ -341,14 +381,20 @@ class Delivery:
         warn(f"a row cannot be stored: {error}; {kept}", topic=f"dead {error.sqlstate}")
 
     def _replay_one(self, sink: Sink, batch: Batch, deadline: float) -> None:
+        begun = monotonic()
         try:
-            fate = self._send(sink, batch, deadline)
+            fate = self._send(sink, batch, deadline, connections=1)
         except EventStoreError as error:
             self.last_error = str(error)
-            warn(f"events wait in the spool: {error}", topic="spooling")
+            if isinstance(error, DatabaseUnavailable) and error.sqlstate is None:
+                self._block(error)  # no batch of the program has to find out by itself
+            else:
+                warn(f"events wait in the spool: {error}", topic="spooling")
             raise
         self.counts["replayed" if fate == "stored" else fate] += len(batch)
-        self._blocked_until, self.last_error = -inf, None
+        self.last_error = None
+        is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
+        self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf
 
     def _start_embedded(self) -> None:
         # its first start takes seconds that are not the batch's

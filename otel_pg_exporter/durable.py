@@ -35,6 +35,8 @@ __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 
 _MOST_IN_MEMORY = 16
 """Batches; more of them wait on disk only."""
+_CAPACITY = 65_536
+"""Records that may wait in memory while the disk takes none, if the settings do not say."""
 
 
 _this_thread = threading.local()
@@ -78,6 +80,8 @@ class _Intake:
     ) -> None:
         self._signal, self._encode, self._delivery = signal, encode, delivery
         self._batch_size, self._delay = batch_size, delay_millis / 1000
+        settings = delivery.database.settings
+        self._capacity, self._max_bytes = settings.queue_size or _CAPACITY, settings.queue_max_bytes
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -90,7 +94,10 @@ class _Intake:
         self._journal = self._new_journal()
         self._batch: Batch | None = None
         self._size = self._bytes = 0
-        self._complete: deque[tuple[Batch, Waiting | None]] = deque()
+        self._is_on_disk = True
+        """All of the batch's rows are; else none is."""
+        self._complete: deque[tuple[Batch | None, Waiting | None]] = deque()
+        """Batches in order; without a batch, it is on disk only."""
         self._is_delivering = self._is_closed = False
         self._worker: threading.Thread | None = None
 
@@ -98,7 +105,7 @@ class _Intake:
     def depth(self) -> int:
         """Records that wait in memory."""
         with self._lock:
-            return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete)
+            return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete if batch)
 
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
@@ -144,7 +151,7 @@ class _Intake:
             self._is_closed = True
             self._close_batch()
             self._journal = self._new_journal()  # the spool is about to close the files of the other
-            left = [batch for batch, held in self._complete if held is None]
+            left = [batch for batch, held in self._complete if batch and held is None]
             self._complete = deque((batch, held) for batch, held in self._complete if held is not None)
             self._wake.notify_all()
         for batch in left:  # which the disk had no room for
@@ -159,12 +166,12 @@ class _Intake:
             self._take_for_next_process(record)
             return
         if self._batch is None:
-            self._batch, self._size = self._new_batch(), 0
+            self._batch, self._size, self._is_on_disk = self._new_batch(), 0, True
             self._start_worker()
         batch = self._batch
         row = self._encode(record, batch.id.bytes, self._size)
         try:
-            if self._journal is not None:
+            if self._journal is not None and self._is_on_disk:
                 self._journal.append(batch, row)
         except SpoolError as error:
             warn(f"{error}; records are held in memory only", topic="durable memory")
@@ -174,6 +181,7 @@ class _Intake:
                 self._batch, self._size = self._new_batch(), 0
                 batch = self._batch
                 row = self._encode(record, batch.id.bytes, 0)
+            self._is_on_disk = False  # the next batch tries again
         table, data, _, sources = row
         batch.add(table, data, sources)
         self._size += 1
@@ -203,11 +211,21 @@ class _Intake:
         self._bytes = 0
         if batch is None or not len(batch):
             return
-        held = self._journal.complete(batch) if self._journal else None
-        if held is not None and len(self._complete) >= _MOST_IN_MEMORY:
-            self._delivery.leave(held)
-        else:
-            self._complete.append((batch, held))
+        held = self._journal.complete(batch) if self._journal and self._is_on_disk else None
+        is_kept = held is None or len(self._complete) < _MOST_IN_MEMORY
+        self._complete.append((batch if is_kept else None, held))
+        if held is None:
+            self._limit_memory()
+
+    def _limit_memory(self) -> None:
+        in_memory = [batch for batch, held in self._complete if batch and not held]
+        count, size = sum(map(len, in_memory)), sum(batch.size for batch in in_memory)
+        for batch in in_memory:
+            if count <= self._capacity and size <= self._max_bytes:
+                return
+            count, size = count - len(batch), size - batch.size
+            self._complete.remove((batch, None))
+            self._delivery.give_up(batch, "neither PostgreSQL nor the disk takes records, and too many wait in memory")
 
     def _start_worker(self) -> None:
         if self._worker is None:
@@ -231,9 +249,11 @@ class _Intake:
                 self._is_delivering = False
                 self._wake.notify_all()
 
-    def _deliver(self, batch: Batch, held: Waiting | None, seconds: float) -> None:
+    def _deliver(self, batch: Batch | None, held: Waiting | None, seconds: float) -> None:
         try:
-            self._delivery.deliver(batch, seconds, held)
+            batch = batch or (self._delivery.recall(held) if held else None)
+            if batch is not None:
+                self._delivery.deliver(batch, seconds, held)
         except EventStoreError as error:
             warn(f"{self._signal} records were lost: {error}", topic="durable lost")
         except Exception as error:  # the thread must live as long as the program

@@ -20,7 +20,8 @@ __all__ = ["Replay", "time_to_send"]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _LONGEST_PAUSE_FOR_PEOPLE = 10.0
 """Between attempts while somebody has to repair something: a password, a right, a table."""
-_ATTEMPT_SECONDS = 10.0
+_FIRST_ATTEMPT_SECONDS, _LONGEST_ATTEMPT_SECONDS = 10.0, 60.0
+"""How long one may take. The next has twice the time: so one that needs a second for each answer gets there."""
 _SLOW_LINE_BYTES = 1_000_000
 """Each second."""
 
@@ -40,6 +41,7 @@ class Replay:
         self._thread: threading.Thread | None = None
         self._is_stopped = False
         self._is_hurried = False
+        self._attempt_seconds = _FIRST_ATTEMPT_SECONDS
         self._failed = 0
         self._passed_over: set[uuid.UUID] = set()
 
@@ -115,12 +117,16 @@ class Replay:
             waiting = self._spool.oldest()
         batch = self._spool.load(waiting) if waiting else None
         if waiting and batch is not None:  # without rows it still tells of a loss
+            deadline = monotonic() + time_to_send(batch, self._attempt_seconds)
             try:
-                self._store(self._sink, batch, monotonic() + time_to_send(batch, _ATTEMPT_SECONDS))
+                self._store(self._sink, batch, deadline)
             except DatabaseUnavailable as error:
-                if not self._passes_over(waiting, error):
-                    raise
-                return
+                if self._passes_over(waiting, error):
+                    return
+                if monotonic() > deadline - _LONGEST_PAUSE:
+                    self._attempt_seconds = min(self._attempt_seconds * 2, _LONGEST_ATTEMPT_SECONDS)
+                raise
+            self._attempt_seconds = _FIRST_ATTEMPT_SECONDS
             self._spool.done(waiting)
 
     def _passes_over(self, waiting: Waiting, error: DatabaseUnavailable) -> bool:

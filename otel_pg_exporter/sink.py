@@ -44,12 +44,17 @@ class Sink:
         """A batch with a row that was refused, and how long the tables are trusted to be as they were just seen."""
         self._hurried = threading.Event()
 
-    def store(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
+    def store(self, batch: Batch, untold: Mapping[str, int], deadline: float, connections: int | None = None) -> bool:
         """Store a batch, trying again until the deadline (by `time.monotonic()`).
 
-        `untold` says how many records its producer has lost, by fate, since it last told the ledger.
         A lost connection leaves open whether the batch was stored; the next attempt claims the same
         id and is told.
+
+        Args:
+            batch: the batch.
+            untold: how many records its producer has lost, by fate, since it last told the ledger.
+            deadline: when to give up.
+            connections: how many may fail or get lost before it gives up; None: any number.
 
         Returns:
             False if it was stored by an earlier attempt.
@@ -60,7 +65,7 @@ class Sink:
         pause = _FIRST_PAUSE
         if monotonic() >= deadline:
             raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
-        was_made_again, telling = False, None
+        was_made_again, telling, lost = False, None, 0
         while True:
             try:
                 return self._attempt(batch, untold, deadline)
@@ -78,7 +83,8 @@ class Sink:
                     continue
                 if telling is None or telling.sqlstate != LOCK_NOT_AVAILABLE:
                     telling = error  # that the time ran out then says less than what was waited for
-                if self._hurried.is_set() or monotonic() + pause >= deadline:
+                lost += error.sqlstate is None
+                if self._hurried.is_set() or lost == connections or monotonic() + pause >= deadline:
                     raise telling from telling.__cause__
                 was_made_again = isinstance(error, SchemaMismatch)
             self._hurried.wait(pause * random.uniform(0.5, 1.0))
@@ -116,6 +122,8 @@ class Sink:
         if isinstance(error, DataRefused):
             return
         self._stored_sources.clear()
+        if error.sqlstate is None:
+            return  # a lost connection; a partition that is missing afterwards is an error that says so
         self._days.clear()
         if isinstance(error, SchemaMismatch):
             self.is_ready = False

@@ -8,12 +8,12 @@ does not check, reading goes on at the next magic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from struct import Struct
 from zlib import crc32
 
-__all__ = ["BATCH", "END", "FILE", "OVERHEAD", "REASON", "ROW", "SOURCE", "Found", "record", "records"]
+__all__ = ["BATCH", "END", "FILE", "OVERHEAD", "REASON", "ROW", "SOURCE", "Found", "record", "records", "scan"]
 
 FILE, BATCH, SOURCE, ROW, END, REASON = b"FBSREX"
 """Kinds: what the file is, a batch begins, a resource or scope, a row, a batch is complete, why it was set aside."""
@@ -21,6 +21,7 @@ FILE, BATCH, SOURCE, ROW, END, REASON = b"FBSREX"
 _MAGIC = b"\xf5\x9cPg"  # no UTF-8, so that text in a payload never looks like it
 _HEAD = Struct(">4sBII")
 _CHECKED = Struct(">BI")
+_WINDOW_BYTES = 1 << 20
 OVERHEAD = _HEAD.size
 """Bytes of a record beside its payload."""
 
@@ -57,3 +58,22 @@ def records(data: bytes) -> Iterator[Found]:
             continue
         yield Found(kind, payload, start, end, start - good)
         good = position = end
+
+
+def scan(read: Callable[[int, int], bytes], size: int) -> Iterator[Found]:
+    """The same for a file that need not fit into memory.
+
+    Args:
+        read: gives so many bytes from an offset.
+        size: of the file.
+    """
+    good, length = 0, _WINDOW_BYTES
+    while good < size:
+        base, last = good, None
+        for last in records(read(length, base)):
+            good = base + last.end
+            yield replace(last, start=base + last.start, end=good)
+        if base + length >= size:
+            return
+        # a record that does not fit, or damage that goes on and on
+        length = _WINDOW_BYTES if last else length * 2

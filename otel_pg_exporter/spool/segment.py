@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import orjson
 
 from ..errors import SpoolError
 from ..tables import COLUMNS
-from .records import BATCH, END, FILE, Found, record, records
+from .records import BATCH, END, FILE, Found, record, records, scan
 
 if sys.platform != "win32":
     import fcntl
@@ -55,6 +56,8 @@ class Segment:
         """Batches that the program is still writing, or storing by itself."""
         self.is_sealed = False
         """Nothing will be appended any more."""
+        self.is_taken_over = False
+        """It is of a process that has ended."""
         self.damaged = 0
         """Bytes that are no whole records."""
         self.size = 0
@@ -74,7 +77,11 @@ class Segment:
             os.close(descriptor)
             raise FileNotFoundError(f"{path} was removed")
         segment = cls(path, descriptor, COLUMNS)
-        segment.append(_HEADER)
+        try:
+            segment.append(_HEADER)
+        except OSError:
+            segment.remove()
+            raise
         return segment
 
     @classmethod
@@ -108,10 +115,12 @@ class Segment:
     @classmethod
     def _read(cls, path: Path, descriptor: int) -> Segment:
         size = os.fstat(descriptor).st_size
-        columns, extents, damaged = contents_of(path, os.pread(descriptor, size, 0))
+        found = scan(lambda length, offset: os.pread(descriptor, length, offset), size)
+        columns, extents, damaged = _contents(path, size, found)
         segment = cls(path, descriptor, columns)
         segment.pending.update(extents)
-        segment.size, segment.damaged, segment.is_sealed = size, damaged, True
+        segment.size, segment.damaged = size, damaged
+        segment.is_sealed = segment.is_taken_over = True
         return segment
 
     def append(self, data: bytes) -> int:
@@ -183,9 +192,13 @@ def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Ex
     Raises:
         SpoolError: it is none of the spool's files, or a newer version's.
     """
+    return _contents(path, len(data), records(data))
+
+
+def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
     extents: OrderedDict[uuid.UUID, Extent] = OrderedDict()
-    columns, damaged, current = None if data else COLUMNS, 0, None
-    for found in records(data):
+    columns, damaged, current = None if size else COLUMNS, 0, None
+    for found in whole:
         damaged += found.skipped
         if found.kind == FILE:
             columns = _columns(path, found)

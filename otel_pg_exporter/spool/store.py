@@ -7,17 +7,19 @@ over by whoever looks next.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import forks
-from ..batches import Batch
+from ..batches import Batch, notice
 from ..config import Settings
 from ..diagnostics import warn
 from ..errors import SpoolError
@@ -28,8 +30,13 @@ from .segment import Extent, Segment
 __all__ = ["DEAD_SUFFIX", "SUFFIX", "Spool", "Waiting"]
 
 SUFFIX, DEAD_SUFFIX = ".seg", ".dead"
-_MAX_SEGMENT_BYTES, _MIN_SEGMENT_BYTES = 16 << 20, 64 << 10
+_FIRST_SEGMENT_BYTES, _MIN_SEGMENT_BYTES = 16 << 20, 64 << 10
 _LOOK_AGAIN_SECONDS, _MEASURE_SECONDS = 5.0, 1.0
+_MOST_TAKEN_OVER = 4
+"""Files of other processes at a time: each costs a descriptor, and programs that run every minute leave many."""
+_HEAD_BYTES = 1024
+"""The record that opens a batch is shorter."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +59,19 @@ class Spool:
         self._on_loss = on_loss
         self.counts: Counter[str] = Counter()
         """Records by fate: dropped at the limit of size, dead (set aside), damaged (cannot be read)."""
-        self.segment_bytes = min(_MAX_SEGMENT_BYTES, max(_MIN_SEGMENT_BYTES, settings.spool_max_bytes // 8))
-        """A file that is larger is not appended to."""
         self._settings = settings
         self._forget()
         forks.in_child(self._abandon)
 
     def _forget(self) -> None:
-        self._lock = threading.RLock()
+        self._lock, self._taking_over = threading.RLock(), threading.Lock()
         self._folder: Path | None = None
         self._active: Segment | None = None
         self._dead: Segment | None = None
         self._segments: list[Segment] = []
         self._looked_at = self._measured_at = float("-inf")
-        self._used_bytes = 0
+        self._leaves_some = False
+        self._used_bytes, self._room = 0, self._settings.spool_max_bytes
 
     @property
     def folder(self) -> Path:
@@ -77,6 +83,17 @@ class Spool:
         if self._folder is None:
             self._folder = spool_path(self._settings)
         return self._folder
+
+    @property
+    def segment_bytes(self) -> int:
+        """A file that is larger is not appended to.
+
+        Each may be as large as all before it, so that there are few, for each costs a descriptor; and an eighth of the
+        room there is at most, for as much is given up at once when that is used up.
+        """
+        with self._lock:
+            before = sum(segment.size for segment in self._segments if segment.is_sealed)
+            return max(_MIN_SEGMENT_BYTES, min(self._room // 8, max(_FIRST_SEGMENT_BYTES, before)))
 
     @property
     def rows_waiting(self) -> int:
@@ -126,7 +143,10 @@ class Spool:
                         self._used_bytes += len(data)
                         return segment.append(data)
                     except OSError as error:
+                        self._used_bytes -= len(data)
                         reason = f"cannot write to {self.folder}: {error}"
+                        if error.errno not in _FULL:
+                            raise SpoolError(reason) from error
                 else:
                     reason = f"{self.folder} has reached EVENT_SPOOL_MAX_BYTES={self._settings.spool_max_bytes}"
                 if self._settings.spool_policy != "drop-oldest" or not self._drop_oldest(reason, segment):
@@ -158,8 +178,8 @@ class Spool:
 
     def oldest(self, passed_over: Container[uuid.UUID] = ()) -> Waiting | None:
         """The batch that has waited longest, of those not passed over; looks for files of processes that have ended."""
+        self._take_over()
         with self._lock:
-            self._take_over()
             for segment in self._segments:
                 for batch_id in segment.pending:
                     if batch_id not in passed_over:
@@ -169,7 +189,7 @@ class Spool:
     def load(self, waiting: Waiting) -> Batch | None:
         """Read a batch; None if it is gone, or damaged, which is counted."""
         with self._lock:
-            extent = waiting.segment.pending.get(waiting.id)
+            extent = waiting.segment.pending.get(waiting.id) or waiting.segment.held.get(waiting.id)
             data = waiting.segment.read(extent) if extent else b""
         if extent is None:
             return None
@@ -214,9 +234,13 @@ class Spool:
     def close(self) -> None:
         """Leave what waits to the next process."""
         with self._lock:
-            for segment in (*self._segments, self._dead):
-                if segment is not None:
-                    segment.close()
+            for segment in self._segments:
+                if not segment.pending and not segment.held:
+                    with suppress(OSError):
+                        segment.remove()
+                segment.close()
+            if self._dead is not None:
+                self._dead.close()
             self._forget()
 
     def _abandon(self) -> None:
@@ -228,22 +252,50 @@ class Spool:
         self._forget()
 
     def _take_over(self) -> None:
-        if time.monotonic() - self._looked_at < _LOOK_AGAIN_SECONDS:
+        # reading takes its time: who writes is not kept from it meanwhile, but who asks for the oldest has to wait
+        if not self._room_for_others():
             return
-        self._looked_at = time.monotonic()
-        ours = {segment.path for segment in self._segments}
+        with self._taking_over:
+            segments = self._segments
+            if not (room := self._room_for_others()):  # the thread before has done it
+                return
+            taken = self._left_behind(room, {segment.path for segment in tuple(segments)})
+            with self._lock:
+                if self._segments is not segments:  # it was closed meanwhile
+                    for segment in taken:
+                        segment.close()
+                    return
+                segments.extend(taken)
+                segments.sort(key=lambda segment: segment.path.name)
+                for segment in taken:
+                    self._remove_if_done(segment)
+                self._looked_at = time.monotonic()
+
+    def _room_for_others(self) -> int:
+        """How many files to take over now."""
+        with self._lock:
+            if not self._leaves_some and time.monotonic() - self._looked_at < _LOOK_AGAIN_SECONDS:
+                return 0
+            return max(0, _MOST_TAKEN_OVER - sum(segment.is_taken_over for segment in self._segments))
+
+    def _left_behind(self, most: int, ours: set[Path]) -> list[Segment]:
+        """Files of processes that have ended, the oldest first."""
+        taken: list[Segment] = []
         for path in self._paths():
             if path.suffix != SUFFIX or path in ours:
                 continue
+            if len(taken) == most:
+                self._leaves_some = True
+                return taken
             try:
                 segment = Segment.take_over(path)
             except (SpoolError, OSError) as error:
                 warn(f"a file of the spool is left alone: {error}", topic=str(path))
                 continue
             if segment is not None:
-                self._segments.append(segment)
-                self._remove_if_done(segment)
-        self._segments.sort(key=lambda segment: segment.path.name)
+                taken.append(segment)
+        self._leaves_some = False
+        return taken
 
     def _paths(self) -> Iterator[Path]:
         try:
@@ -261,6 +313,9 @@ class Spool:
                     self._used_bytes += path.stat().st_size
                 except FileNotFoundError:
                     pass  # another process has just removed it
+            with suppress(OSError):  # there is no folder yet
+                disk = os.statvfs(self.folder)
+                self._room = min(self._settings.spool_max_bytes, self._used_bytes + disk.f_bavail * disk.f_frsize)
         return self._used_bytes
 
     def _drop_oldest(self, reason: str, writing: Segment) -> bool:
@@ -288,7 +343,9 @@ class Spool:
         found = []
         for extent in segment.pending.values():
             try:
-                found.append(decode(segment.read(extent))[0].loss())
+                head, _ = decode(segment.read(Extent(extent.start, min(extent.end, extent.start + _HEAD_BYTES), 0)))
+                lost = extent.rows + head.dropped
+                found.append(notice(head.id, head.producer_id, head.sequence, head.signal, dropped=lost))
             except SpoolError:  # nobody knows any more whose it was
                 self.counts["damaged"] += extent.rows
         return found

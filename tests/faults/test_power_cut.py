@@ -30,6 +30,12 @@ NOWHERE = "host=127.0.0.1 port=9 user=u dbname=d"
 CUTS = int(os.environ.get("FAULTS_CUTS", "60"))
 
 
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch):
+    """Files of the spool that are soon full."""
+    monkeypatch.setattr(Spool, "segment_bytes", 1 << 15)
+
+
 @pytest.fixture
 def disk(tmp_path):
     """All that is written below the test's folder."""
@@ -57,7 +63,6 @@ def cut_again_and_again(disk, folder, seed, durability):
         tracer_provider=TracerProvider(shutdown_on_exit=False),
         logger_provider=LoggerProvider(shutdown_on_exit=False),
     )  # fmt: skip
-    telemetry.delivery.spool.segment_bytes = 1 << 15
     tracer, logger = telemetry.tracer_provider.get_tracer("x"), telemetry.logger_provider.get_logger("x")
     ended, is_over, choose = [], threading.Event(), random.Random(seed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter.durable import DurableSpanProcessor
 from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
@@ -160,6 +163,75 @@ def test_without_room_on_disk_batches_wait_in_memory(dsn, tmp_path, outage):
     delivery.close(1)
     delivery.database.close()
     assert [(2, 5)] == ledger(dsn, "sequence, dropped_before")
+
+
+def test_room_on_disk_is_noticed_while_a_batch_waits_in_memory(dsn, tmp_path, outage):
+    """A batch that neither the tables nor the disk takes goes to whichever takes it first."""
+    folder = tmp_path / "spool"
+    folder.touch()
+    delivery = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(folder))))
+    outage.begin()
+    room = threading.Timer(1.0, folder.unlink)
+    room.start()
+
+    fate = delivery.deliver(batch_of(5), 10)
+
+    outage.end()
+    assert "spooled" == fate
+    assert delivery.wait_until_empty(20) or delivery.replay_now(20)
+    delivery.close(1)
+    delivery.database.close()
+    assert 5 == len(spans_stored(dsn))
+
+
+def test_while_the_replay_finds_the_server_away_no_batch_tries_it(delivery, outage, monkeypatch):
+    """Batches go to the spool at once, however long it takes: an attempt would keep records in memory."""
+    monkeypatch.setattr("otel_pg_exporter.delivery._BLOCKED_SECONDS", 3.0)
+    outage.begin()
+    assert "spooled" == delivery.deliver(batch_of(1, 1), 10)
+    tried = []
+    store = delivery._sink.store
+    monkeypatch.setattr(delivery._sink, "store", lambda *given: tried.append(given) or store(*given))
+
+    until = time.monotonic() + 8
+    sequence = 1
+    while time.monotonic() < until:
+        sequence += 1
+        assert "spooled" == delivery.deliver(batch_of(1, sequence), 10)
+        time.sleep(0.2)
+
+    outage.end()
+    assert [] == tried
+    assert delivery.replay_now(20)
+    assert "stored" == delivery.deliver(batch_of(1, sequence + 1), 10)
+    assert 1 == len(tried)
+
+
+def test_a_batch_is_on_disk_as_a_whole_or_not_at_all(dsn, tmp_path, outage, monkeypatch):
+    """When the disk takes records again in the middle of a batch, those before are not forgotten."""
+    delivery = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path), durability="process")))
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(DurableSpanProcessor(delivery, batch_size=100, delay_millis=60_000))
+    tracer = provider.get_tracer("x")
+    outage.begin()
+    real, calls = os.pwrite, iter(range(1000))
+
+    def failing(*given):
+        if next(calls) in (1, 6):  # the first is the beginning of the file
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
+
+    monkeypatch.setattr(os, "pwrite", failing)
+    for _ in range(20):
+        tracer.start_span("work", attributes={"otel_pg.category": "task"}).end()
+    provider.force_flush(20_000)
+
+    outage.end()
+    assert delivery.replay_now(20)
+    provider.shutdown()
+    delivery.close(1)
+    delivery.database.close()
+    assert 20 == len(spans_stored(dsn))
 
 
 def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog):

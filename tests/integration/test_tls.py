@@ -22,10 +22,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.database.connecting import connect
+from otel_pg_exporter.database.connecting import connect, limits
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.embedded.programs import Programs
 from otel_pg_exporter.errors import DatabaseError, UntrustedServer
+from otel_pg_exporter.sql_files import bind
 
 pytestmark = pytest.mark.services
 
@@ -330,3 +331,21 @@ def test_without_a_check_an_impostor_is_told_the_password(mode, has_tls):
     impostor.close()
 
     assert PASSWORD.encode() in impostor.told
+
+
+def test_a_server_soon_notices_that_a_writer_has_vanished(server):
+    """While it waits for the rows of a batch it asks after its client; a unix socket would not show it."""
+    database = Database(settings_for(server.port, "require"))
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval")
+    with connect(database.conninfo(), database.settings) as connection:
+
+        def shown():
+            return [
+                connection.execute(f"SELECT current_setting('{name}') AS found").fetchone()["found"] for name in names
+            ]
+
+        before = shown()
+        connection.execute(bind(database.sql("begin_batch"), limits(time.monotonic() + 5)))
+        assert ["10", "2"] == shown()
+        connection.execute("ROLLBACK")
+        assert before == shown()

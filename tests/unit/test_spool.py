@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import uuid
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -362,6 +363,112 @@ def test_a_journal_goes_on_in_another_file_when_the_spool_was_closed(spool, sett
     assert heir.oldest() is not None
     assert 2 == heir.rows_waiting
     heir.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def failing(number: int) -> Any:
+    def write(*_: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return write
+
+
+def test_a_file_that_cannot_be_begun_leaves_nothing(spool, monkeypatch):
+    """On a full disk neither a descriptor nor an empty file is left of each attempt."""
+    before = descriptors()
+    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
+
+    for number in range(5):
+        with pytest.raises(SpoolError, match="No space left"):
+            spool.put(batch_of(number))
+
+    assert (before, []) == (descriptors(), list(spool.folder.iterdir()))
+    monkeypatch.undo()
+    spool.put(batch_of(1))
+    assert 1 == len(waiting_ids(spool))
+
+
+@pytest.mark.parametrize(("error", "is_given_up"), [(errno.ENOSPC, True), (errno.EIO, False), (errno.EROFS, False)])
+def test_the_oldest_is_given_up_for_room_alone(tmp_path, monkeypatch, error, is_given_up):
+    """A disk that is broken is no reason to take away what lies on it."""
+    spool = limited(tmp_path, "drop-oldest")
+    for number in range(1, 11):
+        spool.put(batch_of(number, size=20_000))
+    monkeypatch.setattr(os, "pwrite", failing(error))
+
+    with pytest.raises(SpoolError):
+        spool.put(batch_of(11))
+
+    monkeypatch.undo()
+    assert is_given_up == bool(spool.counts["dropped"])
+
+
+def test_files_are_few_however_much_waits(tmp_path):
+    """Each may be as large as all before it, up to an eighth of the limit; so a full spool has 12 at most."""
+    spool = Spool(Settings(dsn="x=y", spool_dir=str(tmp_path), spool_max_bytes=64_000_000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("otel_pg_exporter.spool.store._FIRST_SEGMENT_BYTES", 1_000_000)
+        for number in range(600):
+            spool.put(batch_of(number, size=100_000))
+
+    sizes = [path.stat().st_size for path in sorted(spool.folder.iterdir())]
+    spool.close()
+    assert len(sizes) <= 12
+    assert max(sizes) < 64_000_000 / 8 + 200_000
+
+
+def test_files_of_many_programs_are_taken_over_a_few_at_a_time(settings):
+    """What a hundred short programs left is stored oldest first, and costs a handful of descriptors."""
+    batches = [batch_of(number) for number in range(100)]
+    for batch in batches:
+        left = Spool(settings)
+        left.put(batch)
+        left.close()
+    before, most, found = descriptors(), 0, []
+
+    heir = Spool(settings)
+    while waiting := heir.oldest():
+        most = max(most, descriptors())
+        found.append(waiting.id)
+        heir.done(waiting)
+
+    assert [batch.id for batch in batches] == found
+    assert most - before <= 5
+    heir.close()
+
+
+def test_a_file_of_stored_batches_goes_when_the_spool_closes(settings):
+    """A journal that has nothing left to store leaves nothing to the next process."""
+    spool = Spool(settings)
+    journal = Journal(spool, is_synced=False)
+    batch = Batch(uuid.uuid4(), uuid.UUID(int=5), 1, "span")
+    journal.append(batch, ENCODER.span(span(1), batch.id.bytes, 0))
+    spool.done(journal.complete(batch))
+    folder = spool.folder
+    assert 1 == len(list(folder.iterdir()))
+
+    spool.close()
+
+    assert [] == list(folder.iterdir())
+
+
+def test_a_batch_that_is_held_can_be_read_again(settings):
+    """What is on disk only, because too much waits in memory, comes back as it was written."""
+    spool = Spool(settings)
+    journal = Journal(spool, is_synced=False)
+    batch = Batch(uuid.uuid4(), uuid.UUID(int=5), 1, "span")
+    for number in range(3):
+        row = ENCODER.span(span(number), batch.id.bytes, number)
+        journal.append(batch, row)
+        batch.add(row[0], row[1], row[3])
+    held = journal.complete(batch)
+
+    assert batch.rows == spool.load(held).rows
+    assert spool.oldest() is None
+    spool.close()
 
 
 def test_a_file_whose_process_was_killed_before_it_wrote_is_taken_for_empty_and_removed_in_time(spool, settings):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_pg_exporter.spool.records import BATCH, OVERHEAD, ROW, record, records
+from otel_pg_exporter.spool.records import BATCH, OVERHEAD, ROW, record, records, scan
 
 payloads = st.lists(st.binary(max_size=60), min_size=1, max_size=6)
 
@@ -74,3 +74,19 @@ def test_a_length_that_lies_is_not_believed():
 def test_a_record_costs_a_fixed_number_of_bytes(size):
     """Beside its payload a record takes the same room whatever its size."""
     assert OVERHEAD + size == len(record(ROW, os.urandom(size)))
+
+
+@settings(max_examples=300)
+@given(payloads, st.integers(1, 120), st.data())
+def test_a_file_is_read_the_same_piece_by_piece(written, window, data):
+    """However short the pieces are, and whatever was damaged: the same records, at the same places."""
+    stream = bytearray(b"".join(record(ROW, payload) for payload in written))
+    start = data.draw(st.integers(0, len(stream)))
+    noise = data.draw(st.binary(max_size=30))
+    stream[start : start + len(noise)] = noise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("otel_pg_exporter.spool.records._WINDOW_BYTES", window)
+        found = list(scan(lambda length, offset: bytes(stream[offset : offset + length]), len(stream)))
+
+    assert list(records(bytes(stream))) == found

@@ -8,29 +8,21 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from otel_pg_exporter.batches import Batch, new_batch_id
-from otel_pg_exporter.database import Database
+from otel_pg_exporter.database import Database, writer
 from otel_pg_exporter.delivery import Delivery
-from otel_pg_exporter.errors import DatabaseError, DataRefused
+from otel_pg_exporter.durable import _Intake
+from otel_pg_exporter.errors import DatabaseError, DataRefused, SpoolError
 from otel_pg_exporter.sink import Sink
-from otel_pg_exporter.spool import journal
+from otel_pg_exporter.spool import Journal, Spool, Waiting, journal
 from otel_pg_exporter.spool.segment import Extent, Segment
 
-__all__ = [
-    "BUILDS",
-    "asynchronous_commit",
-    "blind_retry",
-    "drop_on_error",
-    "lazy_writes",
-    "no_fdatasync",
-    "no_folder_sync",
-    "select_then_insert",
-    "store_by_halves",
-]
+__all__ = ["BUILDS"]
 
 _Patch = Callable[[Any, str, Any], None]
 
@@ -75,7 +67,7 @@ def select_then_insert(patch: _Patch) -> None:
 def store_by_halves(patch: _Patch) -> None:
     """A batch with a row that is refused is halved until that row is alone, and each part is a batch of its own."""
 
-    def by_halves(self: Delivery, sink: Sink, batch: Batch, deadline: float) -> str:
+    def by_halves(self: Delivery, sink: Sink, batch: Batch, deadline: float, *_: Any) -> str:
         try:
             return "stored" if sink.store(batch, {}, deadline) else "duplicate"
         except DataRefused as error:
@@ -102,6 +94,105 @@ def asynchronous_commit(patch: _Patch) -> None:
         return text.partition("SELECT set_config")[0] + "SELECT 1" if name == "begin_batch" else text
 
     patch(Database, "sql", lenient)
+
+
+def retry_in_memory(patch: _Patch) -> None:
+    """While the server is away records wait in memory."""
+
+    def until_stored(self: Delivery, batch: Batch, deadline: float, held: Any) -> str:
+        while True:
+            with suppress(DatabaseError):
+                return self._store(batch, monotonic() + 10, connections=1)
+            sleep(0.5)
+
+    patch(Delivery, "_deliver", until_stored)
+
+
+def a_file_for_each_batch(patch: _Patch) -> None:
+    """The spool begins a file for each batch, and keeps it open."""
+    patch(Spool, "segment_bytes", 0)
+
+
+def newest_first(patch: _Patch) -> None:
+    """What has waited least is stored first."""
+
+    def newest(self: Spool, passed_over: Any = ()) -> Waiting | None:
+        self._take_over()
+        with self._lock:
+            waiting = [Waiting(batch_id, segment) for segment in self._segments for batch_id in segment.pending]
+        return waiting[-1] if waiting else None
+
+    patch(Spool, "oldest", newest)
+
+
+def trust_the_disk(patch: _Patch) -> None:
+    """Whether the disk has taken a batch is not looked at."""
+    append = Segment.append
+
+    def careless(self: Segment, data: bytes) -> int:
+        try:
+            return append(self, data)
+        except OSError:
+            return self.size
+
+    patch(Segment, "append", careless)
+
+
+def give_up_the_disk(patch: _Patch) -> None:
+    """After its first error the disk is not written to any more."""
+    append = Segment.append
+
+    def once(self: Segment, data: bytes) -> int:
+        try:
+            return append(self, data)
+        except OSError as error:
+            patch(Segment, "append", _raising(error))
+            raise
+
+    patch(Segment, "append", once)
+
+
+def let_errors_out(patch: _Patch) -> None:
+    """The program learns of a full disk from `end()`."""
+    append = Journal.append
+
+    def frank(self: Journal, batch: Batch, row: Any) -> None:
+        try:
+            append(self, batch, row)
+        except SpoolError as error:
+            raise RuntimeError(str(error)) from error
+
+    patch(Journal, "append", frank)
+    patch(_Intake, "_take_safely", _Intake._take)
+
+
+def wait_for_the_disk(patch: _Patch) -> None:
+    """`end()` returns when the disk has taken the span, however long that takes."""
+    append = Journal.append
+
+    def patient(self: Journal, batch: Batch, row: Any) -> None:
+        while True:
+            with suppress(SpoolError):
+                return append(self, batch, row)
+            sleep(0.05)
+
+    patch(Journal, "append", patient)
+
+
+def take_a_full_disk_for_bad_rows(patch: _Patch) -> None:
+    """Whatever the server says to a COPY is the fault of a row."""
+    translate = writer.translate
+
+    def refused(*given: Any) -> DatabaseError:
+        error = translate(*given)
+        return DataRefused(str(error), sqlstate=error.sqlstate) if error.sqlstate == "53100" else error
+
+    patch(writer, "translate", refused)
+
+
+def forget_predecessors(patch: _Patch) -> None:
+    """What a program left in the spool is left there by the next."""
+    patch(Spool, "_left_behind", lambda *_: [])
 
 
 def lazy_writes(patch: _Patch) -> None:
@@ -143,10 +234,19 @@ def no_folder_sync(patch: _Patch) -> None:
 BUILDS: dict[str, Callable[[_Patch], None]] = {
     build.__name__: build
     for build in (
-        drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit, lazy_writes,
-        no_fdatasync, no_folder_sync,
+        *(drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit),
+        *(lazy_writes, no_fdatasync, no_folder_sync),
+        *(retry_in_memory, a_file_for_each_batch, newest_first, forget_predecessors),
+        *(trust_the_disk, give_up_the_disk, let_errors_out, wait_for_the_disk, take_a_full_disk_for_bad_rows),
     )
-}  # fmt: skip
+}
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
 
 
 def _renamed(batch: Batch, identity: uuid.UUID) -> Batch:

@@ -81,6 +81,11 @@ class Cluster:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return make_conninfo(self.conninfo, dbname=name)
 
+    @property
+    def is_running(self) -> bool:
+        """Its first process is there, whether it answers or not."""
+        return is_held(self._folder / "server.lock")
+
     def kill(self) -> None:
         """SIGKILL to all of its processes, as good as at once; returns when none of them is left."""
         postmaster = self._postmaster()

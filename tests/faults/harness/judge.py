@@ -130,13 +130,16 @@ class Judge:
             elif kind == "r":
                 self.reports.append(json.loads(content))
 
-    def verdict(self, dsn: str, spool: Path | None = None, *, schema: str = "otel", **needed: int) -> Verdict:
+    def verdict(
+        self, dsn: str, spool: Path | None = None, *, schema: str = "otel", every: int = 1, **needed: int
+    ) -> Verdict:
         """Look at the tables, and at the spool's files, and judge.
 
         Args:
             dsn: the database.
             spool: folder of the spools.
             schema: of the tables.
+            every: of so many rows one is looked into.
             needed: how often each fault must have happened, by its name.
 
         Raises:
@@ -149,7 +152,7 @@ class Judge:
                 )
         if not self.accepted:
             raise VoidRunError(f"void run: nothing was accepted, seed {self.seed}")
-        rows = evidence.tables(dsn, schema)
+        rows = evidence.tables(dsn, schema, every)
         spooled = evidence.files(spool) if spool else set()
         dead = evidence.files(spool, ".dead") if spool else set()
         bag = Counter(row.identity for row in rows)

@@ -31,6 +31,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 from otel_pg_exporter import configure
 from otel_pg_exporter.exporter import _Pipeline
+from otel_pg_exporter.spool import Spool
 
 from . import broken
 from .journal import Journal
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     for build in options.broken:
         broken.BUILDS[build](setattr)
+    if options.segment_bytes:
+        setattr(Spool, "segment_bytes", options.segment_bytes)  # noqa: B010 - in place of a property
     threading.Thread(target=_tick, args=(Path(options.folder) / f"{options.producer}.ticks",), daemon=True).start()
     _tell_exports(Path(options.folder) / f"{options.producer}.exports")
     ids, resource = _ThreadIds(), Resource({"service.name": options.producer})
@@ -61,8 +64,6 @@ def main(arguments: list[str] | None = None) -> None:
         logger_provider=LoggerProvider(resource=resource, shutdown_on_exit=False),
         **json.loads(options.settings),
     )
-    if options.segment_bytes and telemetry.delivery.spool is not None:
-        telemetry.delivery.spool.segment_bytes = options.segment_bytes
     tracer = telemetry.tracer_provider.get_tracer("harness")
     logger = telemetry.logger_provider.get_logger("harness")
 

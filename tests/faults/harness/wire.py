@@ -5,12 +5,14 @@ with Wire(server_conninfo) as wire:
     wire.meddler = CutAt(CLIENT, 7)     # messages, one by one: see cuts.py
     wire.refuse(); wire.restore()       # connections are refused, and those there are, reset
     wire.swallow(); wire.restore()      # connections are taken, and nothing is ever answered
+    wire.vanish(); wire.restore()       # packets get lost: connecting hangs, and what is sent is never acknowledged
     wire.delay = 1.0                    # seconds before each answer of the server
     with wire.flapping(1.0, 1.0): ...   # up and down, in turn
 """
 
 from __future__ import annotations
 
+import ctypes
 import select
 import socket
 import struct
@@ -27,6 +29,9 @@ from .frames import CLIENT, SERVER, Conversation, Frame
 __all__ = ["Link", "Meddler", "Wire"]
 
 _LOOK_SECONDS = 0.02
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27  # Linux: SO_ATTACH_FILTER and SO_DETACH_FILTER
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+"""A program for the kernel's packet filter: return 0, the length of what is let through."""
 
 
 class Link:
@@ -54,6 +59,13 @@ class Link:
                 with suppress(OSError):
                     found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 found.close()
+
+    def lose(self, is_losing: bool) -> None:
+        """Have the kernel lose each packet of the client, or no more."""
+        client = self._sockets.get(CLIENT)
+        if client is not None:
+            with suppress(OSError):
+                _lose(client, is_losing)
 
     def doom(self, seconds: float = 0.0) -> None:
         """Have it cut after that time; until then it forwards as before."""
@@ -149,8 +161,14 @@ class Wire:
         """Take connections and data, and answer nothing."""
         self.is_swallowing = True
 
+    def vanish(self) -> None:
+        """Lose the packets of all clients, as a firewall that drops them: not even a SYN is answered."""
+        self.is_swallowing = True
+        self._lose(True)
+
     def restore(self) -> None:
         """Forward again."""
+        self._lose(False)
         self.is_swallowing = False
         if self._listener is None:
             self._listen()
@@ -194,6 +212,13 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _lose(self, is_losing: bool) -> None:
+        if self._listener is not None:
+            _lose(self._listener, is_losing)
+        with self._lock:
+            for link in self._links:
+                link.lose(is_losing)
+
     def _listen(self) -> None:
         listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
         self._port = listener.getsockname()[1]
@@ -218,6 +243,7 @@ class Wire:
             client.close()
             return
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _look_after(client)
         with self._lock:
             self.accepted += 1
             link = Link(self, self.accepted, client, server)
@@ -225,6 +251,22 @@ class Wire:
         link.run()
         with self._lock:
             self._links.remove(link)
+
+
+def _look_after(client: socket.socket) -> None:
+    """Notice a client that has vanished as soon as a server does that a writer has asked for it (begin_batch)."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+
+
+def _lose(found: socket.socket, is_losing: bool) -> None:
+    if is_losing:
+        program = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
+        found.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
+        return
+    with suppress(FileNotFoundError):  # it has none
+        found.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
 
 
 def _connected(conninfo: str) -> socket.socket:

@@ -26,7 +26,7 @@ class Workload:
         seed: of the run.
         producer: its name; two that run in one test, or one after the other, have different names.
         arguments: options of `load` by name, such as rate=1000, count=500, durability="process",
-            acknowledge_seconds=0.5, broken="blind_retry".
+            acknowledge_seconds=0.5, logs_every=50, broken="blind_retry".
         settings: other fields of Settings, such as {"batch_timeout_millis": 50}.
     """
 
@@ -104,9 +104,19 @@ class Workload:
         self.process.wait()
 
     @property
+    def journals(self) -> list[Path]:
+        """What it wrote: of spans, and of log records if there are any."""
+        return [path for path in (self.journal, Path(f"{self.journal}.logs")) if path.exists()]
+
+    @property
     def memory_bytes(self) -> int:
         """Resident memory now."""
         return int(_status(self.process.pid)["VmRSS"].split()[0]) * 1024
+
+    @property
+    def most_memory_bytes(self) -> int:
+        """Resident memory at its highest so far."""
+        return int(_status(self.process.pid)["VmHWM"].split()[0]) * 1024
 
     @property
     def threads(self) -> int:
