@@ -22,6 +22,8 @@ __all__ = ["ahead", "covering", "ensure"]
 Range = tuple[int, int]
 """First day, and the day after the last, counted from 1970-01-01."""
 
+_LOCK_MILLIS = 2_000
+"""The longest that a writer waits for another that makes partitions."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = timedelta(days=366)
 _AHEAD_SECONDS = 60.0
@@ -41,7 +43,8 @@ def covering(day: int, now: datetime) -> tuple[str, Range]:
 def ensure(database: Database, days: Iterable[int]) -> None:
     """Make the partitions that are missing for these days, counted from 1970-01-01.
 
-    Safe when many processes do it at once: one at a time, for the length of a transaction.
+    Safe when many processes do it at once: one at a time, for the length of a transaction. Which days are near is
+    decided by the server's clock: a program whose own is wrong does no harm to the others.
 
     Raises:
         AccessDenied: the role may not create tables in the schema, or does not own these.
@@ -50,13 +53,16 @@ def ensure(database: Database, days: Iterable[int]) -> None:
     days = sorted(days)
     try:
         with database.connection() as connection:
+            # first of all: already the answer about what is there waits for who locks a table
+            connection.execute(database.sql("limit_locks").encode(), {"millis": _LOCK_MILLIS})
             if not _missing(days, _existing(database, connection)):
                 return
             connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
             ranges = _existing(database, connection)  # another process may have made them meanwhile
+            today = _today(database, connection)
             for table, day in _missing(days, ranges):
                 if _missing([day], {table: ranges[table]}):  # a year's partition may just have covered it
-                    name, bounds = _free(day, ranges[table])
+                    name, bounds = _free(day, ranges[table], today)
                     for sql in _statements(database, table, name, bounds):
                         connection.execute(sql.encode())
                     ranges[table].append(bounds)
@@ -77,8 +83,9 @@ def ahead(database: Database, days: int) -> None:
     Raises:
         AccessDenied: the role may not either.
     """
-    today = (datetime.now(timezone.utc) - _EPOCH).days
-    ensure(database.until(monotonic() + _AHEAD_SECONDS), range(today, today + days + 1))
+    hurried = database.until(monotonic() + _AHEAD_SECONDS)
+    (server,) = hurried.fetch(hurried.sql("server_day"))
+    ensure(hurried, range(server["day"], server["day"] + days + 1))
 
 
 def _existing(database: Database, connection: Any) -> dict[str, list[Range]]:
@@ -101,8 +108,13 @@ def _missing(days: Iterable[int], ranges: Mapping[str, list[Range]]) -> list[tup
     ]
 
 
-def _free(day: int, ranges: Iterable[Range]) -> tuple[str, Range]:
-    name, bounds = covering(day, datetime.now(timezone.utc))
+def _today(database: Database, connection: Any) -> datetime:
+    (server,) = connection.execute(database.sql("server_day").encode()).fetchall()
+    return _EPOCH + timedelta(days=server["day"])
+
+
+def _free(day: int, ranges: Iterable[Range], today: datetime) -> tuple[str, Range]:
+    name, bounds = covering(day, today)
     if any(bounds[0] < upper and lower < bounds[1] for lower, upper in ranges):
         return f"p{_EPOCH + timedelta(days=day):%Y%m%d}", (day, day + 1)
     return name, bounds
