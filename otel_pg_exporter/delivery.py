@@ -149,6 +149,10 @@ class Delivery:
         self._signals[producer_id] = signal
         self._untold[producer_id]["dropped"] += count
 
+    def look_after_tables(self) -> None:
+        """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
+        self._upkeep.begin()
+
     def replay_now(self, seconds: float) -> bool:
         """Store what waits in the spool; False if some of it is left."""
         if self._replay is None:
@@ -334,7 +338,7 @@ class Delivery:
                 return "dead"
         self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
-        self._upkeep.begin()
+        self.look_after_tables()
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"

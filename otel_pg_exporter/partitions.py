@@ -7,8 +7,9 @@ the way of every later partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,8 @@ _LOCK_MILLIS = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = timedelta(days=366)
 _AHEAD_SECONDS = 60.0
+_DAYS_AT_ONCE = 7
+"""In one transaction, for which others that need a partition wait."""
 _NO_RIGHT = "42501"
 
 
@@ -50,16 +53,38 @@ def ensure(database: Database, days: Iterable[int]) -> None:
         AccessDenied: the role may not create tables in the schema, or does not own these.
         DatabaseError: the server refused, or a lock was held for too long.
     """
-    days = sorted(days)
+    _ensure(database, lambda today: days)
+
+
+def ahead(database: Database, days: int) -> None:
+    """Make the partitions for today, by the server's clock, and the days after it.
+
+    Raises:
+        AccessDenied: they are missing, and the role may not make them.
+    """
+    for first in range(0, days + 1, _DAYS_AT_ONCE):
+        end = min(first + _DAYS_AT_ONCE, days + 1)
+        hurried = database.until(monotonic() + _AHEAD_SECONDS)
+        _ensure(hurried, partial(_coming, first, end))
+
+
+def _coming(first: int, end: int, today: int) -> Iterable[int]:
+    return range(today + first, today + end)
+
+
+def _ensure(database: Database, which: Callable[[int], Iterable[int]]) -> None:
+    days: list[int] = []
     try:
         with database.connection() as connection:
             # first of all: already the answer about what is there waits for who locks a table
             connection.execute(database.sql("limit_locks").encode(), {"millis": _LOCK_MILLIS})
+            (server,) = connection.execute(database.sql("server_day").encode()).fetchall()
+            days = sorted(which(server["day"]))
+            today = _EPOCH + timedelta(days=server["day"])
             if not _missing(days, _existing(database, connection)):
                 return
             connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
             ranges = _existing(database, connection)  # another process may have made them meanwhile
-            today = _today(database, connection)
             for table, day in _missing(days, ranges):
                 if _missing([day], {table: ranges[table]}):  # a year's partition may just have covered it
                     name, bounds = _free(day, ranges[table], today)
@@ -69,23 +94,12 @@ def ensure(database: Database, days: Iterable[int]) -> None:
     except AccessDenied as error:
         if error.sqlstate != _NO_RIGHT:
             raise
-        which = ", ".join(f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days)
+        lacking = ", ".join(f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days)
         raise AccessDenied(
-            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {which}, and the"
+            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {lacking}, and the"
             f" role may not make it. {PARTITIONS_FIX}",
             sqlstate=error.sqlstate,
         ) from error
-
-
-def ahead(database: Database, days: int) -> None:
-    """Make the partitions for today and the days after it, for writers that may not.
-
-    Raises:
-        AccessDenied: the role may not either.
-    """
-    hurried = database.until(monotonic() + _AHEAD_SECONDS)
-    (server,) = hurried.fetch(hurried.sql("server_day"))
-    ensure(hurried, range(server["day"], server["day"] + days + 1))
 
 
 def _existing(database: Database, connection: Any) -> dict[str, list[Range]]:
@@ -106,11 +120,6 @@ def _missing(days: Iterable[int], ranges: Mapping[str, list[Range]]) -> list[tup
         for table, covered in ranges.items()
         if not any(lower <= day < upper for lower, upper in covered)
     ]
-
-
-def _today(database: Database, connection: Any) -> datetime:
-    (server,) = connection.execute(database.sql("server_day").encode()).fetchall()
-    return _EPOCH + timedelta(days=server["day"])
 
 
 def _free(day: int, ranges: Iterable[Range], today: datetime) -> tuple[str, Range]:

@@ -15,6 +15,7 @@ import click
 from .cli_errors import plainly
 from .cli_options import as_json
 from .config import Settings
+from .terminal import harmless
 
 if TYPE_CHECKING:
     from .inventory import Held
@@ -86,18 +87,20 @@ def prune(settings: Settings, days: int | None, max_bytes: int | None, dry_run: 
     found = retention.prune(settings, dry_run=dry_run, attempts=_ATTEMPTS)
     if as_json:
         for due in found:
-            click.echo(json.dumps({**_plain(due.held), "reason": due.reason, "fate": due.fate}))
+            click.echo(json.dumps({**_plain(due.held), "reason": due.reason, "fate": due.fate, "error": due.error}))
     else:
         _print(f"{_HELD} why what", [("", (*_cells(due.held), due.reason, due.fate)) for due in found])
         gone = [due for due in found if due.fate == ("due" if dry_run else "dropped")]
         size = readable_size(sum(due.held.bytes or 0 for due in gone))
         click.echo(f"{'would drop' if dry_run else 'dropped'} {len(gone)} partitions, {size}")
-    _fail(settings, {due.fate for due in found})
+    _end(settings, {due.fate for due in found}, next((due.error for due in found if due.error), None))
 
 
-def _fail(settings: Settings, fates: set[str]) -> None:
+def _end(settings: Settings, fates: set[str], error: str | None) -> None:
     if "denied" in fates:
         raise click.ClickException(f"the role may not drop partitions of {settings.target}: let their owner do it")
+    if error:
+        raise click.ClickException(harmless(" ".join(error.split())))
     if "locked" in fates:
         raise click.ClickException("some are in use by other sessions; what is left goes the next time")
     sys.exit(0)

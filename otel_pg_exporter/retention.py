@@ -17,7 +17,7 @@ from time import monotonic
 
 from .config import Settings
 from .database import Database, Session, opened
-from .errors import AccessDenied, DatabaseUnavailable
+from .errors import AccessDenied, DatabaseError, DatabaseUnavailable
 from .inventory import Held, Inventory, day, take
 from .obstacles import PRUNE_FIX
 from .routing import CATEGORIES
@@ -44,6 +44,8 @@ _ROUND_SECONDS = 600.0
 _RUNS = ("heartbeats", "open_spans")
 _PROCESSES_AT_ONCE = 1_000
 _LATE_DAYS = 1
+_IN_USE = frozenset({"55P03", "57014", "40P01"})
+"""SQLSTATE of a drop that waited for too long."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class Due:
     reason: str
     """age or size"""
     fate: str = "due"
-    """due, dropped, gone (somebody else dropped it), locked (in use each time), denied (the role may not)."""
+    """due, dropped, gone (somebody else dropped it), locked (in use each time), denied (the role may not), failed."""
+    error: str | None = None
+    """Why it failed."""
 
 
 @dataclass(frozen=True)
@@ -184,26 +188,28 @@ class _Pruning:
 
     def drop(self, due: list[Due]) -> list[Due]:
         """Drop partitions, in this order."""
-        done = [replace(one, fate="denied" if not one.held.is_ours else self._insist(one)) for one in due]
+        done = [self._insist(one) if one.held.is_ours else replace(one, fate="denied") for one in due]
         if any(one.fate == "dropped" and one.held.table in _RUNS for one in done):
             self._forget_processes()
         return done
 
-    def _insist(self, one: Due) -> str:
+    def _insist(self, one: Due) -> Due:
         if one.held.table in self._in_use:  # each attempt holds writers up
-            return "locked"
+            return replace(one, fate="locked")
         for attempt in range(self._attempts):
             if attempt:
                 self._pause(_PAUSE_SECONDS)
             try:
-                return self._drop(one)
+                return replace(one, fate=self._drop(one))
             except AccessDenied:
-                return "denied"
+                return replace(one, fate="denied")
             except DatabaseUnavailable as error:
-                if error.sqlstate is None:
+                if error.sqlstate not in _IN_USE:
                     raise
+            except DatabaseError as error:  # a view of somebody's depends on it: the others can go
+                return replace(one, fate="failed", error=str(error))
         self._in_use.add(one.held.table)
-        return "locked"
+        return replace(one, fate="locked")
 
     def _drop(self, one: Due) -> str:
         database, held = self._database, one.held

@@ -95,6 +95,9 @@ class Upkeep:
         if not self._is_denied and any(due.fate == "denied" for due in found):
             self._is_denied = True
             warn(f"retention: the role may not drop partitions of {self._database.settings.target}. {PRUNE_FIX}")
+        for due in found:
+            if due.error:
+                warn(f"retention: {due.held.partition} was not dropped: {due.error}", topic="not dropped")
         in_use = sorted({due.held.table for due in found if due.fate == "locked"})
         self._looks_in_use = self._looks_in_use + 1 if in_use else 0
         if self._looks_in_use >= _USED_LOOKS:

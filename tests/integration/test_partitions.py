@@ -52,6 +52,8 @@ def test_partitions_are_made_ahead_in_step(dsn, database):
     assert expected == names(dsn)
     partitions.ahead(database, 1)
     assert expected == names(dsn)
+    partitions.ahead(database, 8)
+    assert {table: {named(TODAY + day) for day in range(9)} for table in PARTITIONED} == names(dsn)
 
 
 def test_a_clock_that_jumps_costs_a_few_tables_and_no_batch(dsn, database):

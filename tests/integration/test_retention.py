@@ -129,6 +129,19 @@ def test_at_the_limit_of_size_the_oldest_day_goes_and_never_today(dsn):
     assert "no day is left to drop" in (doctor.examine(Settings(dsn=dsn, max_bytes=1)).retention or "")
 
 
+def test_what_cannot_be_dropped_keeps_nothing_else_back(dsn):
+    """A view of somebody's depends on one partition: that is told, and stays."""
+    make(dsn, 0, 50)
+    day = f"{EPOCH + timedelta(days=TODAY - 50):%Y%m%d}"
+    execute(dsn, f"CREATE VIEW mine AS SELECT * FROM otel.agent_events_p{day}")
+
+    found = {due.held.table: due for due in retention.prune(Settings(dsn=dsn, retention_days=30))}
+
+    assert "failed" == found.pop("agent_events").fate
+    assert {"dropped"} == {due.fate for due in found.values()}
+    assert in_step({0}) | {"agent_events": {0, 50}} == ages(dsn)
+
+
 def test_what_is_left_though_it_should_be_gone_is_told_by_doctor(dsn):
     """A day late is early enough to say so; it stands in nobody's way."""
     make(dsn, 0, 31, 32)
