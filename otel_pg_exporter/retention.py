@@ -18,7 +18,7 @@ from time import monotonic
 from .config import Settings
 from .database import Database, Session, opened
 from .errors import AccessDenied, DatabaseError, DatabaseUnavailable
-from .inventory import Held, Inventory, day, take
+from .inventory import Held, Inventory, day, readable_size, take
 from .obstacles import PRUNE_FIX
 from .routing import CATEGORIES
 from .sql_files import PARTITIONED, quote
@@ -161,8 +161,8 @@ def behind(database: Database, seconds: float) -> str | None:
         return f"retention is behind: {len(late)} partitions should be gone, the oldest since {oldest}. {PRUNE_FIX}"
     if 0 < policy.max_bytes < found.bytes:
         return (
-            f"the tables take {found.bytes} bytes of EVENT_MAX_BYTES={policy.max_bytes}, and no day is left to drop."
-            " Raise it, or store less"
+            f"the tables take {readable_size(found.bytes)}, more than EVENT_MAX_BYTES={policy.max_bytes}, and no day is"
+            " left to drop. Raise it, or store less"
         )
     return None
 

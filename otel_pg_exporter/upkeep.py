@@ -20,6 +20,7 @@ from .retention import Due, Policy
 __all__ = ["Upkeep"]
 
 _INFO = 20
+_SECONDS = 10.0
 _SOON_SECONDS = 1.0
 _FIRST_SECONDS, _IDLE_SECONDS = 30.0, 3600.0
 """Without retention there is no hurry: tomorrow is far."""
@@ -90,6 +91,8 @@ class Upkeep:
 
     def _prune(self) -> None:
         found = retention.prune(self._database, attempts=2, pause=self._stopped.wait)
+        if not found and self._database.settings.max_bytes and (late := retention.behind(self._database, _SECONDS)):
+            warn(f"retention: {late}", topic="max_bytes")
         for reason in ("age", "size"):
             self._tell([due for due in found if due.fate == "dropped" and due.reason == reason], reason)
         if not self._is_denied and any(due.fate == "denied" for due in found):

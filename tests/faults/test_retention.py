@@ -250,6 +250,16 @@ def test_new_rows_that_are_refused_wait_until_there_is_room(dsn, program, heard,
     assert [(3,)] == execute(dsn, "SELECT count(*) FROM otel.events")
 
 
+def test_a_limit_that_one_day_exceeds_is_said(dsn, program, heard):
+    """Today is never dropped: rows are stored all the same, and a line says that nothing is left to drop."""
+    make(dsn, -1, 0)
+    telemetry = program(max_bytes=1)
+    store_one(telemetry)
+    assert telemetry.force_flush()
+    wait_until(lambda: any("no day is left to drop" in line for line in heard))
+    assert [(1,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+
+
 def test_without_a_spool_what_is_refused_is_lost_and_counted(dsn):
     """By its cause; whoever waits for the answer is told."""
     make(dsn, 0)
