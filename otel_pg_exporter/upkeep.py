@@ -70,14 +70,19 @@ class Upkeep:
         while not self._stopped.wait(pause):
             pause = self._interval * random.uniform(0.8, 1.2)
             try:
-                self._make_ahead()
-                if self._prunes and not self._stopped.is_set():
-                    self._prune()
+                self._look()
             except EventStoreError as error:
                 # storing says what is wrong with the server, and more often
                 warn(f"partitions were not looked after: {error}", topic="upkeep")
             except Exception as error:  # the thread must live as long as the program
                 warn(f"partitions were not looked after: {type(error).__name__}: {error}", topic="upkeep")
+
+    def _look(self) -> None:
+        # at the end of a program the embedded server is left, and must not be started again by a look
+        if self._database.is_started:
+            self._make_ahead()
+        if self._prunes and self._database.is_started and not self._stopped.is_set():
+            self._prune()
 
     def _make_ahead(self) -> None:
         today = datetime.now(timezone.utc).date()

@@ -53,6 +53,11 @@ class Database:
         return self._server
 
     @property
+    def is_started(self) -> bool:
+        """False where the embedded server would have to be started first, or has been left."""
+        return self._server is not None or not self.settings.is_embedded
+
+    @property
     def place(self) -> tuple[str | None, ...]:
         """Which tables these are; equal for two that are the same as far as the settings tell."""
         return (*location(self.settings), self.settings.schema, self.settings.table_prefix)

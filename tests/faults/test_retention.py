@@ -345,6 +345,17 @@ def test_the_replay_sets_aside_what_is_too_old_and_goes_on(dsn, tmp_path, heard)
     assert [(2,)] == execute(dsn, "SELECT count(*) FROM otel.events")
 
 
+def test_a_look_starts_no_embedded_server(tmp_path, heard):
+    """Only who stores does: a program that has left its server at its end would leave it running else."""
+    database = Database(Settings(data_dir=str(tmp_path / "data"), retention_days=1))
+    upkeep = Upkeep(database)
+    upkeep.begin()
+    time.sleep(1.5)
+    upkeep.stop(5)
+    assert not (tmp_path / "data").exists()
+    assert [] == heard
+
+
 def test_the_thread_outlives_its_server_and_ends_with_the_program(heard):
     """While the server is away it says so, tries again, and is no reason to wait at the end."""
     upkeep = Upkeep(Database(Settings(dsn="host=127.0.0.1 port=9 user=x dbname=y", retention_days=1)))
