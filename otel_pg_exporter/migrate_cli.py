@@ -82,23 +82,6 @@ def status(settings: Settings, as_json: bool) -> None:
 
 
 @migrate.command()
-@click.option("--days", type=click.IntRange(0, 3660), default=30, show_default=True, help="How many after today.")
-@click.pass_obj
-@plainly
-def partitions(settings: Settings, days: int) -> None:
-    """Make the partitions of the coming days, for writers that may not."""
-    from .database import Database
-    from .partitions import ahead
-
-    database = Database(settings)
-    try:
-        ahead(database, days)
-    finally:
-        database.close()
-    click.echo(f"partitions are there for today and {days} days more")
-
-
-@migrate.command()
 @click.pass_obj
 @plainly
 def show(settings: Settings) -> None:

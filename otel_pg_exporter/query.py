@@ -277,7 +277,8 @@ class EventQuery:
                 return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
             if not applied:
                 return Health(is_healthy=True, **known)
-            found, _ = obstacles.ask(self._database, _HEALTH_SECONDS)
+            found, server = obstacles.ask(self._database, _HEALTH_SECONDS)
+            known |= {"bytes": server.bytes, "max_bytes": settings.max_bytes or None}
             if found:
                 return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
             begun = perf_counter()

@@ -10,10 +10,13 @@ from functools import lru_cache
 from time import monotonic
 
 from . import migrate, obstacles
-from .batches import Batch
+from .batches import DAY_US, Batch
 from .database import Copy, Database, Writer, limits
-from .errors import DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
+from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
+from .inventory import day
 from .partitions import ensure
+from .retention import ledger_begin
+from .room import Room
 from .sql_files import bind, quote
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
@@ -35,6 +38,7 @@ class Sink:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._writer = Writer(database)
+        self._room = Room(database)
         self.is_ready = False
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
@@ -150,10 +154,23 @@ class Sink:
         if not self.is_ready:
             migrate.ensure(self.database.until(deadline))
             self.is_ready = True
+        self._room.require(deadline)
         if not batch.days <= self._days:
+            if batch.was_spooled:
+                self._require_ledger(batch, deadline)
             ensure(self.database.until(deadline), batch.days)
             self._days |= batch.days
         self._store_sources(batch, deadline)
+
+    def _require_ledger(self, batch: Batch, deadline: float) -> None:
+        # an earlier attempt may have stored it, and retention have dropped what the ledger knew of that
+        made_on = batch.time_us // DAY_US
+        begin = ledger_begin(self.database.until(deadline), made_on)
+        if begin is not None and made_on < begin:
+            raise LedgerForgotten(
+                f"a batch of {day(made_on)} waited for longer than the ledger remembers, which begins on {day(begin)}:"
+                " whether it is stored already cannot be told"
+            )
 
     def copies(self, batch: Batch) -> list[Copy]:
         """The batch's rows, by table."""

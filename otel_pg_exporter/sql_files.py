@@ -38,7 +38,7 @@ PARTITIONED = (*EVENT_TABLES, "event_batches", "open_spans", "heartbeats")
 WRITTEN = (*PARTITIONED, "resources", "scopes", "processes")
 """The tables that programs write into."""
 
-TABLES = (*WRITTEN, "schema_migrations", "tenancy", "tenant_readers")
+TABLES = (*WRITTEN, "pruned", "schema_migrations", "tenancy", "tenant_readers")
 """Every table of a schema."""
 
 CONTRACT_VIEWS = (

@@ -306,7 +306,7 @@ def direct(telemetry: Telemetry) -> Direct:
     """The way past the queue of a telemetry; its records say the same of where they come from."""
     resource = getattr(telemetry.logger_provider, "resource", None) or Resource.create()
     scope = InstrumentationScope(SCOPE, version(_PACKAGE))
-    return Direct(telemetry.database, resource, scope, telemetry.treatment)
+    return Direct(telemetry.database, resource, scope, telemetry.treatment, telemetry.delivery.look_after_tables)
 
 
 def check_alone(wait: bool) -> None:

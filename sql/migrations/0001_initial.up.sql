@@ -579,3 +579,23 @@ COMMENT ON COLUMN {open_spans}.tenant_id IS 'Tenant: the attribute tenant.id, el
 COMMENT ON COLUMN {open_spans}.attributes IS 'Its attributes when it was seen, under their own names; what jsonb cannot hold is replaced.';
 COMMENT ON COLUMN {open_spans}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';
 CREATE INDEX {index:open_spans_process} ON {open_spans} (process_id, "time");
+
+CREATE TABLE {pruned} (
+    "table" text NOT NULL,
+    partition text NOT NULL,
+    first_time timestamptz NOT NULL,
+    end_time timestamptz NOT NULL,
+    "rows" bigint NOT NULL,
+    bytes bigint NOT NULL,
+    reason text NOT NULL CHECK (reason IN ('age', 'size')),
+    pruned_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE {pruned} IS 'Partitions that retention has dropped.';
+COMMENT ON COLUMN {pruned}."table" IS 'Table that it belonged to, without a prefix.';
+COMMENT ON COLUMN {pruned}.partition IS 'Its name.';
+COMMENT ON COLUMN {pruned}.first_time IS 'Beginning of the time that it held, UTC.';
+COMMENT ON COLUMN {pruned}.end_time IS 'End of that time, UTC; not in it. After the latest of event_batches the ledger is certain to have every batch.';
+COMMENT ON COLUMN {pruned}."rows" IS 'Rows that it held, by PostgreSQL''s own estimate.';
+COMMENT ON COLUMN {pruned}.bytes IS 'Bytes that it took with its indexes.';
+COMMENT ON COLUMN {pruned}.reason IS 'age: its rows were kept for long enough; size: EVENT_MAX_BYTES was exceeded.';
+COMMENT ON COLUMN {pruned}.pruned_at IS 'When it was dropped, by the server''s clock, UTC.';
