@@ -173,7 +173,7 @@ class _Intake:
                 self._batch, self._size = self._new_batch(), 0
                 batch = self._batch
                 row = self._encode(record, batch.id.bytes, 0)
-        table, data, _, sources = row
+        table, data, _, sources, *_ = row
         batch.add(table, data, sources)
         self._size += 1
         if self._size >= self._batch_size:

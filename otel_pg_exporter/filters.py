@@ -21,6 +21,7 @@ from .routing import CATEGORIES
 __all__ = [
     "FILTERS",
     "ORDERS",
+    "SUMMARY_FILTERS",
     "TRACE_BEGINNING",
     "USAGE_KINDS",
     "USAGE_NUMBERS",
@@ -80,6 +81,12 @@ OWN = {
 }
 FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
 """Category → filter → condition."""
+
+SUMMARY_FILTERS: Mapping[str, str] = {
+    **{name: COMMON[name] for name in ("event_type", "status", "service", "agent_id", "start", "end")},
+    "agent": OWN["agent"]["agent"],
+}
+"""Filter that summaries of events can answer → condition."""
 
 RUN_FILTERS: Mapping[str, str] = {
     **{

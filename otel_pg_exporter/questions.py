@@ -9,7 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from .errors import QueryError
 from .events import Event, EventPage
-from .filters import Page, build_page, select_runs, trace_uuid
+from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
+from .periods import HOUR, Hours, whole_hours
 from .routing import CATEGORIES
 from .runs import Run
 from .sql_files import EVENT_TABLES, Names, query
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_UNION = "\nUNION ALL\n"
 Rows: TypeAlias = list[dict[str, Any]]
 Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 Question: TypeAlias = Generator[Statement, Rows, T]
@@ -76,21 +78,26 @@ def trace(names: Names, trace_id: str) -> Question[Trace]:
 
 
 def statistics(
-    names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any]
+    names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any], exact: bool = False
 ) -> Question[Statistics]:
-    """Counts, durations, errors and tokens of what the filters select."""
+    """Counts, durations, errors and tokens of what the filters select.
+
+    Where summaries can answer, whole hours come from them, and the events are read of what is before and after.
+    """
     if not isinstance(bucket, timedelta) or bucket < timedelta(seconds=1):
         raise QueryError(f"bucket={bucket!r:.60} is not allowed; allowed is a timedelta of a second or more")
     page = build_page(category, filters)
-    parts = []
-    for each in page.categories:
-        name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
-        sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
-        parts.append(sql.replace("{category}", each).replace("{where}", page.where(each)))
-    selected = "\nUNION ALL\n".join(parts)
-    groups = yield query("statistics", names).replace("{selected}", selected), page.parameters
+    given = {name: value for name, value in filters.items() if value is not None}
     parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
-    over_time = yield query("statistics_over_time", names).replace("{selected}", selected), parameters
+    hours = whole_hours(given.get("start"), given.get("end"))
+    events, summed = _events(names, page), None
+    if hours is not None and not exact and given.keys() <= SUMMARY_FILTERS.keys():
+        parameters |= {"first_hour": hours.first, "after_hours": hours.after}
+        summed = _summed(names, page, given, hours)
+    over_time_from = summed if summed and bucket % HOUR == timedelta(0) else events
+    name = "statistics_of_summaries" if summed else "statistics_of_rows"
+    groups = yield query(name, names).replace("{selected}", summed or events), parameters
+    over_time = yield query("statistics_over_time", names).replace("{selected}", over_time_from), parameters
     return build_statistics(groups, over_time)
 
 
@@ -130,6 +137,37 @@ def health(names: Names) -> Question[dict[str, Any]]:
     named = yield query("unmatched_captures", names), {}
     unmatched = {row["service_name"] or "": row["patterns"] for row in named}
     return {**facts, "unmatched": unmatched, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
+
+
+def _events(names: Names, page: Page, *conditions: str) -> str:
+    """A statement that selects the events of a page's filters for the statistics."""
+    parts = []
+    for each in page.categories:
+        name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
+        sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
+        where = " AND ".join((page.where(each), *conditions))
+        parts.append(sql.replace("{category}", each).replace("{where}", where))
+    return _UNION.join(parts)
+
+
+def _summed(names: Names, page: Page, given: Mapping[str, Any], hours: Hours) -> str:
+    """A statement that selects the summaries of whole hours, and the events before and after them as summaries."""
+    conditions = [SUMMARY_FILTERS[name] for name in given if name not in ("start", "end")]
+    if len(page.categories) == 1:
+        conditions.append(f"category = '{page.categories[0]}'")
+    around = []
+    if hours.first is not None:
+        conditions.append('"time" >= %(first_hour)s')
+    if hours.after is not None:
+        conditions.append('"time" < %(after_hours)s')
+    if hours.first != given.get("start"):
+        around.append('"time" < %(first_hour)s')
+    if hours.after != given.get("end"):
+        around.append('"time" >= %(after_hours)s')
+    parts = [query("select_summaries", names).replace("{where}", " AND ".join(conditions) or "true")]
+    as_summaries = query("select_as_summaries", names)
+    parts += [as_summaries.replace("{selected}", _events(names, page, condition)) for condition in around]
+    return _UNION.join(parts)
 
 
 def page_of(names: Names, page: Page, category: str) -> str:

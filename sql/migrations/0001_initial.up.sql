@@ -80,6 +80,44 @@ COMMENT ON COLUMN {event_batches}.committed_at IS 'Start of the transaction that
 COMMENT ON COLUMN {event_batches}.transaction_id IS 'Transaction that stored it, as txid_current() counts: what a tail compares with snapshots, since neither times nor sequences are in the order of commits.';
 CREATE INDEX {index:event_batches_transaction} ON {event_batches} (transaction_id);
 
+CREATE TABLE {event_summaries} (
+    batch_id uuid NOT NULL,
+    "time" timestamptz NOT NULL,
+    category text NOT NULL,
+    event_type text NOT NULL,
+    status text NOT NULL,
+    service_name text,
+    agent_id text,
+    agent_name text,
+    event_count integer NOT NULL,
+    timed integer NOT NULL,
+    duration_sum numeric,
+    duration_min bigint,
+    duration_max bigint,
+    histogram numeric,
+    input_tokens numeric,
+    output_tokens numeric,
+    cost numeric
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {event_summaries} IS 'What the rows of a batch come to, for each hour and kind of event; in the same transaction as the rows. Statistics of whole hours read it in place of the events.';
+COMMENT ON COLUMN {event_summaries}.batch_id IS 'Batch whose rows are counted: event_batches.batch_id.';
+COMMENT ON COLUMN {event_summaries}."time" IS 'Start of the hour that the rows'' time falls into, UTC; the partition key.';
+COMMENT ON COLUMN {event_summaries}.category IS 'system, task, agent or deployment: which table the rows are in.';
+COMMENT ON COLUMN {event_summaries}.event_type IS 'Their event_type.';
+COMMENT ON COLUMN {event_summaries}.status IS 'Their status.';
+COMMENT ON COLUMN {event_summaries}.service_name IS 'Their service_name.';
+COMMENT ON COLUMN {event_summaries}.agent_id IS 'Their agent_id.';
+COMMENT ON COLUMN {event_summaries}.agent_name IS 'Their agent_name where it is not the agent_id; NULL of other categories.';
+COMMENT ON COLUMN {event_summaries}.event_count IS 'Number of rows.';
+COMMENT ON COLUMN {event_summaries}.timed IS 'Rows that have a duration.';
+COMMENT ON COLUMN {event_summaries}.duration_sum IS 'Sum of duration_ns, nanoseconds; NULL if no row has one.';
+COMMENT ON COLUMN {event_summaries}.duration_min IS 'The shortest, nanoseconds.';
+COMMENT ON COLUMN {event_summaries}.duration_max IS 'The longest, nanoseconds.';
+COMMENT ON COLUMN {event_summaries}.histogram IS 'Durations by buckets of 2 % to both sides: a number in base 10^12 whose digit n, from 0, is how many are in [r^(n-1), r^n) nanoseconds, with r = 1.02/0.98; digit 0 is how many are below 1 ns, digit 999 all from there on. So sum(histogram) is the histogram of all.';
+COMMENT ON COLUMN {event_summaries}.input_tokens IS 'Sum over model calls and tools; an agent''s own run (action invoke) states the sum of its calls, and is left out. NULL if no row has any.';
+COMMENT ON COLUMN {event_summaries}.output_tokens IS 'The same of output_tokens.';
+COMMENT ON COLUMN {event_summaries}.cost IS 'The same of cost, US dollars, each taken to 15 digits, so that the sum is exact.';
+
 CREATE TABLE {events} (
     trace_id uuid NOT NULL,
     span_id bigint NOT NULL,
