@@ -61,7 +61,7 @@ SUM = """
 INSERT INTO bench.event_summaries ({columns})
 SELECT batch_id, date_trunc('hour', "time" AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', category, category || '_work',
        status, service_name, agent_id, NULL, count(*), count(*), sum(duration_ns), min(duration_ns), max(duration_ns),
-       sum(('1e' || 12 * least(999, 1 + trunc(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))::numeric),
+       sum(('1e' || 8 * (1 + trunc(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))::numeric),
        sum(tokens) FILTER (WHERE action <> 'invoke'), sum(tokens / 2) FILTER (WHERE action <> 'invoke'),
        sum((tokens * 0.00001::float8)::numeric) FILTER (WHERE action <> 'invoke')
   FROM bench.made GROUP BY batch_id, 2, category, status, service_name, agent_id
@@ -83,6 +83,7 @@ def main(stages: tuple[int, ...] = STAGES) -> None:
         database = Database(settings)
         partitions.ensure(database, range(first_day, first_day + DAYS))
         database.close()
+        fill_in(server.conninfo)
         stored = 0
         with psycopg.connect(server.conninfo, autocommit=True) as connection, EventQuery(settings) as query:
             for total in stages:
@@ -93,6 +94,14 @@ def main(stages: tuple[int, ...] = STAGES) -> None:
                 sizes(connection, total)
                 compare(query, end - timedelta(days=7, minutes=20), end - timedelta(minutes=10))
                 read(connection, query, end)
+
+
+def fill_in(dsn: str) -> None:
+    """The resource that all rows refer to."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO bench.resources (resource_id, attributes, schema_url) VALUES (%s, '{}', '')", ["0" * 32]
+        )
 
 
 def load(connection: psycopg.Connection[Any], first: int, count: int, start: datetime) -> None:

@@ -1,39 +1,48 @@
 """Histograms of durations: small, exact in their counts, and added up by PostgreSQL's own `sum()`.
 
 The buckets are those of DDSketch (Masson, Rim and Lee, VLDB 2019): each is 1.02 / 0.98 times as wide as the one
-before, so that what is said of a percentile is wrong by 2 % at most. A histogram is one number in base 10^12, a
+before, so that what is said of a percentile is wrong by 2 % at most. A histogram is one number in base 10^8, a
 digit for each bucket: `sum()` of such numbers, a `numeric` of any length, is the histogram of all of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, exp, floor, log
-from struct import pack
+from struct import Struct
 
-__all__ = ["RELATIVE_ERROR", "field", "percentiles"]
+__all__ = ["RELATIVE_ERROR", "field", "is_whole", "percentiles"]
 
 RELATIVE_ERROR = 0.02
-"""Of percentiles, for durations from 1 ns to seven years; what is not above 0 counts as 0."""
+"""Of percentiles; durations that are not above 0 count as 0."""
 
 _LOG_WIDTH = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 _PER_LOG = 1 / _LOG_WIDTH
-_LAST = 999
-"""The last bucket: PostgreSQL takes 3,000 digits in base 10,000, of which each bucket has three."""
-_DIGITS = 12
-"""Decimal ones for each bucket: more events than fit there, no table has."""
+_DIGITS = 8
+"""Decimal ones for each bucket."""
+_BYTES = 4
+"""Two digits in base 10,000, as a numeric is sent."""
+_DIGIT = Struct(">hh").pack_into
+_HEAD = Struct(">ihhHh").pack
 
 
-def field(durations: Iterable[int]) -> bytes:
+def field(durations: Sequence[int]) -> bytes:
     """The histogram of some durations in nanoseconds, as a field of binary COPY."""
-    counts = Counter([min(_LAST, int(log(one) * _PER_LOG) + 1) if one > 0 else 0 for one in durations])
+    timed = durations if min(durations) > 0 else [one for one in durations if one > 0]
+    counts = Counter([int(power * _PER_LOG) + 1 for power in map(log, timed)])
+    if len(timed) < len(durations):
+        counts[0] = len(durations) - len(timed)
     first, last = min(counts), max(counts)
-    digits = [0] * (3 * (last - first + 1))
+    digits = bytearray(_BYTES * (last - first + 1))
     for bucket, count in counts.items():
-        place = 3 * (last - bucket)
-        digits[place : place + 3] = count // 10**8, count // 10**4 % 10**4, count % 10**4
-    return pack(f">ihhHh{len(digits)}h", 8 + 2 * len(digits), len(digits), 3 * last + 2, 0, 0, *digits)
+        _DIGIT(digits, _BYTES * (last - bucket), count // 10_000, count % 10_000)
+    return _HEAD(8 + len(digits), len(digits) // 2, 2 * last + 1, 0, 0) + digits
+
+
+def is_whole(histogram: str, count: int) -> bool:
+    """Whether a histogram holds so many: it does not if a bucket ran over, since that is too much for one digit."""
+    return count == sum(_counts(histogram))
 
 
 def percentiles(histogram: str, count: int, least: int, greatest: int, shares: Sequence[float]) -> list[float]:
@@ -59,11 +68,16 @@ def _at(histogram: str, ranks: Sequence[int]) -> dict[int, float]:
     """Rank, from 0 in ascending order → about which duration is there."""
     found: dict[int, float] = {}
     waiting, seen = list(reversed(ranks)), 0
-    for bucket, end in enumerate(range(len(histogram), 0, -_DIGITS)):
-        seen += int(histogram[max(0, end - _DIGITS) : end])
+    for bucket, count in enumerate(_counts(histogram)):
+        seen += count
         while waiting and waiting[-1] < seen:
             found[waiting.pop()] = _middle(bucket)
     return found
+
+
+def _counts(histogram: str) -> Iterator[int]:
+    for end in range(len(histogram), 0, -_DIGITS):
+        yield int(histogram[max(0, end - _DIGITS) : end])
 
 
 def _middle(bucket: int) -> float:

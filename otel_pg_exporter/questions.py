@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 from .errors import QueryError
 from .events import Event, EventPage
 from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
+from .histograms import is_whole
 from .periods import HOUR, Hours, whole_hours
 from .routing import CATEGORIES
 from .runs import Run
@@ -97,6 +98,8 @@ def statistics(
     over_time_from = summed if summed and bucket % HOUR == timedelta(0) else events
     name = "statistics_of_summaries" if summed else "statistics_of_rows"
     groups = yield query(name, names).replace("{selected}", summed or events), parameters
+    if summed and not all(is_whole(row["histogram"] or "0", row["timed"]) for row in groups):
+        groups = yield query("statistics_of_rows", names).replace("{selected}", events), parameters
     over_time = yield query("statistics_over_time", names).replace("{selected}", over_time_from), parameters
     return build_statistics(groups, over_time)
 

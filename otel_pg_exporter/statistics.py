@@ -74,7 +74,7 @@ class Statistics(Group):
     over_time: Sequence[Bucket]
     percentile_error: float = 0.0
     """How far percentiles may be off, relative: 0 if the events were read, 0.02 if whole hours were summed up from
-    batches (for durations from 1 ns to seven years; what is not above 0 counts as 0). All else is always exact."""
+    batches, where a duration that is not above 0 counts as 0. All else is always exact."""
 
     @property
     def total(self) -> int:

@@ -8,7 +8,7 @@ way; a batch that lost a row, or lay on disk, is counted again from the bytes of
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache, reduce
 from struct import Struct
@@ -23,7 +23,8 @@ from .tables import KIND, NUMBERS, SUMMARY
 __all__ = ["Tally"]
 
 _HOUR_US = 3_600_000_000
-_TIMES = 82
+_FIXED, _TIMES = 6, 82
+"""So many columns, and bytes, are before those of start and end."""
 _DURATION = Struct(">i8xi8xiq").unpack_from
 _LENGTH = Struct(">i").unpack_from
 _INT8 = Struct(">4xq").unpack
@@ -63,7 +64,7 @@ class Tally:
 
     def add_encoded(self, table: str, columns: Sequence[str], row: bytes) -> None:
         """Count a row of which there is nothing but its bytes."""
-        found = dict(_fields(row, _places(tuple(columns))))
+        found = _fields(row, _wanted(tuple(columns)))
         event_type, status, agent_id, agent_name = (found.get(column, NULL) for column in KIND)
         kind = table, event_type, status, agent_id, agent_name
         tokens_in, tokens_out, cost = (found.get(column, NULL) for column in NUMBERS)
@@ -76,17 +77,10 @@ class Tally:
         for place, kinds in self._rows.items():
             hour, service = place
             front = _COUNT + uuid(batch_id) + int8(hour * _HOUR_US - EPOCH_2000_US)
-            for kind, rows in kinds.items():
+            for kind, (rows, numbers) in _merged(kinds, self._numbers[place]).items():
                 table, event_type, status, agent_id, agent_name = kind
-                found.append(
-                    b"".join(
-                        (
-                            front, _CATEGORIES[table], event_type, status, service, agent_id,
-                            NULL if agent_name == agent_id else agent_name,
-                            int4(len(rows)), *_durations(rows), *_sums(self._numbers[place].get(kind, ())),
-                        )
-                    )
-                )  # fmt: skip
+                names = _CATEGORIES[table], event_type, status, service, agent_id, agent_name
+                found.append(b"".join((front, *names, int4(len(rows)), *_durations(rows), *_sums(numbers))))
         return found
 
     def _turn_to(self, moment: int, service: bytes) -> None:
@@ -94,6 +88,20 @@ class Tally:
         self._first_us, self._end_us, self._service = hour * _HOUR_US, (hour + 1) * _HOUR_US, service
         self._these = self._rows.setdefault((hour, service), defaultdict(list))
         self._those = self._numbers.setdefault((hour, service), defaultdict(list))
+
+
+def _merged(
+    kinds: Mapping[Kind, list[bytes]], numbers: Mapping[Kind, list[Numbers]]
+) -> dict[Kind, tuple[list[bytes], list[Numbers]]]:
+    """The rows and numbers by kind, without the name of an agent that has no other id."""
+    found: dict[Kind, tuple[list[bytes], list[Numbers]]] = {}
+    for kind, rows in kinds.items():
+        table, event_type, status, agent_id, agent_name = kind
+        short = kind if agent_name != agent_id else (table, event_type, status, agent_id, NULL)
+        these, those = found.setdefault(short, ([], []))
+        these += rows
+        those += numbers.get(kind, ())
+    return found
 
 
 def _durations(rows: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -142,14 +150,20 @@ def _cost(fields: Sequence[bytes]) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _places(columns: tuple[str, ...]) -> Mapping[int, str]:
-    return {place: column for place, column in enumerate(columns) if column in _WANTED}
+def _wanted(columns: tuple[str, ...]) -> Sequence[str | None]:
+    """The columns behind those of a fixed place, to the last that is wanted; None for one that is not."""
+    wanted = [column if column in _WANTED else None for column in columns[_FIXED:]]
+    while wanted[-1] is None:
+        wanted.pop()
+    return wanted
 
 
-def _fields(row: bytes, places: Mapping[int, str]) -> Iterator[tuple[str, bytes]]:
-    start = 2
-    for place in range(max(places) + 1):
-        end = start + 4 + max(0, _LENGTH(row, start)[0])
-        if place in places:
-            yield places[place], row[start:end]
+def _fields(row: bytes, wanted: Sequence[str | None]) -> dict[str, bytes]:
+    found, start = {}, _TIMES
+    for column in wanted:
+        (length,) = _LENGTH(row, start)
+        end = start + 4 + length if length > 0 else start + 4
+        if column is not None:
+            found[column] = row[start:end]
         start = end
+    return found

@@ -113,7 +113,7 @@ COMMENT ON COLUMN {event_summaries}.timed IS 'Rows that have a duration.';
 COMMENT ON COLUMN {event_summaries}.duration_sum IS 'Sum of duration_ns, nanoseconds; NULL if no row has one.';
 COMMENT ON COLUMN {event_summaries}.duration_min IS 'The shortest, nanoseconds.';
 COMMENT ON COLUMN {event_summaries}.duration_max IS 'The longest, nanoseconds.';
-COMMENT ON COLUMN {event_summaries}.histogram IS 'Durations by buckets of 2 % to both sides: a number in base 10^12 whose digit n, from 0, is how many are in [r^(n-1), r^n) nanoseconds, with r = 1.02/0.98; digit 0 is how many are below 1 ns, digit 999 all from there on. So sum(histogram) is the histogram of all.';
+COMMENT ON COLUMN {event_summaries}.histogram IS 'Durations by buckets of 2 % to both sides: a number in base 10^8 whose digit n, from 0, is how many are in [r^(n-1), r^n) nanoseconds, with r = 1.02/0.98; digit 0 is how many are below 1 ns. So sum(histogram) is the histogram of all.';
 COMMENT ON COLUMN {event_summaries}.input_tokens IS 'Sum over model calls and tools; an agent''s own run (action invoke) states the sum of its calls, and is left out. NULL if no row has any.';
 COMMENT ON COLUMN {event_summaries}.output_tokens IS 'The same of output_tokens.';
 COMMENT ON COLUMN {event_summaries}.cost IS 'The same of cost, US dollars, each taken to 15 digits, so that the sum is exact.';

@@ -97,7 +97,7 @@ SELECT category, event_type, status, agent_id, "time", event_count, timed, durat
 SELECT category, event_type, status, agent_id, "time", event_count, (duration_ns IS NOT NULL)::integer AS timed,
        duration_ns::numeric AS duration_sum, duration_ns AS duration_min, duration_ns AS duration_max,
        CASE WHEN duration_ns > 0
-            THEN ('1e' || 12 * least(999, 1 + trunc(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))::numeric
+            THEN ('1e' || 8 * (1 + trunc(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))::numeric
             WHEN duration_ns <= 0 THEN 1 END AS histogram,
        input_tokens::numeric, output_tokens::numeric, cost
   FROM ({selected}) AS events
