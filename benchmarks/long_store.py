@@ -1,7 +1,7 @@
 """What reading costs when there is much: 1, 3 and 10 million events over 90 days, in 90 partitions of each table.
 
 Events are made by the server, by a rule, in batches of 2,048: each of one service of three, with four of 20 agents, and
-traces of 20 events. Their summaries are made by the same rule as an exporter's. Needs 12 GB of disk and some minutes;
+traces of 20 events. Their summaries are made by the same rule as an exporter's. Needs 10 GB of disk and some minutes;
 `make bench-reads`.
 """
 

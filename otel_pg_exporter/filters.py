@@ -144,6 +144,17 @@ class Page:
         """The expression that rows are ordered by, before their unique position."""
         return f"coalesce({self._column}, '{self._stand_in}'::{self._type})" if self._stand_in else self._column
 
+    @property
+    def is_newest_first(self) -> bool:
+        """What is later comes before what is earlier, and `offset` leaves out none."""
+        return (self.order, self.direction) == ("time", "desc") and not self.parameters["offset"]
+
+    @property
+    def after_time(self) -> datetime | None:
+        """Of pages ordered by time, the time at which this one goes on; None if it is the first."""
+        key: str | None = self.parameters.get("after_key")
+        return datetime.fromisoformat(key) if key and self.order == "time" else None
+
     def where(self, category: str) -> str:
         """The WHERE clause for one table."""
         return " AND ".join(self.conditions[category]) or "true"

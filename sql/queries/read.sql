@@ -3,8 +3,8 @@
 SELECT {key} AS order_key, * FROM {table} WHERE {where} ORDER BY {order_by} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: trace_rows
--- Every row of a trace in one table.
-SELECT * FROM {table} WHERE trace_id = %(trace_id)s
+-- Every row of a trace in one table, by a function that has its plan.
+SELECT * FROM {rows_of_trace}(%(trace_id)s)
 
 -- name: trace_resources
 -- The resources of some rows.
@@ -91,6 +91,10 @@ SELECT '{category}'::text AS category, event_type, status, agent_id, "time", 1 A
 SELECT category, event_type, status, agent_id, "time", event_count, timed, duration_sum, duration_min, duration_max,
        histogram, input_tokens, output_tokens, cost
   FROM {event_summaries} WHERE {where}
+
+-- name: select_by_hour
+-- How many there are at each time: little, before anything is reckoned with the times.
+SELECT "time", status, sum(event_count) AS event_count FROM ({selected}) AS selected GROUP BY "time", status
 
 -- name: select_as_summaries
 -- Events, each as a summary of one would show it; the buckets of the histogram are those of histograms.py.
