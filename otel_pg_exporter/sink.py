@@ -18,6 +18,7 @@ from .partitions import ensure
 from .retention import ledger_begin
 from .room import Room
 from .sql_files import bind, quote
+from .tables import SUMMARY
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
@@ -173,7 +174,12 @@ class Sink:
             )
 
     def copies(self, batch: Batch) -> list[Copy]:
-        """The batch's rows, by table."""
+        """The batch's rows, by table, and what they come to."""
+        summaries = batch.summaries()
+        copies = self._row_copies(batch)
+        return [*copies, Copy(self._copy("event_summaries", SUMMARY), summaries)] if summaries else copies
+
+    def _row_copies(self, batch: Batch) -> list[Copy]:
         return [Copy(self._copy(table, batch.columns[table]), rows) for table, rows in batch.rows.items() if rows]
 
     def claim(self, batch: Batch, untold: Mapping[str, int]) -> str:
@@ -212,7 +218,7 @@ class Sink:
         """Whether the server takes these rows; they are not kept."""
         if monotonic() >= deadline:
             raise DatabaseUnavailable(f"no time left to look for the row that {self.database.settings.target} refuses")
-        copies = self.copies(beginning)
+        copies = self._row_copies(beginning)
         statements = (self._begin(deadline), *(copy.statement for copy in copies), self.database.sql("end_trial"))
         try:
             self._writer.execute(";\n".join(statements), deadline, copies)
