@@ -3,7 +3,7 @@
     from otel_pg_exporter import retention
     retention.prune(dry_run=True)        # as the environment says
 
-Nothing is deleted row by row. A drop shuts readers and writers of its table out for a moment, so it waits for them
+No event is deleted row by row. A drop shuts readers and writers of its table out for a moment, so it waits for them
 for a fifth of a second and no longer, each partition in a transaction of its own; what was in use is tried again.
 One process at a time drops, and any may.
 """
@@ -28,7 +28,8 @@ __all__ = ["LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prun
 LEAST_LEDGER_DAYS = 30
 """The ledger is kept for so long at least, days: what comes from a spool is looked up there."""
 _LEDGER_MARGIN_DAYS = 7
-_LEDGER = "event_batches"
+_LEDGER, _SUMMARIES = "event_batches", "event_summaries"
+_CATEGORIES = {table: category for category, table in CATEGORIES.items()}
 _OVERRIDES = {
     "system": "retention_system_days",
     "task": "retention_task_days",
@@ -38,6 +39,8 @@ _OVERRIDES = {
 _LOCK_SECONDS, _DROP_SECONDS = 0.2, 1.0
 """So long, and no longer, writers may wait for a drop that waits for others; and for a drop in all."""
 _LOOK_SECONDS = 10.0
+_FORGET_SECONDS = 60.0
+"""For rows, which hold nobody up."""
 _PAUSE_SECONDS = 0.5
 _ATTEMPTS = 3
 _ROUND_SECONDS = 600.0
@@ -91,7 +94,7 @@ class Policy:
         """What is to go, the oldest first. A partition goes when its last row is old enough; of a table that is too
         large, all tables' oldest day, but never the day that is being written."""
         today = inventory.today - late_days
-        partitions = sorted(inventory.partitions, key=lambda held: (held.upper, held.table == _LEDGER, held.table))
+        partitions = sorted(inventory.partitions, key=_turn)
         old = [Due(held, "age") for held in partitions if 0 < self.days[held.table] <= today - held.upper]
         gone = {due.held.oid for due in old}
         left = inventory.bytes - sum(due.held.bytes or 0 for due in old)
@@ -178,6 +181,11 @@ def ledger_begin(database: Database, batch_day: int) -> int | None:
         return begin
 
 
+def _turn(held: Held) -> tuple[int, bool, bool, str]:
+    """Oldest first; the summaries before what they count, which else had to be taken out of them; the ledger last."""
+    return held.upper, held.table == _LEDGER, held.table != _SUMMARIES, held.table
+
+
 class _Pruning:
     """One round of drops."""
 
@@ -200,6 +208,7 @@ class _Pruning:
             if attempt:
                 self._pause(_PAUSE_SECONDS)
             try:
+                self._forget_summaries(one.held)
                 return replace(one, fate=self._drop(one))
             except AccessDenied:
                 return replace(one, fate="denied")
@@ -226,6 +235,13 @@ class _Pruning:
             partition = f"{quote(names.schema)}.{quote(held.partition)}"
             connection.execute(database.sql("drop_partition").format(partition=partition).encode())
         return "dropped"
+
+    def _forget_summaries(self, held: Held) -> None:
+        """What is counted is what is there: nothing is left to do if the summaries' own partition has gone."""
+        if category := _CATEGORIES.get(held.table):
+            about = {"category": category, "lower": held.lower, "upper": held.upper}
+            with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
+                connection.execute(self._database.sql("forget_summaries").encode(), about)
 
     def _forget_processes(self) -> None:
         try:

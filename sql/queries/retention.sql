@@ -45,6 +45,14 @@ RETURNING 1
 -- For a moment nobody reads from its table or writes into it.
 DROP TABLE {partition}
 
+-- name: forget_summaries
+-- Takes out what the rows of a partition come to, where it is not a partition that can be dropped: other categories
+-- are kept for longer.
+DELETE FROM {event_summaries}
+ WHERE category = %(category)s
+   AND "time" >= timestamptz 'epoch' + %(lower)s * interval '24 hours'
+   AND "time" < timestamptz 'epoch' + %(upper)s * interval '24 hours'
+
 -- name: ledger_begin
 -- The first day of which the ledger is certain to have every batch, counted from 1970-01-01; NULL if it lost none.
 SELECT (max(end_time) AT TIME ZONE 'UTC')::date - date '1970-01-01' AS day FROM {pruned} WHERE "table" = 'event_batches'

@@ -14,9 +14,11 @@ import psycopg
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter import configure, doctor, lease, migrate, partitions, retention, upkeep
+from otel_pg_exporter import EventQuery, EventStore, configure, doctor, lease, migrate, partitions, retention, upkeep
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.routing import CATEGORIES
+from otel_pg_exporter.shapes import SHAPES
 from otel_pg_exporter.sql_files import PARTITIONED
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -252,3 +254,45 @@ def test_several_that_drop_at_once_do_it_once(dsn):
     assert 3 * len(PARTITIONED) == len(dropped) == len(set(dropped))
     assert len(dropped) == len(execute(dsn, "SELECT 1 FROM otel.pruned"))
     assert {"dropped", "gone"} >= {due.fate for due in found}
+
+
+def old_events(dsn: str, days: int) -> None:
+    """Three events of each category, so many days ago."""
+    noon = EPOCH + timedelta(days=TODAY - days, hours=12)
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        for shape in SHAPES.values():
+            for _ in range(3):
+                store.log(shape(event_name="old", timestamp=noon), wait=True)
+
+
+def counted(dsn: str) -> dict[str, tuple[int, int]]:
+    """Category → events of the last hundred days, as statistics count them, and as they are there."""
+    with EventQuery(dsn=dsn) as query:
+        found = query.statistics(start=datetime.now(timezone.utc) - timedelta(days=100)).events_by_category
+        return {
+            category: (found.get(category, 0), execute(dsn, f"SELECT count(*) FROM otel.{table}")[0][0])
+            for category, table in CATEGORIES.items()
+        }
+
+
+def test_statistics_count_what_is_left(dsn):
+    """Where one category is kept for a shorter time than others, and where all go at once."""
+    old_events(dsn, 20)
+    old_events(dsn, 45)
+    assert dict.fromkeys(CATEGORIES, (6, 6)) == counted(dsn)
+
+    retention.prune(Settings(dsn=dsn, retention_days=40, retention_agent_days=10))
+    assert dict.fromkeys(CATEGORIES, (3, 3)) | {"agent": (0, 0)} == counted(dsn)
+
+    retention.prune(Settings(dsn=dsn, retention_days=10))
+    assert dict.fromkeys(CATEGORIES, (0, 0)) == counted(dsn)
+
+
+def test_statistics_that_nobody_told_of_a_drop_count_too_many(dsn, monkeypatch):
+    """The counterpart: the summaries of one category stay."""
+    old_events(dsn, 20)
+    monkeypatch.setattr(retention._Pruning, "_forget_summaries", lambda self, held: None)
+
+    retention.prune(Settings(dsn=dsn, retention_days=40, retention_agent_days=10))
+
+    assert (3, 0) == counted(dsn)["agent"]
