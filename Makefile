@@ -10,7 +10,7 @@ PIP := python -m pip install -q --disable-pip-version-check --root-user-action=i
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
-  soak-commit soak-kill soak-application-kill soak-outage lint check bench docs pictures test-oldest clean
+  soak-commit soak-kill soak-application-kill soak-outage lint check bench bench-reads docs pictures test-oldest clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -82,6 +82,11 @@ check: lint test
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
+
+# What reading costs in 1, 3 and 10 million events: takes 10 GB of disk, and minutes.
+EVENTS ?= 1000000 3000000 10000000
+bench-reads: .venv/.dev
+	$(BIN)/python benchmarks/long_store.py $(EVENTS)
 
 # The half of docs/sql.md that is made of the comments in the database.
 docs: .venv/.dev

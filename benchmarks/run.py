@@ -9,7 +9,7 @@ from pathlib import Path
 
 from otel_pg_exporter.embedded import EmbeddedServer
 
-WITH_SERVER = ("export_cost", "throughput", "durability", "host_latency", "no_loss", "cached_answers")
+WITH_SERVER = ("export_cost", "throughput", "durability", "host_latency", "no_loss", "cached_answers", "retention")
 WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 
 

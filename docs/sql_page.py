@@ -16,7 +16,7 @@ import psycopg
 from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.embedded import EmbeddedServer
-from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, TYPES
+from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, READING, TYPES
 
 PAGE = Path(__file__).with_name("sql.md")
 MARKER = "<!-- Below: from the comments in the database, by `make docs`. -->\n"
@@ -35,7 +35,7 @@ _FUNCTIONS = """
 SELECT p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.provolatile, t.typname,
        obj_description(p.oid, 'pg_proc')
   FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype
- WHERE p.pronamespace = %(schema)s::regnamespace
+ WHERE p.pronamespace = %(schema)s::regnamespace AND p.proname <> ALL(%(own)s)
  ORDER BY p.proname, 2
 """
 
@@ -44,7 +44,7 @@ class Contract:
     """What a database promises, as its catalogue says."""
 
     def __init__(self, connection: psycopg.Connection[Any], schema: str = "otel") -> None:
-        given = {"schema": schema, "names": [*CONTRACT_VIEWS, *TYPES]}
+        given = {"schema": schema, "names": [*CONTRACT_VIEWS, *TYPES], "own": [*READING]}
         self.about = dict(connection.execute(_ABOUT, given).fetchall())
         self.columns: dict[str, list[tuple[str, str, str]]] = {name: [] for name in given["names"]}
         for relation, *column in connection.execute(_COLUMNS, given).fetchall():

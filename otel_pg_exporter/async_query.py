@@ -96,11 +96,16 @@ class AsyncEventQuery:
         )
 
     async def statistics(
-        self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
+        self,
+        category: str | None = None,
+        *,
+        bucket: timedelta = timedelta(hours=1),
+        exact: bool = False,
+        **filters: Any,
     ) -> Statistics:
         """As `EventQuery.statistics`."""
         return await self._recall(
-            lambda: questions.statistics(self._names, category, bucket, filters), "statistics", str(bucket)
+            lambda: questions.statistics(self._names, category, bucket, filters, exact), "statistics", str(bucket)
         )
 
     def tail(

@@ -109,11 +109,16 @@ class AsyncEventStore:
         return await self._query.deployment_events(**query_options(options))
 
     async def get_event_statistics(
-        self, category: str | None = None, *, bucket: timedelta = timedelta(days=1), **filters: Any
+        self,
+        category: str | None = None,
+        *,
+        bucket: timedelta = timedelta(days=1),
+        exact: bool = False,
+        **filters: Any,
     ) -> Statistics:
         """As `EventStore.get_event_statistics`."""
         await self._opened()
-        return await self._query.statistics(category, bucket=bucket, **query_options(filters))
+        return await self._query.statistics(category, bucket=bucket, exact=exact, **query_options(filters))
 
     async def get_health_status(self) -> Health:
         """As `EventStore.get_health_status`; pool and cache are those of the queries awaited here."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .binary_copy import NULL
 from .row_identity import batch_index, time_us
 from .rows import Row
-from .sources import Source
+from .sources import Source, service_field
 from .sql_files import EVENT_TABLES
 from .tables import COLUMNS
+from .tally import Tally
 
 __all__ = ["DAY_US", "Batch", "Rejected", "derived_batch_id", "encode_batch", "new_batch_id", "notice"]
 
@@ -56,6 +58,8 @@ class Batch:
     """The same of rows that were set aside."""
     was_spooled: bool = False
     """It came from the spool, not straight from the program."""
+    _summaries: list[bytes] | None = field(default=None, init=False)
+    """What the rows come to, if they were counted and are still the same."""
 
     @property
     def time_us(self) -> int:
@@ -75,8 +79,19 @@ class Batch:
         self.first_us, self.last_us = min(self.first_us, moment), max(self.last_us, moment)
         self.days.add(moment // DAY_US)
         self.rows[table].append(row)
+        self._summaries = None
         for source in sources:
             self.sources[source.id] = source
+
+    def summaries(self) -> list[bytes]:
+        """What its rows come to, as encoded rows of event_summaries."""
+        if self._summaries is None:
+            tally = Tally()
+            for table, rows in self.rows.items():
+                for row in rows:
+                    tally.add_encoded(table, self.columns[table], row)
+            self._summaries = tally.rows(self.id.bytes)
+        return self._summaries
 
     def use_own_time(self) -> None:
         """Without rows, the time of the batch stands for theirs."""
@@ -89,12 +104,16 @@ class Batch:
 
     def take_out(self, table: str, index: int) -> Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
+        self._summaries = None
         taken = replace(self, rows={name: [] for name in self.rows}, days=set())
         taken.add(table, self.rows[table].pop(index))
         return taken
 
-    def leave_out(self, indexes: Container[int]) -> None:
+    def leave_out(self, indexes: Collection[int]) -> None:
         """Lose the rows that have these numbers in column `batch_index`."""
+        if not indexes:
+            return
+        self._summaries = None
         for table, rows in self.rows.items():
             self.rows[table] = [row for row in rows if batch_index(row) not in indexes]
 
@@ -160,10 +179,11 @@ def encode_batch(
     id_bytes = batch.id.bytes
     rows, sources = batch.rows, batch.sources
     times = []
+    tally, service = Tally(), NULL
     known: tuple[Source, ...] = ()
     for index, record in enumerate(records):
         try:
-            table, data, moment, origin = encode(record, id_bytes, index)
+            table, data, moment, origin, kind, numbers = encode(record, id_bytes, index)
         except Exception as error:
             batch.rejected.append(Rejected(record, f"{type(error).__name__}: {error}"))
             continue
@@ -171,7 +191,9 @@ def encode_batch(
         times.append(moment)
         if origin is not known:
             sources.update((source.id, source) for source in origin)
-            known = origin
+            known, service = origin, service_field(origin)
+        tally.add(data, moment, service, kind, numbers)
+    batch._summaries = tally.rows(id_bytes)
     times = times or [batch.time_us]
     batch.first_us, batch.last_us = min(times), max(times)
     batch.days = {batch.time_us // DAY_US, batch.first_us // DAY_US}

@@ -7,7 +7,7 @@ send and receive functions. Every function gives one field with its length; `NUL
 from __future__ import annotations
 
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, pack
 
 __all__ = [
     "HEADER",
@@ -21,6 +21,7 @@ __all__ = [
     "json",
     "jsonb",
     "label",
+    "numeric",
     "text",
     "uuid",
 ]
@@ -59,6 +60,19 @@ def int8(value: int) -> bytes:
 def float8(value: float) -> bytes:
     """A double precision number."""
     return _FLOAT8(8, value)
+
+
+def numeric(value: int, scale: int = 0) -> bytes:
+    """A numeric: the value without its point, and how many decimal digits come after that."""
+    sign, rest = (0x4000, -value) if value < 0 else (0, value)
+    spare = -scale % 4
+    rest *= 10**spare
+    digits: list[int] = []
+    while rest:
+        rest, digit = divmod(rest, 10_000)
+        digits.append(digit)
+    weight = len(digits) - 1 - (scale + spare) // 4
+    return pack(f">ihhHh{len(digits)}h", 8 + 2 * len(digits), len(digits), weight, sign, scale, *reversed(digits))
 
 
 def boolean(value: bool) -> bytes:

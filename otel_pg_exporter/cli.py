@@ -24,6 +24,7 @@ from .health_cli import health
 from .import_cli import import_
 from .list_cli import deploys, errors, ls
 from .migrate_cli import migrate
+from .partitions_cli import partitions
 from .runs_cli import ps
 from .show_cli import show
 from .spool_cli import spool
@@ -71,8 +72,8 @@ def run(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 
 for command in (
-    ls, show, errors, top, stats, deploys, ps, tail, export, import_, health, doctor, migrate, spool, db, demo,
-    completion,
+    ls, show, errors, top, stats, deploys, ps, tail, export, import_, health, doctor, migrate, partitions, spool, db,
+    demo, completion,
 ):  # fmt: skip
     main.add_command(command)
 for command in (grant, revoke, tenants):

@@ -180,6 +180,36 @@ class Settings:
     """Spans that are open for longer than a second are seen while they run, and as lost when their process died."""
     heartbeat_seconds: int = _option("EVENT_HEARTBEAT", "runs.heartbeat_seconds", _integer(1, 3600), 10, unit="s")
     """Time from one sign of life of a process with runs to the next, s; without three of them its runs are lost."""
+    retention_days: int = _option("EVENT_RETENTION_DAYS", "retention.days", _integer(0, 36_500), 0, unit="days")
+    """So long is kept what is stored, days; 0 for ever."""
+    retention_task_days: int | None = _option(
+        "EVENT_RETENTION_TASK_DAYS", "retention.task_days", _integer(0, 36_500), None, unit="days"
+    )
+    """The same of task events alone; default `EVENT_RETENTION_DAYS`."""
+    retention_agent_days: int | None = _option(
+        "EVENT_RETENTION_AGENT_DAYS", "retention.agent_days", _integer(0, 36_500), None, unit="days"
+    )
+    """The same of agent events alone."""
+    retention_deployment_days: int | None = _option(
+        "EVENT_RETENTION_DEPLOYMENT_DAYS", "retention.deployment_days", _integer(0, 36_500), None, unit="days"
+    )
+    """The same of deployment events alone."""
+    retention_system_days: int | None = _option(
+        "EVENT_RETENTION_SYSTEM_DAYS", "retention.system_days", _integer(0, 36_500), None, unit="days"
+    )
+    """The same of system events alone."""
+    retention_automatic: bool = _option("EVENT_RETENTION_AUTOMATIC", "retention.automatic", _boolean, True)
+    """Programs that store drop by themselves what is over these limits; without it `otel-pg partitions prune` does."""
+    retention_interval_seconds: int = _option(
+        "EVENT_RETENTION_INTERVAL", "retention.interval_seconds", _integer(1, 86_400), 300, unit="s"
+    )
+    """Time from one look of a program at what is over these limits to the next, s."""
+    max_bytes: int = _option("EVENT_MAX_BYTES", "retention.max_bytes", _integer(0, 1 << 50), 0, unit="bytes")
+    """Most that the tables may take in the database with their indexes, bytes; 0 for no limit."""
+    max_bytes_policy: str = _option(
+        "EVENT_MAX_BYTES_POLICY", "retention.max_bytes_policy", _one_of("drop-oldest", "refuse"), "drop-oldest"
+    )
+    """What is given up at that limit: the oldest days, or new rows, which wait in the spool."""
     health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
     health_interval_seconds: int = _option(

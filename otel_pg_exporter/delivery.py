@@ -21,12 +21,15 @@ from .database import Database
 from .diagnostics import warn
 from .errors import (
     AccessDenied,
+    DatabaseError,
     DatabaseUnavailable,
     DataRefused,
     EmbeddedServerError,
     EventStoreError,
+    LedgerForgotten,
     SchemaMismatch,
     SpoolError,
+    StorageFull,
     UnsupportedServer,
     UntrustedServer,
 )
@@ -34,6 +37,7 @@ from .replay import Replay, time_to_send
 from .row_identity import batch_index
 from .sink import Sink
 from .spool import Spool, Waiting
+from .upkeep import Upkeep
 
 __all__ = ["Delivery"]
 
@@ -42,6 +46,7 @@ _CAUSES = {
     AccessDenied: "access_denied",
     UntrustedServer: "untrusted_server",
     SchemaMismatch: "schema_mismatch",
+    StorageFull: "storage_full",
     UnsupportedServer: "unsupported_server",
     EmbeddedServerError: "embedded_server",
 }
@@ -58,6 +63,8 @@ _HANGING_SECONDS = 1.5
 """At the end of a program an attempt that takes longer is not waited for: what is behind it goes to the spool."""
 _CONNECT_SECONDS = 1.5
 """libpq waits for 2 s at least: so an end in 4.5 s takes no more than 5."""
+_UPKEEP_SECONDS = 0.2
+"""At the end of a program a drop that is under way is not waited for any longer: the server ends it."""
 _SEARCH_SECONDS = 10.0
 """How long the search for rows that are refused may take; what is left then goes to the spool."""
 
@@ -96,6 +103,7 @@ class Delivery:
         self._blocked_until, self._ends_at = -inf, inf
         self._begun_at = -inf
         """When the batch that has the connection got it."""
+        self._upkeep = Upkeep(self.database)
         self._replay = Replay(self.spool, Sink(self.database), self._replay_one) if self.spool else None
 
     def deliver(self, batch: Batch, seconds: float, held: Waiting | None = None) -> str:
@@ -157,6 +165,10 @@ class Delivery:
         self._signals[producer_id] = signal
         self._untold[producer_id]["dropped"] += count
 
+    def look_after_tables(self) -> None:
+        """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
+        self._upkeep.begin()
+
     def replay_now(self, seconds: float) -> bool:
         """Store what waits in the spool; False if some of it is left."""
         if self._replay is None:
@@ -182,6 +194,7 @@ class Delivery:
         """Close connections and files. What the spool holds is left to the next process."""
         ends_at = monotonic() + max(0.0, seconds)
         self.end_within(seconds)
+        self._upkeep.stop(min(_UPKEEP_SECONDS, max(0.0, seconds)))
         # the last attempt gets what is left of the time, unless it hangs already
         if self._lock.acquire(timeout=0.0 if self._is_blocked else max(0.0, seconds)):
             self._lock.release()
@@ -360,16 +373,20 @@ class Delivery:
                     raise
                 self._refused.setdefault(batch.id, set()).add(batch_index(batch.rows[place[0]][place[1]]))
                 self._set_aside(batch.take_out(*place), error)
+            except LedgerForgotten as error:
+                self._set_aside(batch, error)
+                return "dead"
         self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
+        self.look_after_tables()
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
 
-    def _set_aside(self, batch: Batch, error: DataRefused) -> None:
-        self.counts["dead"] += 1
-        self.failures["dead"] += 1
-        self._untold[batch.producer_id]["dead"] += 1
+    def _set_aside(self, batch: Batch, error: DatabaseError) -> None:
+        self.counts["dead"] += len(batch)
+        self.failures["dead"] += len(batch)
+        self._untold[batch.producer_id]["dead"] += len(batch)
         self._signals[batch.producer_id] = batch.signal
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
@@ -378,7 +395,8 @@ class Delivery:
                 kept = f"it is kept in {self.spool.folder}: otel-pg spool export"
             except SpoolError as full:
                 kept = str(full)
-        warn(f"a row cannot be stored: {error}; {kept}", topic=f"dead {error.sqlstate}")
+        what = "a row" if len(batch) == 1 else f"{len(batch)} rows"
+        warn(f"{what} cannot be stored: {error}; {kept}", topic=f"dead {error.sqlstate}")
 
     def _replay_one(self, sink: Sink, batch: Batch, deadline: float) -> None:
         begun = monotonic()
@@ -391,7 +409,8 @@ class Delivery:
             else:
                 warn(f"events wait in the spool: {error}", topic="spooling")
             raise
-        self.counts["replayed" if fate == "stored" else fate] += len(batch)
+        if fate != "dead":  # which is counted already
+            self.counts["replayed" if fate == "stored" else fate] += len(batch)
         self.last_error = None
         is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
         self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf

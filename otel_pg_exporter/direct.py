@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -29,11 +29,18 @@ _UNCOUNTED = 0
 
 
 class Direct:
-    """Stores single records; safe to share between threads."""
+    """Stores single records; safe to share between threads. `on_stored` is called once there is something to look
+    after."""
 
     def __init__(
-        self, database: Database, resource: Resource, scope: InstrumentationScope, treatment: Treatment
+        self,
+        database: Database,
+        resource: Resource,
+        scope: InstrumentationScope,
+        treatment: Treatment,
+        on_stored: Callable[[], None],
     ) -> None:
+        self._on_stored = on_stored
         self._database, self._resource, self._scope = database, resource, scope
         self._encoder = RowEncoder(treatment)
         self._start_anew()
@@ -52,6 +59,7 @@ class Direct:
         """
         with self._lock:
             self._sink.store(self._batch(record), {}, self._deadline())
+        self._on_stored()
 
     def store_in(self, connection: Any, record: LogRecord) -> None:
         """Write a record in the transaction of a psycopg.Connection, which stays the caller's to end.
@@ -79,6 +87,7 @@ class Direct:
         with self._lock:
             batch = self._batch(record)
             self._sink.prepare(batch, self._deadline())
+            self._on_stored()
             return self._sink.claim(batch, {}), self._sink.copies(batch)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta, timezone
 from time import monotonic
 from typing import Any
 
-from . import migrate, obstacles
+from . import migrate, obstacles, retention
 from .config import Settings
 from .database import Database, limits
 from .errors import EventStoreError
@@ -101,6 +101,8 @@ class Diagnosis:
     """Rows in this machine's spool that PostgreSQL refused: `otel-pg spool export --dead`."""
     reasons: tuple[str, ...] = field(default=())
     """Why."""
+    retention: str | None = None
+    """What should have been dropped by now, and what to do about it."""
 
     @property
     def is_power_safe(self) -> bool | None:
@@ -154,7 +156,7 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
     spool = _Spooled()
     spool.look(settings)
     found: list[Obstacle] = []
-    risks = None
+    risks = late = None
     rows: Rows | None = None
     gaps: Rows = []
     try:
@@ -165,6 +167,8 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
             found, server = obstacles.ask(database, _SECONDS)
             risks = server.risks
             rows, gaps = _read_ledger(database, since, spool)
+            # a lock that is in the way of storing would keep sizes back
+            late = None if found else retention.behind(database, _SECONDS)
     except EventStoreError as error:
         found.append(Obstacle(str(error), ""))
     if gaps:
@@ -178,6 +182,7 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
         risks=risks,
         refused=spool.refused,
         reasons=tuple(sorted(spool.reasons)),
+        retention=late,
     )
 
 

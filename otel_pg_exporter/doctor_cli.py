@@ -53,6 +53,8 @@ def _print(found: Diagnosis, is_all: bool) -> None:
             click.echo(f"    {_clean(reason)}")
     if found.risks:
         click.echo(f"  not power-safe: the server runs with {', '.join(found.risks)}")
+    if found.retention:
+        click.echo(f"  {_clean(found.retention)}")
     for obstacle in found.obstacles:
         click.echo(f"  in the way: {_clean(obstacle.what)}")
         if obstacle.fix:

@@ -182,7 +182,7 @@ class _Intake:
                 batch = self._batch
                 row = self._encode(record, batch.id.bytes, 0)
             self._is_on_disk = False  # the next batch tries again
-        table, data, _, sources = row
+        table, data, _, sources, *_ = row
         batch.add(table, data, sources)
         self._size += 1
         self._bytes += len(data)

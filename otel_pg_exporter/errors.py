@@ -13,6 +13,8 @@
           ├── UntrustedServer         no TLS, or not the certificate that was asked for: needs a person
           ├── DataRefused             a row cannot be stored for what it holds: needs to be set aside
           ├── SchemaMismatch          tables are missing, older or newer than this library
+          ├── StorageFull             the tables have reached EVENT_MAX_BYTES: needs a person
+          ├── LedgerForgotten         a batch waited for longer than the ledger remembers: needs to be set aside
           └── UnsupportedServer       older than PostgreSQL 12, or not UTF-8
 
 Exporters never let any of these out: they count and log them. Queries, migrations and
@@ -35,6 +37,8 @@ __all__ = [
     "UntrustedServer",
     "DataRefused",
     "SchemaMismatch",
+    "StorageFull",
+    "LedgerForgotten",
     "UnsupportedServer",
 ]
 
@@ -99,6 +103,14 @@ class DataRefused(DatabaseError):
 
 class SchemaMismatch(DatabaseError):
     """The tables are missing, or were made by another version of this library."""
+
+
+class StorageFull(DatabaseError):
+    """The tables have reached `EVENT_MAX_BYTES`, and its policy is to refuse new rows."""
+
+
+class LedgerForgotten(DatabaseError):
+    """The ledger does not go back to the time of a batch from the spool: whether it is stored cannot be told."""
 
 
 class UnsupportedServer(DatabaseError):

@@ -25,7 +25,8 @@ def create_event_config(**groups: Mapping[str, Any]) -> Settings:
     """Settings of what is given, over the environment.
 
     Args:
-        groups: database, pool, batch, spool, runs, health, integration, auto_capture and cache, each a mapping.
+        groups: database, pool, batch, spool, runs, retention, health, integration, auto_capture and cache, each a
+            mapping.
             A value of None leaves the environment's.
 
     Raises:

@@ -21,6 +21,7 @@ from .routing import CATEGORIES
 __all__ = [
     "FILTERS",
     "ORDERS",
+    "SUMMARY_FILTERS",
     "TRACE_BEGINNING",
     "USAGE_KINDS",
     "USAGE_NUMBERS",
@@ -81,6 +82,12 @@ OWN = {
 FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
 """Category → filter → condition."""
 
+SUMMARY_FILTERS: Mapping[str, str] = {
+    **{name: COMMON[name] for name in ("event_type", "status", "service", "agent_id", "start", "end")},
+    "agent": OWN["agent"]["agent"],
+}
+"""Filter that summaries of events can answer → condition."""
+
 RUN_FILTERS: Mapping[str, str] = {
     **{
         name: COMMON[name]
@@ -136,6 +143,17 @@ class Page:
     def key(self) -> str:
         """The expression that rows are ordered by, before their unique position."""
         return f"coalesce({self._column}, '{self._stand_in}'::{self._type})" if self._stand_in else self._column
+
+    @property
+    def is_newest_first(self) -> bool:
+        """What is later comes before what is earlier, and `offset` leaves out none."""
+        return (self.order, self.direction) == ("time", "desc") and not self.parameters["offset"]
+
+    @property
+    def after_time(self) -> datetime | None:
+        """Of pages ordered by time, the time at which this one goes on; None if it is the first."""
+        key: str | None = self.parameters.get("after_key")
+        return datetime.fromisoformat(key) if key and self.order == "time" else None
 
     def where(self, category: str) -> str:
         """The WHERE clause for one table."""

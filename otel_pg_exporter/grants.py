@@ -18,7 +18,7 @@ from typing import Any
 from .config import Settings
 from .database import Database, opened
 from .errors import AccessDenied, ConfigurationError, SchemaMismatch
-from .sql_files import CONTRACT_VIEWS, FUNCTIONS, TABLES, TYPES, VIEWS, Names, bind, query, quote
+from .sql_files import CONTRACT_VIEWS, FUNCTIONS, READING, TABLES, TYPES, VIEWS, Names, bind, query, quote
 
 __all__ = [
     "Grant",
@@ -190,7 +190,7 @@ def renew(database: Database, connection: Any) -> None:
 
 
 def _owner(names: Names, role: str) -> str:
-    objects = [names.prefix + name for name in (*TABLES, *VIEWS, *TYPES, *FUNCTIONS)]
+    objects = [names.prefix + name for name in (*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING)]
     literals = ", ".join(f"'{name}'" for name in objects)
     filled = _for_role("grant_owner", names, role).replace("{names}", literals)
     filled = filled.replace("{schema_name}", f"'{names.schema}'")

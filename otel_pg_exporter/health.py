@@ -29,6 +29,10 @@ class Health:
     """Records that were ever stored, by the ledger."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """The same for each table of events."""
+    bytes: int | None = None
+    """What all tables take with their indexes; this and the next are None without a limit to it."""
+    max_bytes: int | None = None
+    """The limit: `EVENT_MAX_BYTES`."""
     dropped: int | None = None
     """Records that exporters gave up, as far as they could tell the ledger."""
     last_batch_at: datetime | None = None

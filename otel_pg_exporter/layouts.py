@@ -16,7 +16,7 @@ from .columns import CONTENTS, FORMS, Form
 from .costs import Costing
 from .plans import Plan, Values, values_of
 from .scrubbing import Scrubber
-from .tables import FRONT
+from .tables import FRONT, KIND, NUMBERS
 from .values import SCALARS
 
 __all__ = ["NAME", "Layout", "Shape", "Shapes", "Unusual", "layout_of"]
@@ -72,6 +72,12 @@ class Layout:
     """then the others: the attribute, and how to write it."""
     costing: Costing | None
     """Gives the last column."""
+    constants: tuple[Any, ...]
+    """What `kind` and `numbers` need beside all those values."""
+    kind: Callable[[list[Any]], Any]
+    """Takes from the values and the constants what the row is counted with,"""
+    numbers: Callable[[list[Any]], Any] | None
+    """and its numbers, if it has some that count."""
 
 
 class Shapes(dict[tuple[Any, ...], Shape]):
@@ -122,12 +128,12 @@ def layout_of(plan: Plan, code: int) -> Layout:
     filled = {column: (key, place) for column, key, place in plan.contents}
     contents = tuple(filled.get(column, (NAME, NULL)) for column in CONTENTS) if filled else ()
     error_type, error_message = (keys.pop(column, None) for column in ("error_type", "error_message"))
-    rest, texts, others = [b""], [], []
+    rest, texts, others = [b""], {}, {}
     for column, field in plan.row.items():
         if column in keys:
-            texts.append(keys[column])
+            texts[column] = keys[column]
         elif column in forms:
-            others.append(forms[column])
+            others[column] = forms[column]
         elif column and column not in FRONT:
             rest[-1] += field
             continue
@@ -138,5 +144,20 @@ def layout_of(plan: Plan, code: int) -> Layout:
         plan.table, len(plan.row) - 1, contents,
         bool(code or error_type or error_message), error_type, error_message,
         bool(plan.name_column), rest,
-        values_of(tuple(texts)), tuple(others), plan.costing,
+        values_of(tuple(texts.values())), tuple(others.values()), plan.costing,
+        *_counting(plan, [*texts, *others, *(["cost"] if plan.costing else [])]),
     )  # fmt: skip
+
+
+def _counting(plan: Plan, columns: list[str]) -> tuple[Any, ...]:
+    """The last three fields of a layout whose rows differ in these columns."""
+    constants: list[Any] = [plan.table]
+    places = []
+    for column in (*KIND, *NUMBERS):
+        if column in columns:
+            places.append(columns.index(column))
+        else:
+            places.append(len(columns) + len(constants))
+            constants.append(plan.row.get(column, NULL))
+    kind, numbers = places[: len(KIND)], places[len(KIND) :]
+    return tuple(constants), itemgetter(len(columns), *kind), itemgetter(*numbers) if plan.has_numbers else None

@@ -11,6 +11,8 @@ import socket
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,6 +26,8 @@ __all__ = ["Beat", "Lease"]
 
 _NO_PARTITION = "23514"
 _ROWS_AT_ONCE = 1_000
+_KNOWN_SECONDS = 3600.0
+"""Then it says anew who it is: retention forgets processes that have been silent for long."""
 
 
 class Beat(NamedTuple):
@@ -45,8 +49,10 @@ class Lease:
             "pid": os.getpid(),
             "started_at": datetime.now(timezone.utc),
             "heartbeat_seconds": database.settings.heartbeat_seconds,
+            "service_name": None,
         }
-        self._is_known = self._is_ready = False
+        self._known_until = -inf
+        self._is_ready = False
         self._days: set[int] = set()
 
     def renew(
@@ -57,7 +63,7 @@ class Lease:
         Args:
             opened: the rows, as `open_row` makes them.
             beat: None if none is due.
-            service_name: of the process, if it is not known yet.
+            service_name: of the process, if that was found out.
             deadline: by `time.monotonic()`.
 
         Raises:
@@ -91,9 +97,9 @@ class Lease:
     ) -> None:
         process_id = self._process["process_id"]
         with database.connection() as connection:
-            if not self._is_known:
-                process = {**self._process, "service_name": service_name}
-                connection.execute(database.sql("insert_process").encode(), process)
+            if is_introduced := monotonic() >= self._known_until:
+                self._process["service_name"] = self._process["service_name"] or service_name
+                connection.execute(database.sql("insert_process").encode(), self._process)
             for first in range(0, len(opened), _ROWS_AT_ONCE):
                 rows = orjson.dumps(opened[first : first + _ROWS_AT_ONCE]).decode()
                 parameters = {"process_id": process_id, "rows": rows}
@@ -101,4 +107,5 @@ class Lease:
             if beat is not None:
                 parameters = {"process_id": process_id, **beat._asdict()}
                 connection.execute(database.sql("insert_heartbeat").encode(), parameters)
-        self._is_known = True
+        if is_introduced:
+            self._known_until = monotonic() + _KNOWN_SECONDS

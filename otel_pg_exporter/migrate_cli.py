@@ -19,16 +19,28 @@ def migrate() -> None:
 
 @migrate.command()
 @click.option("--to", type=click.IntRange(min=0), help="Last version to apply; default the newest.")
+@click.option(
+    "--distributed", type=click.Choice(["citus"]), help="Then spread the tables over the servers of a cluster."
+)
+@click.option("--shards", type=click.IntRange(1, 1024), help="With --distributed: parts of each table; default 8.")
 @click.pass_obj
 @plainly
-def up(settings: Settings, to: int | None) -> None:
+def up(settings: Settings, to: int | None, distributed: str | None, shards: int | None) -> None:
     """Apply the steps that are missing."""
     from . import migrate as steps
+    from .distributed import DEFAULT_SHARDS, distribute
 
+    if distributed and to is not None:
+        raise click.UsageError("--distributed takes tables of the newest version, without --to")
+    if shards and not distributed:
+        raise click.UsageError("--shards goes with --distributed")
     applied = steps.up(settings, to=to)
     for step in applied:
         click.echo(f"applied {step.version:04d} {step.name}")
-    if not applied:
+    spread = distribute(settings, shards=shards or DEFAULT_SHARDS) if distributed else []
+    for table in spread:
+        click.echo(f"distributed {table}")
+    if not applied and not spread:
         click.echo("nothing to do")
 
 
@@ -67,23 +79,6 @@ def status(settings: Settings, as_json: bool) -> None:
             click.echo(json.dumps({"version": step.version, "name": step.name, "applied_at": applied_at}))
             continue
         click.echo(f"{step.version:04d} {step.name:<24} {step.applied_at or 'not applied'}")
-
-
-@migrate.command()
-@click.option("--days", type=click.IntRange(0, 3660), default=30, show_default=True, help="How many after today.")
-@click.pass_obj
-@plainly
-def partitions(settings: Settings, days: int) -> None:
-    """Make the partitions of the coming days, for writers that may not."""
-    from .database import Database
-    from .partitions import ahead
-
-    database = Database(settings)
-    try:
-        ahead(database, days)
-    finally:
-        database.close()
-    click.echo(f"partitions are there for today and {days} days more")
 
 
 @migrate.command()

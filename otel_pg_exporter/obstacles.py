@@ -14,10 +14,14 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any
 
+from .config import Settings
 from .database import Database
+from .inventory import readable_size
 from .sql_files import PARTITIONED, TABLES, WRITTEN, Names, migrations, quote
 
-__all__ = ["PARTITIONS_FIX", "Obstacle", "Rows", "ServerState", "ask", "drift", "parameters"]
+__all__ = [
+    "PARTITIONS_FIX", "PRUNE_FIX", "Obstacle", "Rows", "ServerState", "ask", "drift", "full", "parameters",
+]  # fmt: skip
 
 _TABLE = re.compile(r"^CREATE TABLE \{(\w+)\} \((.*?)^\)", re.MULTILINE | re.DOTALL)
 _COLUMN = re.compile(r'^    "?([a-z_]+)"? ([a-z ]+[a-z])', re.MULTILINE)
@@ -47,6 +51,8 @@ class ServerState:
     """Who we are there."""
     risks: tuple[str, ...]
     """Settings by which a commit that it has confirmed does not survive a power cut."""
+    bytes: int | None = None
+    """What the tables take, if there is a limit to that."""
 
 
 def parameters(names: Names) -> dict[str, Any]:
@@ -71,10 +77,24 @@ def ask(database: Database, seconds: float) -> tuple[list[Obstacle], ServerState
         found = [*_read_only(server), *_missing_rights(names, server, rights), *drift(names, fetch("columns"))]
         locks = [_lock(names, row) for row in fetch("locks")]
         found += locks
-        if not locks:  # the catalogue's function for bounds waits for them
+        size = None
+        if not locks:  # the catalogue's functions for bounds and sizes wait for them
             found += _partitions(names, server, rights, fetch("partition_bounds"))
+            if database.settings.max_bytes:
+                size = int(fetch("held_bytes")[0]["bytes"])
+                found += [obstacle for obstacle in [full(database.settings, size)] if obstacle]
     risks = tuple(f"{name}={server[name]}" for name in ("fsync", "full_page_writes") if server[name] == "off")
-    return found, ServerState(server["role"], risks)
+    return found, ServerState(server["role"], risks, size)
+
+
+def full(settings: Settings, size: int) -> Obstacle | None:
+    """New rows are refused, as `EVENT_MAX_BYTES` is reached and its policy says so."""
+    if not 0 < settings.max_bytes < size or settings.max_bytes_policy != "refuse":
+        return None
+    return Obstacle(
+        f"the tables take {readable_size(size)}, and EVENT_MAX_BYTES={settings.max_bytes} has new rows refused",
+        "Raise it, or drop what is old: otel-pg partitions prune --days 30",
+    )
 
 
 def drift(names: Names, columns: Iterable[Mapping[str, Any]]) -> list[Obstacle]:
@@ -172,5 +192,6 @@ def _partitions(names: Names, server: Mapping[str, Any], rights: Mapping[str, An
                 return
 
 
-PARTITIONS_FIX = "As the owner of the tables run, every day: otel-pg migrate partitions"
+PARTITIONS_FIX = "As the owner of the tables run, every day: otel-pg partitions create"
+PRUNE_FIX = "As the owner of the tables run, every day: otel-pg partitions prune"
 """For a role that may only write."""

@@ -7,8 +7,9 @@ the way of every later partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -22,9 +23,13 @@ __all__ = ["ahead", "covering", "ensure"]
 Range = tuple[int, int]
 """First day, and the day after the last, counted from 1970-01-01."""
 
+_LOCK_MILLIS = 2_000
+"""The longest that a writer waits for another that makes partitions."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = timedelta(days=366)
 _AHEAD_SECONDS = 60.0
+_DAYS_AT_ONCE = 7
+"""In one transaction, for which others that need a partition wait."""
 _NO_RIGHT = "42501"
 
 
@@ -41,44 +46,60 @@ def covering(day: int, now: datetime) -> tuple[str, Range]:
 def ensure(database: Database, days: Iterable[int]) -> None:
     """Make the partitions that are missing for these days, counted from 1970-01-01.
 
-    Safe when many processes do it at once: one at a time, for the length of a transaction.
+    Safe when many processes do it at once: one at a time, for the length of a transaction. Which days are near is
+    decided by the server's clock: a program whose own is wrong does no harm to the others.
 
     Raises:
         AccessDenied: the role may not create tables in the schema, or does not own these.
         DatabaseError: the server refused, or a lock was held for too long.
     """
-    days = sorted(days)
+    _ensure(database, lambda today: days)
+
+
+def ahead(database: Database, days: int) -> None:
+    """Make the partitions for today, by the server's clock, and the days after it.
+
+    Raises:
+        AccessDenied: they are missing, and the role may not make them.
+    """
+    for first in range(0, days + 1, _DAYS_AT_ONCE):
+        end = min(first + _DAYS_AT_ONCE, days + 1)
+        hurried = database.until(monotonic() + _AHEAD_SECONDS)
+        _ensure(hurried, partial(_coming, first, end))
+
+
+def _coming(first: int, end: int, today: int) -> Iterable[int]:
+    return range(today + first, today + end)
+
+
+def _ensure(database: Database, which: Callable[[int], Iterable[int]]) -> None:
+    days: list[int] = []
     try:
         with database.connection() as connection:
+            # first of all: already the answer about what is there waits for who locks a table
+            connection.execute(database.sql("limit_locks").encode(), {"millis": _LOCK_MILLIS})
+            (server,) = connection.execute(database.sql("server_day").encode()).fetchall()
+            days = sorted(which(server["day"]))
+            today = _EPOCH + timedelta(days=server["day"])
             if not _missing(days, _existing(database, connection)):
                 return
             connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
             ranges = _existing(database, connection)  # another process may have made them meanwhile
             for table, day in _missing(days, ranges):
                 if _missing([day], {table: ranges[table]}):  # a year's partition may just have covered it
-                    name, bounds = _free(day, ranges[table])
+                    name, bounds = _free(day, ranges[table], today)
                     for sql in _statements(database, table, name, bounds):
                         connection.execute(sql.encode())
                     ranges[table].append(bounds)
     except AccessDenied as error:
         if error.sqlstate != _NO_RIGHT:
             raise
-        which = ", ".join(f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days)
+        lacking = ", ".join(f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days)
         raise AccessDenied(
-            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {which}, and the"
+            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {lacking}, and the"
             f" role may not make it. {PARTITIONS_FIX}",
             sqlstate=error.sqlstate,
         ) from error
-
-
-def ahead(database: Database, days: int) -> None:
-    """Make the partitions for today and the days after it, for writers that may not.
-
-    Raises:
-        AccessDenied: the role may not either.
-    """
-    today = (datetime.now(timezone.utc) - _EPOCH).days
-    ensure(database.until(monotonic() + _AHEAD_SECONDS), range(today, today + days + 1))
 
 
 def _existing(database: Database, connection: Any) -> dict[str, list[Range]]:
@@ -101,8 +122,8 @@ def _missing(days: Iterable[int], ranges: Mapping[str, list[Range]]) -> list[tup
     ]
 
 
-def _free(day: int, ranges: Iterable[Range]) -> tuple[str, Range]:
-    name, bounds = covering(day, datetime.now(timezone.utc))
+def _free(day: int, ranges: Iterable[Range], today: datetime) -> tuple[str, Range]:
+    name, bounds = covering(day, today)
     if any(bounds[0] < upper and lower < bounds[1] for lower, upper in ranges):
         return f"p{_EPOCH + timedelta(days=day):%Y%m%d}", (day, day + 1)
     return name, bounds

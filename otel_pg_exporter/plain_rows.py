@@ -122,8 +122,11 @@ class SpanEncoder:
         row += layout.rest
         row[place::2] = varying
         if layout.costing:
-            row.append(layout.costing(attributes, start))
-        return layout.table, b"".join(row), time_us, origin.sources
+            varying.append(layout.costing(attributes, start))
+            row.append(varying[-1])
+        varying += layout.constants
+        numbers = layout.numbers(varying) if layout.numbers else None
+        return layout.table, b"".join(row), time_us, origin.sources, layout.kind(varying), numbers
 
     def _look(self, texts: list[Any], attributes: dict[str, Any], shape: Shape, described: str | None) -> None:
         """See to it that there is no secret in any text of a span."""

@@ -18,7 +18,7 @@ from .columns import CONTENTS, FORMS, Form, as_next_int4, as_text
 from .costs import Costing, costing
 from .flattened import part_of
 from .routing import CATEGORIES, OUTCOMES, STATUSES, Route, column_sources, route
-from .tables import COLUMNS
+from .tables import COLUMNS, NUMBERS
 from .treatment import Treatment
 from .values import in_jsonb, key_order
 
@@ -66,6 +66,8 @@ class Plan:
     """Columns that many attributes spell out, and what their names begin with."""
     costing: Costing | None = None
     """Gives the column cost, which is the last one, where it is not an attribute."""
+    has_numbers: bool = False
+    """Tokens or cost may be there, and are to be added up: not of an agent's own run, whose are those of its calls."""
 
 
 class Plans:
@@ -184,6 +186,16 @@ def _plan(
         for column in CONTENTS
         if (key := sources.get(column)) is not None
     )
+    columns = (
+        *(
+            (column, key, forms[column])
+            for column, key in sources.items()
+            if column in forms and column not in CONTENTS
+        ),
+        *parted,
+    )
+    is_run = routed.category != "agent" or routed.action == "invoke"
+    has_numbers = cost is not None or not {column for column, _, _ in columns}.isdisjoint(NUMBERS)
     return Plan(
         table,
         row,
@@ -191,17 +203,11 @@ def _plan(
         tuple(texts.values()),
         values_of(tuple(texts.values())),
         contents,
-        (
-            *(
-                (column, key, forms[column])
-                for column, key in sources.items()
-                if column in forms and column not in CONTENTS
-            ),
-            *parted,
-        ),
+        columns,
         name_column,
         gathered,
         cost,
+        has_numbers and not is_run,
     )
 
 

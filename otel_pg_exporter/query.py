@@ -174,17 +174,29 @@ class EventQuery:
             yield from streams.documents(connection, names, islice(found, limit), records)
 
     def statistics(
-        self, category: str | None = None, *, bucket: timedelta = timedelta(hours=1), **filters: Any
+        self,
+        category: str | None = None,
+        *,
+        bucket: timedelta = timedelta(hours=1),
+        exact: bool = False,
+        **filters: Any,
     ) -> Statistics:
         """Counts, durations, errors and tokens of the events that the filters of `events` select.
 
+        Whole hours come from what each batch has noted of itself, if no other filters are given than event_type,
+        status, service, agent, start and end. Then percentiles are right to 2 %, and all else is exact.
+
         Args:
             category: one category; all if left out.
-            bucket: length of the stretches in `over_time`, at least a second.
+            bucket: length of the stretches in `over_time`, at least a second; what is no number of whole hours
+                needs the events to be read for it.
+            exact: read every event, so that percentiles are exact too.
             filters: as for `events`.
         """
         names = self._database.names
-        return self._recall(lambda: questions.statistics(names, category, bucket, filters), "statistics", str(bucket))
+        return self._recall(
+            lambda: questions.statistics(names, category, bucket, filters, exact), "statistics", str(bucket)
+        )
 
     def tail(
         self,
@@ -277,7 +289,8 @@ class EventQuery:
                 return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
             if not applied:
                 return Health(is_healthy=True, **known)
-            found, _ = obstacles.ask(self._database, _HEALTH_SECONDS)
+            found, server = obstacles.ask(self._database, _HEALTH_SECONDS)
+            known |= {"bytes": server.bytes, "max_bytes": settings.max_bytes or None}
             if found:
                 return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
             begun = perf_counter()

@@ -3,13 +3,16 @@ returns the answer. `EventQuery` and `AsyncEventQuery` carry the same questions.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias, TypeVar
 
 from .errors import QueryError
 from .events import Event, EventPage
-from .filters import Page, build_page, select_runs, trace_uuid
+from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
+from .histograms import is_whole
+from .periods import HOUR, Hours, whole_hours
 from .routing import CATEGORIES
 from .runs import Run
 from .sql_files import EVENT_TABLES, Names, query
@@ -31,21 +34,30 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_UNION = "\nUNION ALL\n"
 Rows: TypeAlias = list[dict[str, Any]]
 Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 Question: TypeAlias = Generator[Statement, Rows, T]
 
 
 def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[EventPage]:
-    """A page of events, from one table or all four."""
+    """A page of events, from one table or all four.
+
+    The newest are looked for today and yesterday, then in the last two weeks, then everywhere: a server that has to
+    plan for hundreds of partitions takes longer for that than for reading the rows.
+    """
     known = ("order_by", "order_direction", "limit", "offset", "cursor")
     given = {name: value for name, value in options.items() if name in known}
     filters = {name: value for name, value in options.items() if name not in known}
     page = build_page(category, filters, **given)
     found: list[tuple[tuple[Any, ...], str, dict[str, Any]]] = []
-    for each in page.categories:
-        rows = yield page_of(names, page, each), page.parameters
-        found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
+    for since in _beginnings(page, filters.get("end")):
+        found.clear()
+        for each in page.categories:
+            rows = yield page_of(names, page, each, since is not None), {**page.parameters, "since": since}
+            found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
+        if len(found) > page.limit:
+            break
     if len(page.categories) > 1:
         found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
     shown = found[: page.limit]
@@ -61,7 +73,7 @@ def trace(names: Names, trace_id: str) -> Question[Trace]:
     rows: Rows = []
     for table in EVENT_TABLES:
         found = yield (
-            query("trace_rows", names).replace("{table}", names.table(table)),
+            query("trace_rows", names).replace("{rows_of_trace}", names.table(f"{table}_of_trace")),
             {"trace_id": stored_id},
         )
         rows += [{**row, "table": table} for row in found]
@@ -76,21 +88,30 @@ def trace(names: Names, trace_id: str) -> Question[Trace]:
 
 
 def statistics(
-    names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any]
+    names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any], exact: bool = False
 ) -> Question[Statistics]:
-    """Counts, durations, errors and tokens of what the filters select."""
+    """Counts, durations, errors and tokens of what the filters select.
+
+    Where summaries can answer, whole hours come from them, and the events are read of what is before and after.
+    """
     if not isinstance(bucket, timedelta) or bucket < timedelta(seconds=1):
         raise QueryError(f"bucket={bucket!r:.60} is not allowed; allowed is a timedelta of a second or more")
     page = build_page(category, filters)
-    parts = []
-    for each in page.categories:
-        name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
-        sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
-        parts.append(sql.replace("{category}", each).replace("{where}", page.where(each)))
-    selected = "\nUNION ALL\n".join(parts)
-    groups = yield query("statistics", names).replace("{selected}", selected), page.parameters
+    given = {name: value for name, value in filters.items() if value is not None}
     parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
-    over_time = yield query("statistics_over_time", names).replace("{selected}", selected), parameters
+    hours = whole_hours(given.get("start"), given.get("end"))
+    events, summed = _events(names, page), None
+    if hours is not None and not exact and given.keys() <= SUMMARY_FILTERS.keys():
+        parameters |= {"first_hour": hours.first, "after_hours": hours.after}
+        summed = _summed(names, page, given, hours)
+    over_time_from = events
+    if summed and bucket % HOUR == timedelta(0):
+        over_time_from = query("select_by_hour", names).replace("{selected}", summed)
+    name = "statistics_of_summaries" if summed else "statistics_of_rows"
+    groups = yield query(name, names).replace("{selected}", summed or events), parameters
+    if summed and not all(is_whole(row["histogram"] or "0", row["timed"]) for row in groups):
+        groups = yield query("statistics_of_rows", names).replace("{selected}", events), parameters
+    over_time = yield query("statistics_over_time", names).replace("{selected}", over_time_from), parameters
     return build_statistics(groups, over_time)
 
 
@@ -132,8 +153,52 @@ def health(names: Names) -> Question[dict[str, Any]]:
     return {**facts, "unmatched": unmatched, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
 
 
-def page_of(names: Names, page: Page, category: str) -> str:
-    """The statement for one table of a page."""
+def _events(names: Names, page: Page, *conditions: str) -> str:
+    """A statement that selects the events of a page's filters for the statistics."""
+    parts = []
+    for each in page.categories:
+        name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
+        sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
+        where = " AND ".join((page.where(each), *conditions))
+        parts.append(sql.replace("{category}", each).replace("{where}", where))
+    return _UNION.join(parts)
+
+
+def _summed(names: Names, page: Page, given: Mapping[str, Any], hours: Hours) -> str:
+    """A statement that selects the summaries of whole hours, and the events before and after them as summaries."""
+    conditions = [SUMMARY_FILTERS[name] for name in given if name not in ("start", "end")]
+    if len(page.categories) == 1:
+        conditions.append(f"category = '{page.categories[0]}'")
+    around = []
+    if hours.first is not None:
+        conditions.append('"time" >= %(first_hour)s')
+    if hours.after is not None:
+        conditions.append('"time" < %(after_hours)s')
+    if hours.first != given.get("start"):
+        around.append('"time" < %(first_hour)s')
+    if hours.after != given.get("end"):
+        around.append('"time" >= %(after_hours)s')
+    parts = [query("select_summaries", names).replace("{where}", " AND ".join(conditions) or "true")]
+    as_summaries = query("select_as_summaries", names)
+    parts += [as_summaries.replace("{selected}", _events(names, page, condition)) for condition in around]
+    return _UNION.join(parts)
+
+
+def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
+    """How far back to look for the rows of a page, in turn; None for as far as there are any."""
+    if page.is_newest_first:
+        latest = min(filter(None, (datetime.now(timezone.utc), end, page.after_time)))
+        with suppress(OverflowError):  # near the year 1
+            # from the start of a day, so that what a cache keeps is asked for in the same words all day
+            day = latest.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+            yield day - timedelta(days=1)
+            yield day - timedelta(days=14)
+    yield None
+
+
+def page_of(names: Names, page: Page, category: str, is_since: bool = False) -> str:
+    """The statement for one table of a page; of what is not older than the parameter `since`, if that is there."""
     sql = query("events_of_table", names).replace("{table}", names.table(CATEGORIES[category]))
     filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
-    return filled.replace("{where}", page.where(category))
+    since = ' AND "time" >= %(since)s' if is_since else ""
+    return filled.replace("{where}", page.where(category) + since)

@@ -23,7 +23,7 @@ from .plans import Fields, Plan, Plans
 from .sources import Source, SourceCache
 from .treatment import Treatment
 
-__all__ = ["Row", "RowEncoder"]
+__all__ = ["Kind", "Numbers", "Row", "RowEncoder"]
 
 # trace_id, span_id, batch_id, batch_index, time, trace_flags, each after its length
 _IDENTITY = Struct(">i16siqi16siiiqii").pack
@@ -33,9 +33,15 @@ _I32_MAX, _I64_MIN, _I64_MAX = (1 << 31) - 1, -(1 << 63), (1 << 63) - 1
 _U64, _U128 = (1 << 64) - 1, (1 << 128) - 1
 _ERROR = 2
 
+Kind: TypeAlias = tuple[str, bytes, bytes, bytes, bytes]
+"""What a row is counted with: its table, and the fields event_type, status, agent_id and agent_name."""
 
-Row: TypeAlias = tuple[str, bytes, int, tuple[Source, ...]]
-"""Table, encoded fields, value of the column `time` in µs since 1970, and what the row refers to."""
+Numbers: TypeAlias = tuple[bytes, bytes, bytes]
+"""The fields input_tokens, output_tokens and cost."""
+
+Row: TypeAlias = tuple[str, bytes, int, tuple[Source, ...], Kind, Numbers | None]
+"""Table, encoded fields, value of the column `time` in µs since 1970, what the row refers to, and what it is
+counted with and adds to the sums, if anything."""
 
 
 class RowEncoder:
@@ -158,7 +164,9 @@ class RowEncoder:
                 row["agent_id"] = row["agent_name"]
         if fixups:
             row["fixups"] = jsonb(orjson.dumps(fixups))
-        return plan.table, b"".join(row.values()), time_us, origin.sources
+        kind = plan.table, row["event_type"], row["status"], row["agent_id"], row.get("agent_name", NULL)
+        numbers = (row["input_tokens"], row["output_tokens"], row["cost"]) if plan.has_numbers else None
+        return plan.table, b"".join(row.values()), time_us, origin.sources, kind, numbers
 
 
 def _as_dict(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

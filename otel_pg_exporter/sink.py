@@ -10,11 +10,15 @@ from functools import lru_cache
 from time import monotonic
 
 from . import migrate, obstacles
-from .batches import Batch
+from .batches import DAY_US, Batch
 from .database import Copy, Database, Writer, limits
-from .errors import DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
+from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
+from .inventory import day
 from .partitions import ensure
+from .retention import ledger_begin
+from .room import Room
 from .sql_files import bind, quote
+from .tables import SUMMARY
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
@@ -35,6 +39,7 @@ class Sink:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._writer = Writer(database)
+        self._room = Room(database)
         self.is_ready = False
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
@@ -150,13 +155,31 @@ class Sink:
         if not self.is_ready:
             migrate.ensure(self.database.until(deadline))
             self.is_ready = True
+        self._room.require(deadline)
         if not batch.days <= self._days:
+            if batch.was_spooled:
+                self._require_ledger(batch, deadline)
             ensure(self.database.until(deadline), batch.days)
             self._days |= batch.days
         self._store_sources(batch, deadline)
 
+    def _require_ledger(self, batch: Batch, deadline: float) -> None:
+        # an earlier attempt may have stored it, and retention have dropped what the ledger knew of that
+        made_on = batch.time_us // DAY_US
+        begin = ledger_begin(self.database.until(deadline), made_on)
+        if begin is not None and made_on < begin:
+            raise LedgerForgotten(
+                f"a batch of {day(made_on)} waited for longer than the ledger remembers, which begins on {day(begin)}:"
+                " whether it is stored already cannot be told"
+            )
+
     def copies(self, batch: Batch) -> list[Copy]:
-        """The batch's rows, by table."""
+        """The batch's rows, by table, and what they come to."""
+        summaries = batch.summaries()
+        copies = self._row_copies(batch)
+        return [*copies, Copy(self._copy("event_summaries", SUMMARY), summaries)] if summaries else copies
+
+    def _row_copies(self, batch: Batch) -> list[Copy]:
         return [Copy(self._copy(table, batch.columns[table]), rows) for table, rows in batch.rows.items() if rows]
 
     def claim(self, batch: Batch, untold: Mapping[str, int]) -> str:
@@ -195,7 +218,7 @@ class Sink:
         """Whether the server takes these rows; they are not kept."""
         if monotonic() >= deadline:
             raise DatabaseUnavailable(f"no time left to look for the row that {self.database.settings.target} refuses")
-        copies = self.copies(beginning)
+        copies = self._row_copies(beginning)
         statements = (self._begin(deadline), *(copy.statement for copy in copies), self.database.sql("end_trial"))
         try:
             self._writer.execute(";\n".join(statements), deadline, copies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from . import values
 from .binary_copy import NULL, label, uuid
 from .scrubbing import Scrubber
 
-__all__ = ["NO_SCOPE", "Origin", "Source", "SourceCache"]
+__all__ = ["NO_SCOPE", "Origin", "Source", "SourceCache", "service_field"]
 
 NO_SCOPE = bytes(16)
 """Id for records without a scope."""
@@ -37,6 +37,12 @@ class Origin:
     fields: bytes
     """The columns resource_id, scope_id and service_name."""
     sources: tuple[Source, ...]
+
+
+def service_field(sources: Sequence[Source]) -> bytes:
+    """The column service_name of rows that refer to these, a resource and perhaps a scope."""
+    service = sources[0].row["service_name"]
+    return NULL if service is None else label(service)
 
 
 class SourceCache:
@@ -75,8 +81,7 @@ def _origin(resource: Any, scope: Any, scrubber: Scrubber) -> Origin:
         )
         sources.append(Source("scopes", _digest(scope_row), scope_row))
     ids = uuid(sources[0].id) + uuid(NO_SCOPE if scope is None else sources[1].id)
-    service = row["service_name"]
-    return Origin(ids + (NULL if service is None else label(service)), tuple(sources))
+    return Origin(ids + service_field(sources), tuple(sources))
 
 
 def _row(attributes: Mapping[str, Any], **texts: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 __all__ = [
-    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "TABLES", "TYPES", "VIEWS", "WRITTEN",
+    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "READING", "TABLES", "TYPES", "VIEWS", "WRITTEN",
     "Migration", "Names", "bind", "migrations", "query",
 ]  # fmt: skip
 
@@ -32,13 +32,13 @@ _PACKAGED: Traversable = files("otel_pg_exporter") / "sql"
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
 
-PARTITIONED = (*EVENT_TABLES, "event_batches", "open_spans", "heartbeats")
+PARTITIONED = (*EVENT_TABLES, "event_batches", "event_summaries", "open_spans", "heartbeats")
 """The tables that are partitioned by time."""
 
 WRITTEN = (*PARTITIONED, "resources", "scopes", "processes")
 """The tables that programs write into."""
 
-TABLES = (*WRITTEN, "schema_migrations", "tenancy", "tenant_readers")
+TABLES = (*WRITTEN, "pruned", "schema_migrations", "tenancy", "tenant_readers")
 """Every table of a schema."""
 
 CONTRACT_VIEWS = (
@@ -57,7 +57,10 @@ FUNCTIONS = (
 )  # fmt: skip
 """The functions that the contract promises."""
 
-_NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS))
+READING = tuple(f"{table}_of_trace" for table in EVENT_TABLES)
+"""Functions of our own, with which the tables are read."""
+
+_NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))
 
 _PLACEHOLDER = re.compile(r"\{(index:)?(\w+)\}")
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.up\.sql")

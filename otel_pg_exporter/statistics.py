@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from .histograms import RELATIVE_ERROR, percentiles
 from .markup import bars, block, facts, table
 from .optional import optional
 from .waterfall import duration_text
@@ -20,6 +21,7 @@ __all__ = ["Bucket", "Group", "Statistics", "build_statistics"]
 _ONE_OF_FOUR = {0b0111: "category", 0b1011: "event_type", 0b1101: "status", 0b1110: "agent_id"}
 _ALL = 0b1111
 _SECOND = 1_000_000_000
+_SHARES = (0.5, 0.95, 0.99)
 _MOST_ROWS, _MOST_BARS = 50, 96
 """Of each group, and of the chart, in HTML."""
 
@@ -34,14 +36,15 @@ class Group:
     average_duration_ns: float | None
     """Nanoseconds; None if no event has a duration."""
     p50: float | None
-    """Median duration in nanoseconds, interpolated as percentile_cont does."""
+    """Median duration in nanoseconds, interpolated as percentile_cont does; `Statistics.percentile_error` says how
+    exactly."""
     p95: float | None
     p99: float | None
     input_tokens: int
     """Of model calls and tools; an agent's own total is not counted again."""
     output_tokens: int
     cost: float | None
-    """US dollars; None if nothing states a cost."""
+    """US dollars, each cost taken to 15 digits; None if nothing states a cost."""
 
     @property
     def error_rate(self) -> float:
@@ -69,6 +72,9 @@ class Statistics(Group):
     by_agent: Mapping[str, Group]
     """Agent id → its events; events of no agent are left out."""
     over_time: Sequence[Bucket]
+    percentile_error: float = 0.0
+    """How far percentiles may be off, relative: 0 if the events were read, 0.02 if whole hours were summed up from
+    batches, where a duration that is not above 0 counts as 0. All else is always exact."""
 
     @property
     def total(self) -> int:
@@ -185,7 +191,7 @@ def _merged(over_time: Sequence[Bucket]) -> list[tuple[int, int, str]]:
 
 
 def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Mapping[str, Any]]) -> Statistics:
-    """Put together what the queries statistics and statistics_over_time gave."""
+    """Put together what the query statistics_of_rows or statistics_of_summaries, and statistics_over_time gave."""
     by: dict[str, dict[str, Group]] = {name: {} for name in _ONE_OF_FOUR.values()}
     overall: dict[str, Any] = {}
     for row in groups:
@@ -194,8 +200,10 @@ def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Ma
             overall = values
         elif (name := row[column := _ONE_OF_FOUR[row["missing"]]]) is not None:
             by[column][name] = Group(**values)
+    is_summed = any("histogram" in row for row in groups)
     return Statistics(
         **overall,
+        percentile_error=RELATIVE_ERROR if is_summed else 0.0,
         by_category=by["category"],
         by_type=by["event_type"],
         by_status=by["status"],
@@ -206,12 +214,21 @@ def build_statistics(groups: Sequence[Mapping[str, Any]], over_time: Sequence[Ma
     )
 
 
+def _percentiles(row: Mapping[str, Any]) -> Sequence[float] | None:
+    if "histogram" not in row:
+        exact: Sequence[float] | None = row["percentiles"]
+        return exact
+    if not row["timed"]:
+        return None
+    return percentiles(row["histogram"], row["timed"], row["duration_min"], row["duration_max"], _SHARES)
+
+
 def _counts(groups: Mapping[str, Group]) -> dict[str, int]:
     return {name: group.count for name, group in groups.items()}
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
-    p50, p95, p99 = row["percentiles"] or (None, None, None)
+    p50, p95, p99 = _percentiles(row) or (None, None, None)
     plain = ("count", "errors", "average_duration_ns", "cost")
     tokens = {name: int(row[name]) for name in ("input_tokens", "output_tokens")}
     return {**{name: row[name] for name in plain}, **tokens, "p50": p50, "p95": p95, "p99": p99}

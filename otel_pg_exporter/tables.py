@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "COMMON", "FRONT", "SPECIAL"]
+__all__ = ["COLUMNS", "COMMON", "FRONT", "KIND", "NUMBERS", "SPECIAL", "SUMMARY"]
 
 FRONT = (
     "trace_id", "span_id", "batch_id", "batch_index", "time", "trace_flags", "start_unix_nano", "end_unix_nano",
@@ -32,6 +32,18 @@ SPECIAL = {
     ),
 }  # fmt: skip
 """Table → the columns that it has beside the common ones, text before numbers."""
+
+KIND = ("event_type", "status", "agent_id", "agent_name")
+"""What rows of one table are counted by, beside their service and hour."""
+
+NUMBERS = ("input_tokens", "output_tokens", "cost")
+"""What is added up."""
+
+SUMMARY = (
+    "batch_id", "time", "category", "event_type", "status", "service_name", "agent_id", "agent_name",
+    "event_count", "timed", "duration_sum", "duration_min", "duration_max", "histogram", *NUMBERS,
+)  # fmt: skip
+"""The columns of event_summaries, in the order in which its rows are encoded."""
 
 COLUMNS = {table: COMMON + special for table, special in SPECIAL.items()}
 """Table → all its columns."""

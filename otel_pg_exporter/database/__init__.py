@@ -8,10 +8,10 @@ Queries and migrations borrow an ordinary connection: `Database`, `AsyncDatabase
 from .borrowed import write_in, write_in_async
 from .connecting import Record, limits
 from .listener import Listener
-from .pools import AsyncDatabase, Database, opened
+from .pools import AsyncDatabase, Database, Session, opened
 from .writer import Copy, Writer
 
 __all__ = [
-    "AsyncDatabase", "Copy", "Database", "Listener", "Record", "Writer", "limits", "opened", "write_in",
+    "AsyncDatabase", "Copy", "Database", "Listener", "Record", "Session", "Writer", "limits", "opened", "write_in",
     "write_in_async",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ from ..sql_files import Names, query
 from .connecting import Record, connect, limits, location, options
 from .failures import translate
 
-__all__ = ["AsyncDatabase", "Database", "opened"]
+__all__ = ["AsyncDatabase", "Database", "Session", "opened"]
 
 
 class Database:
@@ -50,6 +51,11 @@ class Database:
         if self._server is None and self.settings.is_embedded:
             self._server = EmbeddedServer(self.settings.data_dir)
         return self._server
+
+    @property
+    def is_started(self) -> bool:
+        """False where the embedded server would have to be started first, or has been left."""
+        return self._server is not None or not self.settings.is_embedded
 
     @property
     def place(self) -> tuple[str | None, ...]:
@@ -92,6 +98,18 @@ class Database:
         has for statements counts."""
         return _HurriedDatabase(self, deadline)
 
+    @contextmanager
+    def session(self, deadline: float) -> Iterator[Session]:
+        """A connection of its own for one transaction after the other, given up when the deadline (by
+        `time.monotonic()`) passes.
+
+        Raises:
+            DatabaseError: PostgreSQL cannot be reached.
+        """
+        with closing(connect(self.conninfo(), self.settings, deadline)) as connection:
+            _configure(connection)
+            yield Session(self, connection)
+
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
         """All rows of one statement, in a transaction of its own."""
         with self.connection() as connection:
@@ -129,6 +147,32 @@ class Database:
                     conninfo, **_pool_options(self.settings), configure=_configure, check=_check, open=True
                 )
             return self._pool
+
+
+class Session:
+    """What `Database.session` lends."""
+
+    def __init__(self, database: Database, connection: psycopg.Connection[Record]) -> None:
+        self._database, self._connection = database, connection
+
+    @contextmanager
+    def transaction(self, lock_seconds: float, seconds: float) -> Iterator[psycopg.Connection[Record]]:
+        """A transaction: committed at the end, rolled back on an exception.
+
+        Args:
+            lock_seconds: the longest that a statement waits for a lock.
+            seconds: the longest that it takes, and that the server waits for the next.
+
+        Raises:
+            DatabaseError: PostgreSQL is gone or refused a statement.
+        """
+        try:
+            with self._connection.transaction():
+                settings = limits(monotonic() + seconds, lock_seconds)
+                self._connection.execute(self._database.sql("limit_time").encode(), settings)
+                yield self._connection
+        except psycopg.Error as error:
+            raise translate(error, self._database.settings) from error
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def begin(batch: Batch) -> bytes:
 
 def row_records(batch: Batch, row: Row) -> bytes:
     """A row that the batch gets next, and before it the sources that it does not have yet."""
-    table, data, _, sources = row
+    table, data, _, sources, *_ = row
     new = [_source(source) for source in sources if source.id not in batch.sources]
     return b"".join((*new, _row(_NUMBERS[table], data)))
 

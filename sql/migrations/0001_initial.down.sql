@@ -1,3 +1,7 @@
 -- Drops every event with its table.
+DROP TABLE {pruned};
+DROP FUNCTION {events_of_trace}(uuid), {task_events_of_trace}(uuid), {agent_events_of_trace}(uuid),
+    {deployment_events_of_trace}(uuid);
 DROP TABLE {open_spans}, {heartbeats}, {processes};
-DROP TABLE {events}, {task_events}, {agent_events}, {deployment_events}, {event_batches}, {resources}, {scopes};
+DROP TABLE {events}, {task_events}, {agent_events}, {deployment_events}, {event_batches}, {event_summaries},
+    {resources}, {scopes};

@@ -80,6 +80,44 @@ COMMENT ON COLUMN {event_batches}.committed_at IS 'Start of the transaction that
 COMMENT ON COLUMN {event_batches}.transaction_id IS 'Transaction that stored it, as txid_current() counts: what a tail compares with snapshots, since neither times nor sequences are in the order of commits.';
 CREATE INDEX {index:event_batches_transaction} ON {event_batches} (transaction_id);
 
+CREATE TABLE {event_summaries} (
+    batch_id uuid NOT NULL,
+    "time" timestamptz NOT NULL,
+    category text NOT NULL,
+    event_type text NOT NULL,
+    status text NOT NULL,
+    service_name text,
+    agent_id text,
+    agent_name text,
+    event_count integer NOT NULL,
+    timed integer NOT NULL,
+    duration_sum numeric,
+    duration_min bigint,
+    duration_max bigint,
+    histogram numeric,
+    input_tokens numeric,
+    output_tokens numeric,
+    cost numeric
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {event_summaries} IS 'What the rows of a batch come to, for each hour and kind of event; in the same transaction as the rows. Statistics of whole hours read it in place of the events.';
+COMMENT ON COLUMN {event_summaries}.batch_id IS 'Batch whose rows are counted: event_batches.batch_id.';
+COMMENT ON COLUMN {event_summaries}."time" IS 'Start of the hour that the rows'' time falls into, UTC; the partition key.';
+COMMENT ON COLUMN {event_summaries}.category IS 'system, task, agent or deployment: which table the rows are in.';
+COMMENT ON COLUMN {event_summaries}.event_type IS 'Their event_type.';
+COMMENT ON COLUMN {event_summaries}.status IS 'Their status.';
+COMMENT ON COLUMN {event_summaries}.service_name IS 'Their service_name.';
+COMMENT ON COLUMN {event_summaries}.agent_id IS 'Their agent_id.';
+COMMENT ON COLUMN {event_summaries}.agent_name IS 'Their agent_name where it is not the agent_id; NULL of other categories.';
+COMMENT ON COLUMN {event_summaries}.event_count IS 'Number of rows.';
+COMMENT ON COLUMN {event_summaries}.timed IS 'Rows that have a duration.';
+COMMENT ON COLUMN {event_summaries}.duration_sum IS 'Sum of duration_ns, nanoseconds; NULL if no row has one.';
+COMMENT ON COLUMN {event_summaries}.duration_min IS 'The shortest, nanoseconds.';
+COMMENT ON COLUMN {event_summaries}.duration_max IS 'The longest, nanoseconds.';
+COMMENT ON COLUMN {event_summaries}.histogram IS 'Durations by buckets of 2 % to both sides: a number in base 10^8 whose digit n, from 0, is how many are in [r^(n-1), r^n) nanoseconds, with r = 1.02/0.98; digit 0 is how many are below 1 ns. So sum(histogram) is the histogram of all.';
+COMMENT ON COLUMN {event_summaries}.input_tokens IS 'Sum over model calls and tools; an agent''s own run (action invoke) states the sum of its calls, and is left out. NULL if no row has any.';
+COMMENT ON COLUMN {event_summaries}.output_tokens IS 'The same of output_tokens.';
+COMMENT ON COLUMN {event_summaries}.cost IS 'The same of cost, US dollars, each taken to 15 digits, so that the sum is exact.';
+
 CREATE TABLE {events} (
     trace_id uuid NOT NULL,
     span_id bigint NOT NULL,
@@ -579,3 +617,47 @@ COMMENT ON COLUMN {open_spans}.tenant_id IS 'Tenant: the attribute tenant.id, el
 COMMENT ON COLUMN {open_spans}.attributes IS 'Its attributes when it was seen, under their own names; what jsonb cannot hold is replaced.';
 COMMENT ON COLUMN {open_spans}.seen_at IS 'When it was seen open, by the server''s clock, UTC.';
 CREATE INDEX {index:open_spans_process} ON {open_spans} (process_id, "time");
+
+CREATE TABLE {pruned} (
+    "table" text NOT NULL,
+    partition text NOT NULL,
+    first_time timestamptz NOT NULL,
+    end_time timestamptz NOT NULL,
+    "rows" bigint NOT NULL,
+    bytes bigint NOT NULL,
+    reason text NOT NULL CHECK (reason IN ('age', 'size')),
+    pruned_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE {pruned} IS 'Partitions that retention has dropped.';
+COMMENT ON COLUMN {pruned}."table" IS 'Table that it belonged to, without a prefix.';
+COMMENT ON COLUMN {pruned}.partition IS 'Its name.';
+COMMENT ON COLUMN {pruned}.first_time IS 'Beginning of the time that it held, UTC.';
+COMMENT ON COLUMN {pruned}.end_time IS 'End of that time, UTC; not in it. After the latest of event_batches the ledger is certain to have every batch.';
+COMMENT ON COLUMN {pruned}."rows" IS 'Rows that it held, by PostgreSQL''s own estimate.';
+COMMENT ON COLUMN {pruned}.bytes IS 'Bytes that it took with its indexes.';
+COMMENT ON COLUMN {pruned}.reason IS 'age: its rows were kept for long enough; size: EVENT_MAX_BYTES was exceeded.';
+COMMENT ON COLUMN {pruned}.pruned_at IS 'When it was dropped, by the server''s clock, UTC.';
+
+-- A server plans for hundreds of partitions longer than it looks into them all: a function plans once for each session.
+CREATE FUNCTION {events_of_trace}(uuid) RETURNS SETOF {events}
+LANGUAGE plpgsql STABLE ROWS 100
+SET plan_cache_mode = force_generic_plan SET search_path = pg_catalog, pg_temp
+AS $reading$ BEGIN RETURN QUERY SELECT * FROM {events} WHERE trace_id = $1; END $reading$;
+COMMENT ON FUNCTION {events_of_trace}(uuid) IS 'The rows of a trace in events, to whoever may read that.';
+CREATE FUNCTION {task_events_of_trace}(uuid) RETURNS SETOF {task_events}
+LANGUAGE plpgsql STABLE ROWS 100
+SET plan_cache_mode = force_generic_plan SET search_path = pg_catalog, pg_temp
+AS $reading$ BEGIN RETURN QUERY SELECT * FROM {task_events} WHERE trace_id = $1; END $reading$;
+COMMENT ON FUNCTION {task_events_of_trace}(uuid) IS 'The rows of a trace in task_events, to whoever may read that.';
+CREATE FUNCTION {agent_events_of_trace}(uuid) RETURNS SETOF {agent_events}
+LANGUAGE plpgsql STABLE ROWS 100
+SET plan_cache_mode = force_generic_plan SET search_path = pg_catalog, pg_temp
+AS $reading$ BEGIN RETURN QUERY SELECT * FROM {agent_events} WHERE trace_id = $1; END $reading$;
+COMMENT ON FUNCTION {agent_events_of_trace}(uuid) IS 'The rows of a trace in agent_events, to whoever may read that.';
+CREATE FUNCTION {deployment_events_of_trace}(uuid) RETURNS SETOF {deployment_events}
+LANGUAGE plpgsql STABLE ROWS 100
+SET plan_cache_mode = force_generic_plan SET search_path = pg_catalog, pg_temp
+AS $reading$ BEGIN RETURN QUERY SELECT * FROM {deployment_events} WHERE trace_id = $1; END $reading$;
+COMMENT ON FUNCTION {deployment_events_of_trace}(uuid) IS 'The rows of a trace in deployment_events, to whoever may read that.';
+REVOKE ALL ON FUNCTION {events_of_trace}(uuid), {task_events_of_trace}(uuid), {agent_events_of_trace}(uuid),
+    {deployment_events_of_trace}(uuid) FROM PUBLIC;

@@ -3,8 +3,8 @@
 SELECT {key} AS order_key, * FROM {table} WHERE {where} ORDER BY {order_by} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: trace_rows
--- Every row of a trace in one table.
-SELECT * FROM {table} WHERE trace_id = %(trace_id)s
+-- Every row of a trace in one table, by a function that has its plan.
+SELECT * FROM {rows_of_trace}(%(trace_id)s)
 
 -- name: trace_resources
 -- The resources of some rows.
@@ -18,7 +18,7 @@ SELECT * FROM {scopes} WHERE scope_id = ANY(%(ids)s)
 -- Makes all statements of a transaction see the same data.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
--- name: statistics
+-- name: statistics_of_rows
 -- Counts, durations and tokens: in all, and by category, type, status and agent.
 -- The tokens of an agent's own run are left out: they are the sum of its model calls.
 WITH selected AS ({selected})
@@ -30,34 +30,81 @@ SELECT grouping(category, event_type, status, agent_id) AS missing,
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ns) AS percentiles,
        coalesce(sum(input_tokens), 0) AS input_tokens,
        coalesce(sum(output_tokens), 0) AS output_tokens,
-       sum(cost) AS cost
+       sum(cost)::float8 AS cost
   FROM selected
+ GROUP BY GROUPING SETS ((), (category), (event_type), (status), (agent_id))
+
+-- name: statistics_of_summaries
+-- The same of summaries, and of events that are shown as summaries of one. They are added up by all four first: what
+-- is left is little, whatever it is grouped by.
+WITH parts AS MATERIALIZED (
+    SELECT category, event_type, status, agent_id, sum(event_count) AS event_count, sum(timed) AS timed,
+           sum(duration_sum) AS duration_sum, min(duration_min) AS duration_min, max(duration_max) AS duration_max,
+           sum(histogram) AS histogram, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+           sum(cost) AS cost
+      FROM ({selected}) AS selected
+     GROUP BY 1, 2, 3, 4
+)
+SELECT grouping(category, event_type, status, agent_id) AS missing,
+       category, event_type, status, agent_id,
+       coalesce(sum(event_count), 0)::bigint AS count,
+       coalesce(sum(event_count) FILTER (WHERE status = 'error'), 0)::bigint AS errors,
+       (sum(duration_sum) / nullif(sum(timed), 0))::float8 AS average_duration_ns,
+       coalesce(sum(timed), 0)::bigint AS timed,
+       min(duration_min) AS duration_min,
+       max(duration_max) AS duration_max,
+       sum(histogram)::text AS histogram,
+       coalesce(sum(input_tokens), 0) AS input_tokens,
+       coalesce(sum(output_tokens), 0) AS output_tokens,
+       sum(cost)::float8 AS cost
+  FROM parts
  GROUP BY GROUPING SETS ((), (category), (event_type), (status), (agent_id))
 
 -- name: statistics_over_time
 -- Counts for each stretch of time, counted from 1970-01-01; in whole microseconds, also before 1970.
 WITH selected AS ({selected}),
-     moments AS (SELECT round(extract(epoch FROM "time") * 1000000)::bigint AS us, status FROM selected)
+     moments AS (SELECT round(extract(epoch FROM "time") * 1000000)::bigint AS us, status, event_count FROM selected)
 SELECT timestamptz 'epoch' + start_us * interval '1 microsecond' AS start, count, errors
   FROM (SELECT us - mod(mod(us, %(bucket)s::bigint) + %(bucket)s::bigint, %(bucket)s::bigint) AS start_us,
-               count(*) AS count,
-               count(*) FILTER (WHERE status = 'error') AS errors
+               sum(event_count)::bigint AS count,
+               coalesce(sum(event_count) FILTER (WHERE status = 'error'), 0)::bigint AS errors
           FROM moments GROUP BY 1) AS stretches
  ORDER BY 1
 
 -- name: select_for_statistics
 -- What the statistics need of a table without tokens.
-SELECT '{category}'::text AS category, event_type, status, agent_id, "time", duration_ns,
-       NULL::bigint AS input_tokens, NULL::bigint AS output_tokens, NULL::float8 AS cost
+SELECT '{category}'::text AS category, event_type, status, agent_id, "time", 1 AS event_count, duration_ns,
+       NULL::bigint AS input_tokens, NULL::bigint AS output_tokens, NULL::numeric AS cost
   FROM {table} WHERE {where}
 
 -- name: select_agents_for_statistics
--- What the statistics need of the agents' table.
-SELECT '{category}'::text AS category, event_type, status, agent_id, "time", duration_ns,
+-- What the statistics need of the agents' table. A cost is taken to 15 digits, as a numeric, so that the sum is exact.
+SELECT '{category}'::text AS category, event_type, status, agent_id, "time", 1 AS event_count, duration_ns,
        CASE WHEN action IS DISTINCT FROM 'invoke' THEN input_tokens END AS input_tokens,
        CASE WHEN action IS DISTINCT FROM 'invoke' THEN output_tokens END AS output_tokens,
-       CASE WHEN action IS DISTINCT FROM 'invoke' THEN cost END AS cost
+       CASE WHEN action IS DISTINCT FROM 'invoke' AND cost > '-Infinity' AND cost < 'Infinity'
+            THEN cost::numeric END AS cost
   FROM {table} WHERE {where}
+
+-- name: select_summaries
+-- The summaries of batches: what a batch has stored of an hour.
+SELECT category, event_type, status, agent_id, "time", event_count, timed, duration_sum, duration_min, duration_max,
+       histogram, input_tokens, output_tokens, cost
+  FROM {event_summaries} WHERE {where}
+
+-- name: select_by_hour
+-- How many there are at each time: little, before anything is reckoned with the times.
+SELECT "time", status, sum(event_count) AS event_count FROM ({selected}) AS selected GROUP BY "time", status
+
+-- name: select_as_summaries
+-- Events, each as a summary of one would show it; the buckets of the histogram are those of histograms.py.
+SELECT category, event_type, status, agent_id, "time", event_count, (duration_ns IS NOT NULL)::integer AS timed,
+       duration_ns::numeric AS duration_sum, duration_ns AS duration_min, duration_ns AS duration_max,
+       CASE WHEN duration_ns > 0
+            THEN ('1e' || 8 * (1 + trunc(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))::numeric
+            WHEN duration_ns <= 0 THEN 1 END AS histogram,
+       input_tokens::numeric, output_tokens::numeric, cost
+  FROM ({selected}) AS events
 
 -- name: count_rows
 -- Rows of each main table, exactly.

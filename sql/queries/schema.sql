@@ -71,3 +71,8 @@ CREATE TABLE {partition} (LIKE {parent} INCLUDING ALL)
 -- name: attach_partition
 -- Makes it a partition.
 ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({lower}) TO ({upper})
+
+-- name: limit_locks
+-- The longest wait for a lock in this transaction, milliseconds, unless it is shorter already.
+SELECT set_config('lock_timeout', %(millis)s::text, true)
+ WHERE (SELECT setting::bigint NOT BETWEEN 1 AND %(millis)s FROM pg_settings WHERE name = 'lock_timeout')

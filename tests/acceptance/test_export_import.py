@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pyarrow.parquet
 import pytest
@@ -187,6 +188,19 @@ def test_parquet_and_csv_hold_the_events_that_were_asked_for(otel_pg, demo, tmp_
     assert "queue" not in table.column_names
     assert 0 == pyarrow.parquet.read_table(none).num_rows
     assert 4 == len((tmp_path / "three.csv").read_text("utf-8").splitlines())
+
+
+def test_old_events_are_read_from_parquet_without_a_server(otel_pg, demo, tmp_path):
+    """What docs/scale.md says of a cold tier: DuckDB's SQL over a file for each category, JSON too."""
+    cold = tmp_path / "2026-11.parquet"
+    otel_pg("export", "-o", str(cold), "--category", "agent")
+
+    calls = duckdb.sql(
+        f"SELECT tool_name, count(*), avg(duration_ns) > 0, max(attributes ->> 'gen_ai.operation.name')"
+        f" FROM '{cold}' WHERE action = 'tool' GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+
+    assert [("book", 2, True, "execute_tool"), ("search", 3, True, "execute_tool")] == calls
 
 
 def test_without_pyarrow_it_says_what_to_install(otel_pg, monkeypatch, tmp_path):

@@ -115,7 +115,7 @@ def test_without_limits_of_our_own_a_short_statement_timeout_is_felt(dsn):
 
 
 def test_a_writer_that_may_make_no_partitions_is_told_who_must(dsn, tmp_path, heard):
-    """Its spans wait on disk; the owner's `otel-pg migrate partitions` is enough, and replay stores them at once."""
+    """Its spans wait on disk; the owner's `otel-pg partitions create` is enough, and replay stores them at once."""
     role = f"writer_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA otel TO {role}")
@@ -128,8 +128,8 @@ def test_a_writer_that_may_make_no_partitions_is_told_who_must(dsn, tmp_path, he
     wait_until(lambda: telemetry.counts.get("spooled", 0) == 10)
     health = telemetry.query.health()
 
-    assert "otel-pg migrate partitions" in "".join(heard)
-    assert "otel-pg migrate partitions" in health.error
+    assert "otel-pg partitions create" in "".join(heard)
+    assert "otel-pg partitions create" in health.error
     telemetry.shutdown()
     partitions.ahead(Database(Settings(dsn=dsn)), 1)
     delivery = Delivery(Database(Settings(dsn=writing, spool_dir=str(tmp_path), auto_migrate=False)))

@@ -91,7 +91,7 @@ def program(cluster: Cluster, tmp_path: Path) -> Iterator[Program]:
     grants.grant(Settings(dsn=admin), writers=[role])
     # no column that a view shows can be given another type, and some situations do that
     made.run("DROP VIEW " + ", ".join(f"otel.{view}" for view in VIEWS))
-    done = CliRunner().invoke(main, ["--dsn", admin, "migrate", "partitions", "--days", "1"])
+    done = CliRunner().invoke(main, ["--dsn", admin, "partitions", "create", "--days", "1"])
     assert "partitions are there for today and 1 days more\n" == done.output
     made.telemetry = configure(
         dsn=made.dsn, spool_dir=str(tmp_path), auto_migrate=False, batch_timeout_millis=50,

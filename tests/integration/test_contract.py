@@ -15,7 +15,7 @@ from harness.rows import NOW, TRACE
 
 from otel_pg_exporter import EventStore, migrate
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.sql_files import FUNCTIONS
+from otel_pg_exporter.sql_files import FUNCTIONS, READING
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sql.md").read_text("utf-8")
@@ -82,7 +82,7 @@ def test_every_function_is_safe_for_a_reader(dsn):
             " WHERE pronamespace = 'otel'::regnamespace"
         ).fetchall()
 
-    assert {*FUNCTIONS} == {name for name, *_ in rows}
+    assert {*FUNCTIONS, *READING} == {name for name, *_ in rows}
     assert {"i", "s"} == {volatility for _, volatility, *_ in rows}
     assert {(False, True, False)} == {tuple(rest) for _, _, *rest in rows}
 
@@ -137,7 +137,8 @@ def test_the_step_goes_and_comes_back_and_events_stay(empty_dsn):
         after = fetch(connection, catalogue)
         migrate.down(settings, to=1)
         assert before == fetch(connection, catalogue)
-        assert [] == fetch(connection, "SELECT proname FROM pg_proc WHERE pronamespace = 'otel'::regnamespace")
+        functions = fetch(connection, "SELECT proname FROM pg_proc WHERE pronamespace = 'otel'::regnamespace")
+        assert {*READING} == {name for (name,) in functions}
         migrate.up(settings)
         assert after == fetch(connection, catalogue)
         assert [("kept",)] == fetch(connection, "SELECT event_name FROM otel.tasks")

@@ -1,4 +1,4 @@
-"""Statistics of the event store are those of a count by hand, also while others write."""
+"""Statistics of the event store are those of a count by hand, also while others write; percentiles are within 2 %."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def by_hand(events: list[EventShape]) -> dict[str, object]:
         "events_by_day": Counter(event.timestamp.date() for event in events),
         "average_duration": pytest.approx(sum(durations) / len(durations)) if durations else None,
         "duration_percentiles": {
-            percent: pytest.approx(percentile(durations, percent / 100)) for percent in (50, 95, 99) if durations
+            percent: pytest.approx(percentile(durations, percent / 100), rel=0.02)
+            for percent in (50, 95, 99)
+            if durations
         },
     }
 

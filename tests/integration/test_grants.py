@@ -17,7 +17,7 @@ from otel_pg_exporter import configure, grants, migrate, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, SchemaMismatch
-from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, PARTITIONED, TABLES, VIEWS, WRITTEN
+from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, PARTITIONED, READING, TABLES, VIEWS, WRITTEN
 
 TODAY = (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
@@ -35,6 +35,7 @@ CALLS = {
     "span_descendants": "('00000000-0000-0000-0000-000000000001', 1)",
     "subtree_totals": "('00000000-0000-0000-0000-000000000001')",
     "deployments_before_rise": "()",
+    **dict.fromkeys(READING, "('00000000-0000-0000-0000-000000000001')"),
 }
 DENIED = ("42501", "42809", "55000")
 """No right; a view cannot be truncated; a view cannot be written."""
@@ -93,7 +94,7 @@ def seen(dsn: str, role: str) -> set[tuple[str, str]]:
 
 
 READS = {(view, "SELECT") for view in CONTRACT_VIEWS} | {(name, "EXECUTE") for name in FUNCTIONS}
-WRITES = {(table, "INSERT") for table in WRITTEN} | {("schema_migrations", "SELECT")}
+WRITES = {(table, "INSERT") for table in WRITTEN} | {("schema_migrations", "SELECT"), ("pruned", "SELECT")}
 
 
 def test_each_role_may_do_just_what_it_is_for(dsn, new_role):
@@ -121,7 +122,7 @@ def test_an_owner_that_is_no_superuser_may_do_all(dsn, new_role):
 
     relations = {*TABLES, *(f"{table}_p{datetime.now(timezone.utc):%Y%m%d}" for table in PARTITIONED)}
     expected = {(name, verb) for name in relations for verb in VERBS} | {(view, "SELECT") for view in VIEWS}
-    expected |= {(name, "EXECUTE") for name in FUNCTIONS}
+    expected |= {(name, "EXECUTE") for name in (*FUNCTIONS, *READING)}
     # a view of one table can be written by its owner, as PostgreSQL has it
     expected |= {("tenant_resources", verb) for verb in ("INSERT", "UPDATE", "DELETE")}
     assert expected == seen(dsn, owner)

@@ -1,0 +1,186 @@
+"""What reading costs when there is much: 1, 3 and 10 million events over 90 days, in 90 partitions of each table.
+
+Events are made by the server, by a rule, in batches of 2,048: each of one service of three, with four of 20 agents, and
+traces of 20 events. Their summaries are made by the same rule as an exporter's. Needs 10 GB of disk and some minutes;
+`make bench-reads`.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from hashlib import md5
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+
+from otel_pg_exporter import EventQuery, Settings, migrate, partitions
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.embedded import EmbeddedServer
+from otel_pg_exporter.statistics import Group, Statistics
+from otel_pg_exporter.tables import SUMMARY
+
+DAYS, STAGES, ROUNDS = 90, (1_000_000, 3_000_000, 10_000_000), 9
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "8GB"}
+
+MAKE = """
+CREATE TABLE bench.made AS
+SELECT i, ('00000000-0000-7000-8000-' || lpad(to_hex({first} + batch), 12, '0'))::uuid AS batch_id,
+       md5('trace ' || ({first} + i) / 20)::uuid AS trace_id,
+       %(start)s::timestamptz + i * (interval '{days} days' / {count}) AS "time",
+       (1e6 * exp(3 * (random() + random() + random() - 1.5)))::bigint AS duration_ns,
+       (ARRAY['agent', 'agent', 'agent', 'agent', 'task', 'task', 'task', 'system', 'system', 'deployment'])
+           [1 + i %% 10] AS category,
+       (ARRAY['llm', 'tool', 'llm', 'invoke'])[1 + i %% 10] AS action,
+       CASE WHEN random() < 0.03 THEN 'error' ELSE 'completed' END AS status,
+       'service ' || batch %% 3 AS service_name,
+       CASE WHEN i %% 10 < 4 THEN 'agent ' || (batch %% 5 * 4 + i / 10 %% 4) END AS agent_id,
+       CASE WHEN i %% 10 < 4 THEN (1000 * random())::bigint END AS tokens
+  FROM (SELECT i, i / 2048 AS batch FROM generate_series(0, {count} - 1) AS i) AS numbered
+"""
+
+STORE = """
+INSERT INTO bench.{table} (trace_id, span_id, batch_id, batch_index, "time", trace_flags, kind, status_code,
+    resource_id, scope_id, service_name, parent_span_id, parent_is_remote, start_unix_nano, end_unix_nano, duration_ns,
+    record, event_type, event_name, status, session_id, attributes{names})
+SELECT trace_id, i, batch_id, i %% 2048, "time", 1, 1, 0, %(zero)s, %(zero)s, service_name, i - 1, false,
+       (extract(epoch FROM "time") * 1e9)::bigint, (extract(epoch FROM "time") * 1e9)::bigint + duration_ns,
+       duration_ns, 'span', category || '_work', category || ' step ' || i %% 7, status, 'session ' || i / 200,
+       jsonb_build_object('session.id', 'session ' || i / 200, 'gen_ai.request.model', 'gpt-5', 'user.id', 'anna',
+                          'retries', 2, 'cached', false){values}
+  FROM bench.made WHERE category = '{category}'
+"""
+
+SUM = """
+INSERT INTO bench.event_summaries ({columns})
+SELECT batch_id, date_trunc('hour', "time" AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', category, category || '_work',
+       status, service_name, agent_id, NULL, count(*), count(*), sum(duration_ns), min(duration_ns), max(duration_ns),
+       sum(('1e' || 8 * (1 + trunc(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))::numeric),
+       sum(tokens) FILTER (WHERE action <> 'invoke'), sum(tokens / 2) FILTER (WHERE action <> 'invoke'),
+       sum((tokens * 0.00001::float8)::numeric) FILTER (WHERE action <> 'invoke')
+  FROM bench.made GROUP BY batch_id, 2, category, status, service_name, agent_id
+"""
+
+AGENT = (", agent_id, agent_name, action, model, input_tokens, output_tokens, cost",
+         ", agent_id, agent_id, action, 'gpt-5', tokens, tokens / 2, tokens * 0.00001::float8")  # fmt: skip
+TABLES = {"agent": "agent_events", "task": "task_events", "system": "events", "deployment": "deployment_events"}
+
+
+def main(stages: tuple[int, ...] = STAGES) -> None:
+    """Load the events in stages, and print what reading costs after each."""
+    end = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = end - timedelta(days=DAYS)
+    with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data", options=FAST) as server:
+        settings = Settings(dsn=server.conninfo, schema="bench")
+        migrate.up(settings)
+        first_day = (start - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
+        database = Database(settings)
+        partitions.ensure(database, range(first_day, first_day + DAYS))
+        database.close()
+        fill_in(server.conninfo)
+        stored = 0
+        with psycopg.connect(server.conninfo, autocommit=True) as connection, EventQuery(settings) as query:
+            for total in stages:
+                begun = time.perf_counter()
+                load(connection, stored, total - stored, start)
+                stored = total
+                print(f"\n{total:,} events over {DAYS} days; loaded in {time.perf_counter() - begun:.0f} s", flush=True)
+                sizes(connection, total)
+                compare(query, end - timedelta(days=7, minutes=20), end - timedelta(minutes=10))
+                read(connection, query, end)
+
+
+def fill_in(dsn: str) -> None:
+    """The resource that all rows refer to."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO bench.resources (resource_id, attributes, schema_url) VALUES (%s, '{}', '')", ["0" * 32]
+        )
+
+
+def load(connection: psycopg.Connection[Any], first: int, count: int, start: datetime) -> None:
+    """Put more events, with their summaries, into all days."""
+    values = {"start": start, "zero": "0" * 32}
+    connection.execute(MAKE.format(first=first, count=count, days=DAYS).encode(), values)
+    for category, table in TABLES.items():
+        names, own = AGENT if category == "agent" else ("", "")
+        connection.execute(STORE.format(table=table, category=category, names=names, values=own).encode(), values)
+    columns = ", ".join(f'"{column}"' for column in SUMMARY)
+    connection.execute(SUM.format(columns=columns).encode())
+    connection.execute(b"DROP TABLE bench.made")
+    connection.execute(b"VACUUM ANALYZE")
+
+
+def sizes(connection: psycopg.Connection[Any], total: int) -> None:
+    """How much the summaries take."""
+    row = connection.execute(
+        "SELECT sum(pg_total_relation_size(inhrelid)) FILTER (WHERE inhparent = 'bench.event_summaries'::regclass),"
+        " sum(pg_total_relation_size(inhrelid)), (SELECT count(*) FROM bench.event_summaries) FROM pg_inherits"
+        " WHERE inhparent::regclass::text LIKE 'bench.%'"
+    ).fetchone()
+    assert row is not None
+    print(f"  {row[2]:,} summaries, {row[0] / total:.1f} bytes for each event, of {row[1] / total:,.0f} in all")
+
+
+def compare(query: EventQuery, start: datetime, end: datetime) -> None:
+    """Statistics of seven days, from batches and from events: time, and whether they are equal."""
+    summed, by_summaries = timed(lambda: query.statistics(start=start, end=end), ROUNDS)
+    counted, by_rows = timed(lambda: query.statistics(start=start, end=end, exact=True), 3)
+    print(f"  statistics of 7 days, {counted.count:,} events: {by_summaries:,.1f} ms; from the events"
+          f" {by_rows:,.0f} ms, {by_rows / by_summaries:.0f} x; {difference(summed, counted)}", flush=True)  # fmt: skip
+    _, of_agent = timed(lambda: query.statistics(agent="agent 7", status="error", start=start, end=end), ROUNDS)
+    print(f"  the same of one agent's errors: {of_agent:,.1f} ms", flush=True)
+
+
+def difference(summed: Statistics, counted: Statistics) -> str:
+    """How far percentiles are off; all else has to be equal."""
+    worst = 0.0
+    kinds = ("by_category", "by_type", "by_status", "by_agent")
+    pairs: list[tuple[Group, Group]] = [(summed, counted)]
+    for kind in kinds:
+        groups = getattr(counted, kind)
+        assert getattr(summed, kind).keys() == groups.keys()
+        pairs += [(getattr(summed, kind)[name], group) for name, group in groups.items()]
+    for one, other in pairs:
+        for name in ("count", "errors", "average_duration_ns", "input_tokens", "output_tokens", "cost"):
+            assert getattr(one, name) == getattr(other, name), name
+        worst = max(worst, *(abs(getattr(one, p) / getattr(other, p) - 1) for p in ("p50", "p95", "p99")))
+    assert summed.over_time == counted.over_time
+    return f"equal, percentiles of {len(pairs)} groups within {worst:.2%}"
+
+
+def read(connection: psycopg.Connection[Any], query: EventQuery, end: datetime) -> None:
+    """A trace by its id, the last errors, and a day of an agent."""
+    (traces_in_all,) = connection.execute("SELECT count(*) / 20 FROM bench.task_events").fetchone() or (0,)
+    numbers = random.Random(1).sample(range(traces_in_all), 26)
+    traces = iter([md5(f"trace {number}".encode(), usedforsecurity=False).hexdigest() for number in numbers])
+    trace, taken = timed(lambda: query.trace(next(traces)), 25)
+    print(f"  a trace of {len(trace.to_readable_spans())} by its id, without a time: {taken:.1f} ms")
+    errors, taken = timed(lambda: query.events(status="error", limit=100), 15)
+    print(f"  the last {len(errors)} errors: {taken:.1f} ms")
+    day = end - timedelta(days=40)
+    whole = {"agent": "agent 7", "start": day, "end": day + timedelta(days=1)}
+    page, taken = timed(lambda: query.agent_events(limit=100, **whole), 15)
+    print(f"  a day of an agent, a page of {len(page)}: {taken:.1f} ms")
+    summed, taken = timed(lambda: query.statistics("agent", **whole), 15)
+    print(f"  its statistics, {summed.count:,} events: {taken:.1f} ms", flush=True)
+
+
+def timed(action: Callable[[], Any], rounds: int) -> tuple[Any, float]:
+    """What it gives, and the median in milliseconds, once it is warm."""
+    found, taken = action(), []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        found = action()
+        taken.append((time.perf_counter() - begun) * 1000)
+    return found, median(taken)
+
+
+if __name__ == "__main__":
+    main(tuple(map(int, sys.argv[1:])) or STAGES)

@@ -1,0 +1,76 @@
+"""`otel-pg partitions`: what a user sees of what there is, and of what goes."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import psycopg
+import pytest
+
+from otel_pg_exporter import partitions
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.sql_files import PARTITIONED
+
+TODAY = datetime.now(timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def make(dsn: str, *ages: int) -> None:
+    database = Database(Settings(dsn=dsn))
+    partitions.ensure(database, [(TODAY - EPOCH).days - age for age in ages])
+    database.close()
+
+
+def test_they_are_listed_planned_and_dropped(dsn, otel_pg):
+    """A line for each partition with its time, rows and size; the plan of a dry run is what the next run does."""
+    make(dsn, 0, 40)
+    otel_pg("partitions", "create", "--days", "1")
+    day = TODAY - timedelta(days=40)
+
+    table = otel_pg("partitions", "list").output
+    listed = [json.loads(line) for line in otel_pg("partitions", "list", "--json").output.splitlines()]
+    planned = [
+        json.loads(line)
+        for line in otel_pg("partitions", "prune", "--days", "30", "--dry-run", "--json").output.splitlines()
+    ]
+    shown = otel_pg("partitions", "prune", "--days", "30").output
+
+    assert f"events_p{day:%Y%m%d}" in table
+    assert f"{3 * len(PARTITIONED)} partitions; all tables take" in table
+    assert {
+        "table": "events", "partition": f"events_p{day:%Y%m%d}", "from": f"{day:%Y-%m-%d}",
+        "until": f"{day + timedelta(days=1):%Y-%m-%d}", "rows": 0, "bytes": planned[0]["bytes"],
+    } in [{**row, "bytes": planned[0]["bytes"]} for row in listed]  # fmt: skip
+    assert {*PARTITIONED} == {row["table"] for row in planned}
+    assert {("age", "due")} == {(row["reason"], row["fate"]) for row in planned}
+    assert f"dropped {len(PARTITIONED)} partitions, " in shown
+    assert "dropped 0 partitions, 0 B" in otel_pg("partitions", "prune", "--days", "30").output
+    assert 2 * len(PARTITIONED) == len(otel_pg("partitions", "list", "--json").output.splitlines())
+
+
+def test_without_a_limit_it_says_how_to_give_one(otel_pg):
+    """Wrong usage, not silence."""
+    assert "EVENT_RETENTION_DAYS" in otel_pg("partitions", "prune", code=2).output
+
+
+def test_what_is_in_use_is_named_and_exit_code_1(dsn, otel_pg, monkeypatch):
+    """What nobody uses is dropped all the same."""
+    from otel_pg_exporter import partitions_cli
+
+    monkeypatch.setattr(partitions_cli, "_ATTEMPTS", 1)
+    make(dsn, 40)
+    with psycopg.connect(dsn) as reader:
+        reader.execute("SELECT FROM otel.agent_events")
+        shown = otel_pg("partitions", "prune", "--days", "30", code=1).output
+
+    assert "locked" in shown
+    assert "in use by other sessions" in shown
+    assert f"dropped {len(PARTITIONED) - 1} partitions" in shown
+
+
+@pytest.mark.parametrize("wrong", [["--days", "x"], ["--days", "-1"], ["--max-bytes", "-1"]])
+def test_what_it_does_not_understand_is_said(otel_pg, wrong):
+    """Exit code 2."""
+    otel_pg("partitions", "prune", *wrong, code=2)

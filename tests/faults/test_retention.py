@@ -1,0 +1,368 @@
+"""Partitions are made and dropped beside programs that write and sessions that read: nobody waits for long, nothing is
+stored twice, and what may not be done is said."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import psycopg
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.trace import TracerProvider
+from psycopg.conninfo import make_conninfo
+
+from otel_pg_exporter import configure, doctor, grants, partitions, retention, room, sql_files
+from otel_pg_exporter.batches import Batch, derived_batch_id, encode_batch
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter.errors import DatabaseUnavailable, LedgerForgotten, StorageFull
+from otel_pg_exporter.query import EventQuery
+from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.upkeep import Upkeep
+
+TODAY = (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
+READING_SECONDS = 4.0
+LONGEST_WAIT_SECONDS = 2.0
+"""A fifth of a second by the rules, and slack for a machine that is busy."""
+
+
+def execute(dsn: str, *statements: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in statements:
+            done = connection.execute(statement.encode())
+        return done.fetchall() if done.description else []
+
+
+def make(dsn: str, *ages: int) -> None:
+    database = Database(Settings(dsn=dsn))
+    partitions.ensure(database, [TODAY - age for age in ages])
+    database.close()
+
+
+def days_of(dsn: str, table: str) -> int:
+    (row,) = execute(dsn, f"SELECT count(*) FROM pg_inherits WHERE inhparent = 'otel.{table}'::regclass")
+    return int(row[0])
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < give_up_at, "it did not become so in time"
+        time.sleep(0.05)
+
+
+class Writer:
+    """Inserts into a table again and again, and knows how long it waited at most."""
+
+    def __init__(self, dsn: str) -> None:
+        self.longest, self.count = 0.0, 0
+        self._dsn, self._stopped = dsn, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        wait_until(lambda: self.count > 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            while not self._stopped.is_set():
+                begun = time.monotonic()
+                connection.execute("INSERT INTO otel.heartbeats VALUES (%s, now(), 1, now())", [uuid.uuid4()])
+                self.longest = max(self.longest, time.monotonic() - begun)
+                self.count += 1
+
+
+def beside_a_reader_and_a_writer(dsn: str, work: Callable[[], Any]) -> tuple[float, Any]:
+    """How long the writer waited at most while work was done and a session read from the same table, and what came
+    of the work."""
+    with Writer(dsn) as writer, psycopg.connect(dsn) as reader:
+        reader.execute("SELECT count(*) FROM otel.heartbeats")
+        ends_at = time.monotonic() + READING_SECONDS
+        thread = threading.Thread(target=lambda: (time.sleep(max(0, ends_at - time.monotonic())), reader.rollback()))
+        thread.start()
+        writer.longest = 0.0
+        found = work()
+        thread.join()
+    return writer.longest, found
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_dropping_holds_writers_up_for_a_moment_only(dsn, monkeypatch, is_broken):
+    """A session reads for long from a table whose partition is to go: the drop gives up, says so, and does it when
+    the session has ended. A build that waits as long as it takes keeps all writers out for as long."""
+    make(dsn, 0, 50)
+    if is_broken:
+        monkeypatch.setattr(retention, "_LOCK_SECONDS", 60.0)
+        monkeypatch.setattr(retention, "_DROP_SECONDS", 60.0)
+    settings = Settings(dsn=dsn, retention_days=30)
+
+    longest, found = beside_a_reader_and_a_writer(dsn, lambda: retention.prune(settings))
+
+    fates = {due.held.table: due.fate for due in found}
+    assert "dropped" == fates["events"], "a table that nobody reads"
+    if is_broken:
+        assert longest > LONGEST_WAIT_SECONDS
+        return
+    assert longest < LONGEST_WAIT_SECONDS
+    assert "locked" == fates["heartbeats"]
+    assert 2 == days_of(dsn, "heartbeats")
+    assert {"dropped"} == {due.fate for due in retention.prune(settings)}
+    assert 1 == days_of(dsn, "heartbeats")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_making_holds_nobody_up(dsn, monkeypatch, is_broken):
+    """A partition is made while others read and write: neither waits. A build that makes it a part of its table at
+    once has to wait for them, and they for it."""
+    make(dsn, 0)
+    if is_broken:
+        partition_of = "CREATE TABLE {partition} PARTITION OF {parent} FOR VALUES FROM ({lower}) TO ({upper})"
+        queries = {**sql_files._queries(), "create_partition": partition_of, "attach_partition": "SELECT 1"}
+        monkeypatch.setattr(sql_files, "_queries", lambda: queries)
+        sql_files.query.cache_clear()
+        monkeypatch.setattr(partitions, "_LOCK_MILLIS", 60_000)
+    database = Database(Settings(dsn=dsn))
+
+    def work() -> float:
+        begun = time.monotonic()
+        partitions.ensure(database, {TODAY + 1})
+        return time.monotonic() - begun
+
+    longest, seconds = beside_a_reader_and_a_writer(dsn, work)
+
+    database.close()
+    sql_files.query.cache_clear()
+    assert 2 == days_of(dsn, "heartbeats")
+    if is_broken:
+        assert longest > LONGEST_WAIT_SECONDS
+        assert seconds > LONGEST_WAIT_SECONDS
+    else:
+        assert longest < LONGEST_WAIT_SECONDS
+        assert seconds < READING_SECONDS
+
+
+def test_a_writer_whose_partition_cannot_be_made_gives_up_in_time(dsn):
+    """Its table is locked: it says which lock it waited for, after two seconds and not at the end of its patience."""
+    make(dsn, 0)
+    database = Database(Settings(dsn=dsn))
+    with psycopg.connect(dsn) as other:
+        other.execute("LOCK TABLE otel.agent_events IN ACCESS EXCLUSIVE MODE")
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            partitions.ensure(database.until(time.monotonic() + 30), {TODAY + 1})
+    assert time.monotonic() - begun < 10
+    assert "55P03" == caught.value.sqlstate
+    database.close()
+
+
+@pytest.fixture
+def program(dsn, tmp_path) -> Iterator[Callable[..., Any]]:
+    """Starts what `configure` sets up, apart from the program's own providers; shut down at the end."""
+    made: list[Any] = []
+
+    def start(**given: Any) -> Any:
+        settings = {"dsn": dsn, "spool_dir": str(tmp_path), "runs": False, "batch_timeout_millis": 20, **given}
+        made.append(
+            configure(
+                Settings(**settings),
+                tracer_provider=TracerProvider(shutdown_on_exit=False),
+                logger_provider=LoggerProvider(shutdown_on_exit=False),
+            )
+        )
+        return made[-1]
+
+    yield start
+    for telemetry in made:
+        telemetry.shutdown()
+
+
+def store_one(telemetry: Any) -> None:
+    telemetry.tracer_provider.get_tracer("test").start_span("work").end()
+
+
+def test_a_writer_that_may_not_drop_says_so_once(dsn, program, heard):
+    """Its events are stored all the same, and what it names is what the owner has to run."""
+    make(dsn, -1, 0, 50)
+    role = f"writer_{uuid.uuid4().hex[:8]}"
+    execute(dsn, f"CREATE ROLE {role} LOGIN")
+    try:
+        grants.grant(Settings(dsn=dsn), writers=[role])
+        telemetry = program(
+            dsn=make_conninfo(dsn, user=role), retention_days=30, retention_interval_seconds=1, auto_migrate=False
+        )
+        store_one(telemetry)
+        assert telemetry.force_flush()
+        wait_until(lambda: any("may not drop" in line for line in heard))
+        time.sleep(2)
+        telemetry.shutdown()
+    finally:
+        execute(dsn, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    (line,) = [line for line in heard if "may not drop" in line]
+    assert "As the owner of the tables run, every day: otel-pg partitions prune" in line
+    assert 3 == days_of(dsn, "events")
+    assert [(1,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+
+
+def test_new_rows_that_are_refused_wait_until_there_is_room(dsn, program, heard, monkeypatch):
+    """One line says why and what to do, health and doctor too; nothing is dropped, nothing lost."""
+    monkeypatch.setattr(room, "_FULL_SECONDS", 0.2)
+    make(dsn, 0, 50)
+    (size,) = execute(
+        dsn,
+        "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class"
+        " WHERE relnamespace = 'otel'::regnamespace AND relkind = 'r'",
+    )
+    limit: dict[str, Any] = {"max_bytes": size[0] - 1, "max_bytes_policy": "refuse"}
+    telemetry = program(**limit)
+    for _ in range(3):
+        store_one(telemetry)
+    assert not telemetry.force_flush(3000)
+
+    assert [(0,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+    assert 3 == telemetry.counts["spooled"]
+    (line,) = [line for line in heard if "are kept in" in line]
+    assert "EVENT_MAX_BYTES" in line
+    assert "otel-pg partitions prune --days 30" in line
+    with EventQuery(Settings(dsn=dsn, **limit)) as query:
+        health = query.health()
+    assert not health.is_healthy
+    assert "new rows refused" in (health.error or "")
+    assert (health.bytes, health.max_bytes) == (size[0], limit["max_bytes"])
+    assert "new rows refused" in str(doctor.examine(Settings(dsn=dsn, **limit)).obstacles[0])
+    assert 2 == days_of(dsn, "events")
+
+    retention.prune(Settings(dsn=dsn, retention_days=30))
+
+    wait_until(lambda: telemetry.counts.get("replayed", 0) == 3)
+    assert [(3,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+
+
+def test_a_limit_that_one_day_exceeds_is_said(dsn, program, heard):
+    """Today is never dropped: rows are stored all the same, and a line says that nothing is left to drop."""
+    make(dsn, -1, 0)
+    telemetry = program(max_bytes=1)
+    store_one(telemetry)
+    assert telemetry.force_flush()
+    wait_until(lambda: any("no day is left to drop" in line for line in heard))
+    assert [(1,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+
+
+def test_without_a_spool_what_is_refused_is_lost_and_counted(dsn):
+    """By its cause; whoever waits for the answer is told."""
+    make(dsn, 0)
+    delivery = Delivery(Database(Settings(dsn=dsn, max_bytes=1, max_bytes_policy="refuse", spool_max_bytes=0)))
+    with pytest.raises(StorageFull, match="EVENT_MAX_BYTES=1"):
+        delivery.deliver(spans(1), 5)
+    assert {"storage_full": 1} == {cause: count for cause, count in delivery.failures.items() if count}
+    delivery.close(1)
+
+
+def spans(count: int, days_ago: int = 0) -> Batch:
+    """A batch that was made so many days ago, of spans of then."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    moment = time.time_ns() - days_ago * 86_400 * 10**9
+    records = []
+    for _ in range(count):
+        span = tracer.start_span("work", start_time=moment)
+        span.end(moment + 1000)
+        records.append(span)
+    batch_id = derived_batch_id(moment // 10**6, uuid.uuid4().bytes)
+    return encode_batch(
+        records, RowEncoder().span, producer_id=uuid.uuid4(), sequence=1, signal="span", batch_id=batch_id
+    )
+
+
+def store(database: Database, batch: Batch) -> bool:
+    """As the replay does."""
+    sink = Sink(database)
+    try:
+        return sink.store(replace(batch, was_spooled=True), {}, time.monotonic() + 30)
+    finally:
+        sink.close()
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_what_waited_for_longer_than_the_ledger_remembers_is_not_stored_twice(dsn, monkeypatch, is_broken):
+    """Its commit was not heard of, its file lay about for a hundred days, and retention took what the ledger knew. A
+    build that does not look stores its rows once more; that of three weeks ago is stored by either."""
+    if is_broken:
+        monkeypatch.setattr(Sink, "_require_ledger", lambda *_: None)
+    database = Database(Settings(dsn=dsn))
+    batch, younger = spans(3, days_ago=100), spans(2, days_ago=20)
+    assert store(database, batch)
+    assert not store(database, batch), "the ledger knows it"
+    execute(dsn, "CREATE TABLE kept AS SELECT span_id FROM otel.events")
+    retention.prune(Settings(dsn=dsn, retention_days=30))
+
+    if is_broken:
+        assert store(database, batch)
+    else:
+        with pytest.raises(LedgerForgotten, match="longer than the ledger remembers"):
+            store(database, batch)
+    assert store(database, younger)
+    (again,) = execute(dsn, "SELECT count(*) FROM kept JOIN otel.events USING (span_id)")
+    assert (3 if is_broken else 0) == again[0]
+    database.close()
+
+
+def test_where_nothing_was_dropped_an_old_spool_is_stored(dsn):
+    """A machine that was away for longer than any retention, and a database that never knew one."""
+    database = Database(Settings(dsn=dsn))
+    assert store(database, spans(3, days_ago=400))
+    assert [(3,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+    database.close()
+
+
+def test_the_replay_sets_aside_what_is_too_old_and_goes_on(dsn, tmp_path, heard):
+    """Counted as dead, kept with its reason; what lies behind it is stored."""
+    make(dsn, 0, 100)
+    retention.prune(Settings(dsn=dsn, retention_days=30))
+    delivery = Delivery(Database(Settings(dsn=dsn, spool_dir=str(tmp_path))))
+    assert delivery.spool is not None
+    delivery.spool.put(spans(3, days_ago=100))
+    delivery.spool.put(spans(2))
+
+    assert delivery.replay_now(30)
+
+    assert {"dead": 3, "replayed": 2} == {name: count for name, count in delivery.counts.items() if count}
+    delivery.close(2)
+    (found,) = tmp_path.rglob("*.dead")
+    assert b"longer than the ledger remembers" in found.read_bytes()
+    assert any(line.startswith("3 rows cannot be stored") for line in heard)
+    assert [(2,)] == execute(dsn, "SELECT count(*) FROM otel.events")
+
+
+def test_a_look_starts_no_embedded_server(tmp_path, heard):
+    """Only who stores does: a program that has left its server at its end would leave it running else."""
+    database = Database(Settings(data_dir=str(tmp_path / "data"), retention_days=1))
+    upkeep = Upkeep(database)
+    upkeep.begin()
+    time.sleep(1.5)
+    upkeep.stop(5)
+    assert not (tmp_path / "data").exists()
+    assert [] == heard
+
+
+def test_the_thread_outlives_its_server_and_ends_with_the_program(heard):
+    """While the server is away it says so, tries again, and is no reason to wait at the end."""
+    upkeep = Upkeep(Database(Settings(dsn="host=127.0.0.1 port=9 user=x dbname=y", retention_days=1)))
+    upkeep.begin()
+    wait_until(lambda: any("not looked after" in line for line in heard))
+    begun = time.monotonic()
+    upkeep.stop(5)
+    assert time.monotonic() - begun < 3
+    assert upkeep._thread is not None
+    assert not upkeep._thread.is_alive()

@@ -1,0 +1,128 @@
+"""Partitions are there before they are needed, alike in all tables, for any time, whoever makes them."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+import psycopg
+import pytest
+
+from otel_pg_exporter import partitions
+from otel_pg_exporter.batches import derived_batch_id, notice
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.errors import DatabaseUnavailable
+from otel_pg_exporter.lease import Beat, Lease
+from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.sql_files import PARTITIONED
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+TODAY = (datetime.now(timezone.utc) - EPOCH).days
+
+
+def names(dsn: str) -> dict[str, set[str]]:
+    """Table → the ends of the names of its partitions."""
+    found: dict[str, set[str]] = {table: set() for table in PARTITIONED}
+    with psycopg.connect(dsn) as connection:
+        for table, name in connection.execute(
+            "SELECT p.relname, c.relname FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent"
+            " JOIN pg_class c ON c.oid = i.inhrelid WHERE p.relkind = 'p'"
+        ):
+            found[table].add(name.removeprefix(f"{table}_"))
+    return found
+
+
+def named(day: int) -> str:
+    return f"p{EPOCH + timedelta(days=day):%Y%m%d}"
+
+
+@pytest.fixture
+def database(dsn):
+    made = Database(Settings(dsn=dsn))
+    yield made
+    made.close()
+
+
+def test_partitions_are_made_ahead_in_step(dsn, database):
+    """Today and the days asked for, in every table that is partitioned; making them again does nothing."""
+    partitions.ahead(database, 1)
+    expected = {table: {named(TODAY), named(TODAY + 1)} for table in PARTITIONED}
+    assert expected == names(dsn)
+    partitions.ahead(database, 1)
+    assert expected == names(dsn)
+    partitions.ahead(database, 8)
+    assert {table: {named(TODAY + day) for day in range(9)} for table in PARTITIONED} == names(dsn)
+
+
+def test_a_clock_that_jumps_costs_a_few_tables_and_no_batch(dsn, database):
+    """Each of these batches is stored once, and afterwards today has a day of its own as ever."""
+    sink = Sink(database)
+    days = [0, TODAY, 47_482, TODAY - 1, 47_482, TODAY + 1, -1, TODAY - 400, TODAY + 366, TODAY + 367, 10_957]
+    for number, day in enumerate(days):
+        batch = notice(
+            derived_batch_id(day * 86_400_000, bytes([number] * 10)), derived_batch_id(0, b"producer__"), 1, "span"
+        )
+        batch.days.add(day)
+        assert sink.store(batch, {}, time.monotonic() + 30)
+    sink.close()
+
+    found = names(dsn)
+    assert 1 == len({frozenset(parts) for parts in found.values()}), "in step"
+    assert {named(TODAY), named(TODAY - 1), named(TODAY + 1), "y1970", "y1969", "y2100", "y2000"} <= found["events"]
+
+
+def test_a_program_whose_clock_is_wrong_makes_no_year_of_the_servers_day(dsn, database, monkeypatch):
+    """Which days are near is asked of the server: else all of this year would be one partition."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2100, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(partitions, "datetime", Wrong)
+    lease = Lease(database)
+    lease.renew([], Beat(1, 0), "shop", time.monotonic() + 30)
+
+    assert {table: {named(TODAY)} for table in PARTITIONED} == names(dsn)
+
+
+def test_many_that_make_the_same_day_make_it_once(dsn, database):
+    """As at midnight, where nobody has made it before: all go on, none fails."""
+    with ThreadPoolExecutor(8) as pool:
+        for done in [
+            pool.submit(partitions.ensure, database.until(time.monotonic() + 60), {TODAY + 5}) for _ in range(8)
+        ]:
+            done.result()
+
+    assert {table: {named(TODAY + 5)} for table in PARTITIONED} == names(dsn)
+
+
+def test_at_midnight_a_day_that_is_there_is_found_without_a_lock(dsn, database):
+    """Another process holds the lock for making partitions for as long as it likes: who needs none does not wait;
+    who needs one gives up after two seconds, and so can go to the spool."""
+    partitions.ahead(database, 1)
+    with psycopg.connect(dsn) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [database.names.lock_key])
+        begun = time.monotonic()
+        partitions.ensure(database, {TODAY, TODAY + 1})
+        assert time.monotonic() - begun < 1.5
+
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            partitions.ensure(database, {TODAY + 2})
+        assert 1.5 < time.monotonic() - begun < 5
+        assert "55P03" == caught.value.sqlstate
+
+
+def test_a_partition_takes_rows_as_its_table_does(dsn, database):
+    """Indexes, defaults and checks are those of the table."""
+    partitions.ensure(database, {TODAY})
+    with psycopg.connect(dsn) as connection:
+        (differing,) = connection.execute(
+            "SELECT count(*) FROM pg_index x JOIN pg_class p ON p.oid = x.indrelid"
+            " WHERE p.relnamespace = 'otel'::regnamespace AND p.relkind = 'p' AND NOT EXISTS ("
+            "SELECT FROM pg_inherits i WHERE i.inhparent = x.indexrelid)"
+        ).fetchone() or (None,)
+    assert 0 == differing
