@@ -8,6 +8,7 @@ from functools import cache
 from ipaddress import ip_address
 from math import inf
 from time import monotonic
+from traceback import clear_frames
 from typing import Any, TypeAlias
 
 import psycopg
@@ -66,6 +67,7 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
     try:
         connection = Connection.connect(conninfo, **options(settings, deadline))
     except psycopg.Error as error:
+        clear_frames(error.__traceback__)  # one keeps the error itself, and so the socket
         raise translate(error, settings) from error
     version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
     if version < _MINIMUM_VERSION or encoding != "UTF8":

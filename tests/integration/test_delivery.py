@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 import subprocess
@@ -22,8 +23,10 @@ from otel_pg_exporter import configure
 from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.database.connecting import connect
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.durable import DurableSpanProcessor
+from otel_pg_exporter.errors import DatabaseUnavailable
 from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
@@ -380,3 +383,20 @@ def test_what_is_left_at_the_end_without_room_on_disk_is_counted(tmp_path, durab
 
         assert {"dropped": 95} == telemetry.counts
         assert 95 == sum(telemetry.progress["failed"].values())
+
+
+def test_an_attempt_to_connect_that_fails_leaves_no_descriptor(tmp_path):
+    """Each of an outage would leave one until Python looks for cycles, which may take minutes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        settings = Settings.from_env(
+            dsn=f"host=127.0.0.1 port={silent.getsockname()[1]} user=u", spool_dir=str(tmp_path)
+        )
+        before = len(os.listdir("/proc/self/fd"))
+        gc.disable()
+        try:
+            for _ in range(2):
+                with pytest.raises(DatabaseUnavailable):
+                    connect(settings.conninfo, settings, time.monotonic() + 0.1)
+            assert before == len(os.listdir("/proc/self/fd"))
+        finally:
+            gc.enable()
