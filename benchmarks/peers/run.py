@@ -1,0 +1,104 @@
+"""All programs, each in its venv, in turns; what they print is kept in results/ and printed as tables.
+
+python -m peers.run [--rounds 5] [--spans 20000] [--keep results/2026-11-25.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from otel_pg_exporter.embedded import EmbeddedServer
+
+from .table import tables
+
+HERE = Path(__file__).parent
+VENVS = HERE.parents[1] / ".venv-peers"
+CALLS = ("ours", "by_hand", "openlit", "traceloop", "logfire", "openinference", "langfuse", "mlflow")
+# A share of the spans for those that take longer: what is compared is time and bytes for each of them.
+STORES = {"ours": 1.0, "agno": 0.25, "mlflow": 0.25, "phoenix": 0.1}
+
+
+def main() -> None:
+    """Run, keep, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5, help="processes for each library")
+    parser.add_argument("--store-rounds", type=int, default=3, help="processes for each store")
+    parser.add_argument("--spans", type=int, default=20_000, help="for a store; the slower get a share")
+    parser.add_argument("--keep", type=Path, help="the file of results; default that of today")
+    arguments = parser.parse_args()
+    now = datetime.now(timezone.utc)
+    found: dict[str, Any] = {"begun": now.isoformat(timespec="seconds"), "machine": _machine()}
+    found["calls"] = _turns(CALLS, arguments.rounds, lambda name: _run("calls", name))
+    with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
+        postmaster = int((Path(folder) / "data" / "cluster" / "postmaster.pid").read_text().split()[0])
+
+        def store(name: str) -> dict[str, Any]:
+            dsn = _empty_database(server.conninfo)
+            spans = str(int(arguments.spans * STORES[name]))
+            return _run("stores", name, dsn, "--postmaster", str(postmaster), "--spans", spans)
+
+        found["postgres"] = _version(server.conninfo)
+        found["stores"] = _turns(tuple(STORES), arguments.store_rounds, store)
+    found["ended"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    kept = arguments.keep or HERE / "results" / f"{now.date()}.json"
+    kept.write_text(json.dumps(found, indent=1) + "\n")
+    print(tables(found))
+
+
+def _turns(names: tuple[str, ...], rounds: int, run: Any) -> dict[str, list[dict[str, Any]]]:
+    """Every second round the other way round, so that who is first is not always the same."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names if number % 2 == 0 else reversed(names):
+            begun = time.monotonic()
+            found[name].append({"load": os.getloadavg()[0], **run(name)})
+            print(f"round {number + 1} of {rounds}: {name}, {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return found
+
+
+def _run(kind: str, name: str, *arguments: str) -> dict[str, Any]:
+    """One program, in a process of its own; the last line that it prints is its result."""
+    python = VENVS / name / "bin" / "python"
+    command = [str(python) if python.exists() else sys.executable, "-m", f"peers.{kind}.{name}", *arguments]
+    quiet = os.environ | {"PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=HERE.parent, env=quiet, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _empty_database(server: str) -> str:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS bench_peer WITH (FORCE)")
+        connection.execute("CREATE DATABASE bench_peer")
+    return psycopg.conninfo.make_conninfo(server, dbname="bench_peer")
+
+
+def _version(server: str) -> str:
+    with psycopg.connect(server) as connection:
+        return str(connection.execute("SHOW server_version").fetchall()[0][0])
+
+
+def _machine() -> dict[str, Any]:
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": model[0].partition(": ")[2] if model else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+if __name__ == "__main__":
+    main()
