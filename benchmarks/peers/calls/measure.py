@@ -58,7 +58,7 @@ class Library:
 def main(prepare: Callable[[], Library]) -> None:
     """Print the cost of each case in microseconds, and how many attributes its spans have."""
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--rounds", type=int, default=5)
     rounds = arguments.parse_args().rounds
     library = prepare()
     provider = TracerProvider(shutdown_on_exit=False)
