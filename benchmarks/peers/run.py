@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -39,33 +40,35 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="the file of results; default that of today")
     arguments = parser.parse_args()
     now = datetime.now(timezone.utc)
+    kept = arguments.keep or HERE / "results" / f"{now.date()}.json"
     found: dict[str, Any] = {"begun": now.isoformat(timespec="seconds"), "machine": _machine()}
-    found["calls"] = _turns(CALLS, arguments.rounds, lambda name: _run("calls", name))
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
         postmaster = int((Path(folder) / "data" / "cluster" / "postmaster.pid").read_text().split()[0])
+        found["postgres"] = _version(server.conninfo)
 
         def store(name: str) -> dict[str, Any]:
             dsn = _empty_database(server.conninfo)
             spans = str(int(arguments.spans * STORES[name]))
             return _run("stores", name, dsn, "--postmaster", str(postmaster), "--spans", spans)
 
-        found["postgres"] = _version(server.conninfo)
-        found["stores"] = _turns(tuple(STORES), arguments.store_rounds, store)
-    found["ended"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    kept = arguments.keep or HERE / "results" / f"{now.date()}.json"
-    kept.write_text(json.dumps(found, indent=1) + "\n")
+        for number in range(max(arguments.rounds, arguments.store_rounds)):
+            if number < arguments.rounds:
+                _turn(found, "calls", CALLS, number, lambda name: _run("calls", name))
+            if number < arguments.store_rounds:
+                _turn(found, "stores", tuple(STORES), number, store)
+            kept.write_text(json.dumps(found, indent=1) + "\n")
     print(tables(found))
 
 
-def _turns(names: tuple[str, ...], rounds: int, run: Any) -> dict[str, list[dict[str, Any]]]:
-    """Every second round the other way round, so that who is first is not always the same."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
-            begun = time.monotonic()
-            found[name].append({"load": os.getloadavg()[0], **run(name)})
-            print(f"round {number + 1} of {rounds}: {name}, {time.monotonic() - begun:.0f} s", file=sys.stderr)
-    return found
+def _turn(
+    found: dict[str, Any], kind: str, names: tuple[str, ...], number: int, run: Callable[[str], dict[str, Any]]
+) -> None:
+    """All of a kind once; every second time the other way round, so that who is first is not always the same."""
+    results = found.setdefault(kind, {name: [] for name in names})
+    for name in names if number % 2 == 0 else reversed(names):
+        begun = time.monotonic()
+        results[name].append({"load": os.getloadavg()[0], **run(name)})
+        print(f"round {number + 1}, {kind}: {name}, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
 
 def _run(kind: str, name: str, *arguments: str) -> dict[str, Any]:

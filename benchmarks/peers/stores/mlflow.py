@@ -22,7 +22,7 @@ class Mlflow:
     Reports to its makers and jobs in the background are switched off.
     """
 
-    packages = ("mlflow", "opentelemetry-sdk", "sqlalchemy", "psycopg2-binary")
+    packages = ("mlflow", "opentelemetry-sdk", "sqlalchemy", "psycopg")
     table = "spans"
 
     def __init__(self, dsn: str) -> None:
