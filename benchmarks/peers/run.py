@@ -38,10 +38,13 @@ def main() -> None:
     parser.add_argument("--store-rounds", type=int, default=3, help="processes for each store")
     parser.add_argument("--spans", type=int, default=20_000, help="for a store; the slower get a share")
     parser.add_argument("--keep", type=Path, help="the file of results; default that of today")
+    parser.add_argument("--more", action="store_true", help="add rounds to those that the file has")
     arguments = parser.parse_args()
     now = datetime.now(timezone.utc)
     kept = arguments.keep or HERE / "results" / f"{now.date()}.json"
     found: dict[str, Any] = {"begun": now.isoformat(timespec="seconds"), "machine": _machine()}
+    if arguments.more:
+        found = json.loads(kept.read_text())
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
         postmaster = int((Path(folder) / "data" / "cluster" / "postmaster.pid").read_text().split()[0])
         found["postgres"] = _version(server.conninfo)
@@ -51,23 +54,31 @@ def main() -> None:
             spans = str(int(arguments.spans * STORES[name]))
             return _run("stores", name, dsn, "--postmaster", str(postmaster), "--spans", spans)
 
+        def keep() -> None:
+            kept.write_text(json.dumps(found, indent=1) + "\n")
+
         for number in range(max(arguments.rounds, arguments.store_rounds)):
             if number < arguments.rounds:
-                _turn(found, "calls", CALLS, number, lambda name: _run("calls", name))
+                _turn(found, "calls", CALLS, lambda name: _run("calls", name), keep)
             if number < arguments.store_rounds:
-                _turn(found, "stores", tuple(STORES), number, store)
-            kept.write_text(json.dumps(found, indent=1) + "\n")
+                _turn(found, "stores", tuple(STORES), store, keep)
     print(tables(found))
 
 
 def _turn(
-    found: dict[str, Any], kind: str, names: tuple[str, ...], number: int, run: Callable[[str], dict[str, Any]]
+    found: dict[str, Any],
+    kind: str,
+    names: tuple[str, ...],
+    run: Callable[[str], dict[str, Any]],
+    keep: Callable[[], None],
 ) -> None:
     """All of a kind once; every second time the other way round, so that who is first is not always the same."""
     results = found.setdefault(kind, {name: [] for name in names})
+    number = len(results[names[0]])
     for name in names if number % 2 == 0 else reversed(names):
         begun = time.monotonic()
         results[name].append({"load": os.getloadavg()[0], **run(name)})
+        keep()
         print(f"round {number + 1}, {kind}: {name}, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
 
