@@ -77,7 +77,7 @@ def stores(found: dict[str, Any]) -> str:
 
 
 def _all_cpu(runs: list[dict[str, Any]]) -> float:
-    return median(sum(run["cpu_seconds"].values()) / run["stored"] for run in runs)
+    return float(median(sum(run["cpu_seconds"].values()) / run["stored"] for run in runs))
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
