@@ -10,7 +10,8 @@ PIP := python -m pip install -q --disable-pip-version-check --root-user-action=i
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
-  soak-commit soak-kill soak-application-kill soak-outage lint check bench bench-reads docs pictures test-oldest clean
+  soak-commit soak-kill soak-application-kill soak-outage lint check bench bench-reads bench-peers docs pictures test-oldest \
+  clean
 
 demo: .venv/.demo
 	@$(BIN)/python examples/demo.py
@@ -88,6 +89,13 @@ EVENTS ?= 1000000 3000000 10000000
 bench-reads: .venv/.dev
 	$(BIN)/python benchmarks/long_store.py $(EVENTS)
 
+# Against other libraries and stores, each in a venv of its own with the versions of benchmarks/peers/requirements;
+# takes about 5 GB and half an hour: ROUNDS=1 STORE_ROUNDS=1 SPANS=2000 make bench-peers
+PEERS := $(patsubst benchmarks/peers/requirements/%.txt,%,$(wildcard benchmarks/peers/requirements/*.txt))
+bench-peers: .venv/.dev $(PEERS:%=.venv-peers/%/.dev)
+	cd benchmarks && ../$(BIN)/python -m peers.run \
+	  --rounds $${ROUNDS:-5} --store-rounds $${STORE_ROUNDS:-3} --spans $${SPANS:-20000}
+
 # The half of docs/sql.md that is made of the comments in the database.
 docs: .venv/.dev
 	$(BIN)/python docs/sql_page.py
@@ -148,6 +156,14 @@ endef
 	  opentelemetry-exporter-otlp-proto-grpc opentelemetry-instrumentation-logging opentelemetry-instrumentation-threading
 	@touch $@
 
+$(PEERS:%=.venv-peers/%/.pip): .venv-peers/%/.pip:
+	$(call make_venv,.venv-peers/$*)
+
+$(PEERS:%=.venv-peers/%/.dev): .venv-peers/%/.dev: benchmarks/peers/requirements/%.txt .venv-peers/%/.pip
+	@echo "Installing into .venv-peers/$* ..."
+	@.venv-peers/$*/bin/$(PIP) -r $<
+	@touch $@
+
 .venv-oldest/.dev: pyproject.toml Makefile .venv-oldest/.pip
 	@echo "Installing the oldest supported libraries into .venv-oldest ..."
 	@.venv-oldest/bin/$(PIP) -e '.[embedded,cli,cache]' --group dev \
@@ -157,5 +173,5 @@ endef
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-coexistence .venv-frameworks .postgres dist
+	rm -rf .venv .venv-oldest .venv-coexistence .venv-frameworks .venv-peers .postgres dist
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

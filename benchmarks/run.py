@@ -21,6 +21,7 @@ def main() -> None:
             arguments = repr(server.conninfo) if name in WITH_SERVER else ""
             program = f"import {name}; {name}.main({arguments})"
             subprocess.run([sys.executable, "-c", program], cwd=here, check=True)
+    print("\nAgainst other libraries and stores, in venvs of their own: make bench-peers")
 
 
 if __name__ == "__main__":

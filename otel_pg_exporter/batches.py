@@ -183,7 +183,7 @@ def encode_batch(
     known: tuple[Source, ...] = ()
     for index, record in enumerate(records):
         try:
-            table, data, moment, origin, kind, numbers = encode(record, id_bytes, index)
+            table, data, moment, origin, kind, duration, numbers = encode(record, id_bytes, index)
         except Exception as error:
             batch.rejected.append(Rejected(record, f"{type(error).__name__}: {error}"))
             continue
@@ -192,7 +192,7 @@ def encode_batch(
         if origin is not known:
             sources.update((source.id, source) for source in origin)
             known, service = origin, service_field(origin)
-        tally.add(data, moment, service, kind, numbers)
+        tally.add(moment, service, kind, duration, numbers)
     batch._summaries = tally.rows(id_bytes)
     times = times or [batch.time_us]
     batch.first_us, batch.last_us = min(times), max(times)

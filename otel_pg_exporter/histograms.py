@@ -8,7 +8,7 @@ digit for each bucket: `sum()` of such numbers, a `numeric` of any length, is th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil, exp, floor, log
 from struct import Struct
 
@@ -42,7 +42,7 @@ def field(durations: Sequence[int]) -> bytes:
 
 def is_whole(histogram: str, count: int) -> bool:
     """Whether a histogram holds so many: it does not if a bucket ran over, since that is too much for one digit."""
-    return count == sum(_counts(histogram))
+    return count == sum(_counts(histogram)[1])
 
 
 def percentiles(histogram: str, count: int, least: int, greatest: int, shares: Sequence[float]) -> list[float]:
@@ -68,16 +68,19 @@ def _at(histogram: str, ranks: Sequence[int]) -> dict[int, float]:
     """Rank, from 0 in ascending order → about which duration is there."""
     found: dict[int, float] = {}
     waiting, seen = list(reversed(ranks)), 0
-    for bucket, count in enumerate(_counts(histogram)):
+    first, counts = _counts(histogram)
+    for bucket, count in enumerate(counts, first):
         seen += count
         while waiting and waiting[-1] < seen:
             found[waiting.pop()] = _middle(bucket)
     return found
 
 
-def _counts(histogram: str) -> Iterator[int]:
-    for end in range(len(histogram), 0, -_DIGITS):
-        yield int(histogram[max(0, end - _DIGITS) : end])
+def _counts(histogram: str) -> tuple[int, list[int]]:
+    """The first bucket that is not empty, and how many are in it and in each that follows."""
+    first = (len(histogram) - len(histogram.rstrip("0"))) // _DIGITS
+    ends = range(len(histogram) - first * _DIGITS, 0, -_DIGITS)
+    return first, [int(histogram[max(0, end - _DIGITS) : end]) for end in ends]
 
 
 def _middle(bucket: int) -> float:

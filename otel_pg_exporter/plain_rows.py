@@ -126,7 +126,7 @@ class SpanEncoder:
             row.append(varying[-1])
         varying += layout.constants
         numbers = layout.numbers(varying) if layout.numbers else None
-        return layout.table, b"".join(row), time_us, origin.sources, layout.kind(varying), numbers
+        return layout.table, b"".join(row), time_us, origin.sources, layout.kind(varying), end - start, numbers
 
     def _look(self, texts: list[Any], attributes: dict[str, Any], shape: Shape, described: str | None) -> None:
         """See to it that there is no secret in any text of a span."""

@@ -20,6 +20,7 @@ from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
 from .columns import as_content, as_int8, as_text, as_texts, content, known_text
 from .flattened import gathered
 from .plans import Fields, Plan, Plans
+from .row_identity import duration_ns
 from .sources import Source, SourceCache
 from .treatment import Treatment
 
@@ -39,9 +40,9 @@ Kind: TypeAlias = tuple[str, bytes, bytes, bytes, bytes]
 Numbers: TypeAlias = tuple[bytes, bytes, bytes]
 """The fields input_tokens, output_tokens and cost."""
 
-Row: TypeAlias = tuple[str, bytes, int, tuple[Source, ...], Kind, Numbers | None]
-"""Table, encoded fields, value of the column `time` in µs since 1970, what the row refers to, and what it is
-counted with and adds to the sums, if anything."""
+Row: TypeAlias = tuple[str, bytes, int, tuple[Source, ...], Kind, int | None, Numbers | None]
+"""Table, encoded fields, value of the column `time` in µs since 1970, what the row refers to, what it is counted
+with, its duration in ns, and what it adds to the sums, if anything."""
 
 
 class RowEncoder:
@@ -166,7 +167,8 @@ class RowEncoder:
             row["fixups"] = jsonb(orjson.dumps(fixups))
         kind = plan.table, row["event_type"], row["status"], row["agent_id"], row.get("agent_name", NULL)
         numbers = (row["input_tokens"], row["output_tokens"], row["cost"]) if plan.has_numbers else None
-        return plan.table, b"".join(row.values()), time_us, origin.sources, kind, numbers
+        data = b"".join(row.values())
+        return plan.table, data, time_us, origin.sources, kind, duration_ns(data), numbers
 
 
 def _as_dict(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -16,16 +16,13 @@ from struct import Struct
 from . import histograms
 from .binary_copy import NULL, int4, int8, label, numeric, uuid
 from .routing import CATEGORIES
-from .row_identity import EPOCH_2000_US, time_us
+from .row_identity import EPOCH_2000_US, FIXED, TIMES, duration_ns, time_us
 from .rows import Kind, Numbers
 from .tables import KIND, NUMBERS, SUMMARY
 
 __all__ = ["Tally"]
 
 _HOUR_US = 3_600_000_000
-_FIXED, _TIMES = 6, 82
-"""So many columns, and bytes, are before those of start and end."""
-_DURATION = Struct(">i8xi8xiq").unpack_from
 _LENGTH = Struct(">i").unpack_from
 _INT8 = Struct(">4xq").unpack
 _FLOAT8 = Struct(">4xd").unpack
@@ -40,25 +37,25 @@ class Tally:
     """Counts rows."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[int, bytes], dict[Kind, list[bytes]]] = {}
+        self._durations: dict[tuple[int, bytes], dict[Kind, list[int | None]]] = {}
         self._numbers: dict[tuple[int, bytes], dict[Kind, list[Numbers]]] = {}
         self._place: tuple[int, bytes] | None = None
         self._first_us = self._end_us = 0
         self._service = b""
 
-    def add(self, row: bytes, moment: int, service: bytes, kind: Kind, numbers: Numbers | None) -> None:
-        """Count an encoded row.
+    def add(self, moment: int, service: bytes, kind: Kind, duration: int | None, numbers: Numbers | None) -> None:
+        """Count a row.
 
         Args:
-            row: its bytes.
             moment: its column `time`, microseconds since 1970.
             service: its field service_name.
             kind: what it is counted with.
+            duration: its column `duration_ns`.
             numbers: its tokens and cost; None where they are not to be counted.
         """
         if not self._first_us <= moment < self._end_us or service != self._service:
             self._turn_to(moment, service)
-        self._these[kind].append(row)
+        self._these[kind].append(duration)
         if numbers is not None:
             self._those[kind].append(numbers)
 
@@ -69,63 +66,49 @@ class Tally:
         kind = table, event_type, status, agent_id, agent_name
         tokens_in, tokens_out, cost = (found.get(column, NULL) for column in NUMBERS)
         is_counted = table == "agent_events" and found["action"] != _INVOKE
-        self.add(row, time_us(row), found["service_name"], kind, (tokens_in, tokens_out, cost) if is_counted else None)
+        numbers = (tokens_in, tokens_out, cost) if is_counted else None
+        self.add(time_us(row), found["service_name"], kind, duration_ns(row), numbers)
 
     def rows(self, batch_id: bytes) -> list[bytes]:
         """The rows of `event_summaries`, for binary COPY."""
         found = []
-        for place, kinds in self._rows.items():
+        for place, kinds in self._durations.items():
             hour, service = place
             front = _COUNT + uuid(batch_id) + int8(hour * _HOUR_US - EPOCH_2000_US)
-            for kind, (rows, numbers) in _merged(kinds, self._numbers[place]).items():
+            for kind, (durations, numbers) in _merged(kinds, self._numbers[place]).items():
                 table, event_type, status, agent_id, agent_name = kind
                 names = _CATEGORIES[table], event_type, status, service, agent_id, agent_name
-                found.append(b"".join((front, *names, int4(len(rows)), *_durations(rows), *_sums(numbers))))
+                found.append(b"".join((front, *names, int4(len(durations)), *_durations(durations), *_sums(numbers))))
         return found
 
     def _turn_to(self, moment: int, service: bytes) -> None:
         hour = moment // _HOUR_US
         self._first_us, self._end_us, self._service = hour * _HOUR_US, (hour + 1) * _HOUR_US, service
-        self._these = self._rows.setdefault((hour, service), defaultdict(list))
+        self._these = self._durations.setdefault((hour, service), defaultdict(list))
         self._those = self._numbers.setdefault((hour, service), defaultdict(list))
 
 
 def _merged(
-    kinds: Mapping[Kind, list[bytes]], numbers: Mapping[Kind, list[Numbers]]
-) -> dict[Kind, tuple[list[bytes], list[Numbers]]]:
-    """The rows and numbers by kind, without the name of an agent that has no other id."""
-    found: dict[Kind, tuple[list[bytes], list[Numbers]]] = {}
-    for kind, rows in kinds.items():
+    durations: Mapping[Kind, list[int | None]], numbers: Mapping[Kind, list[Numbers]]
+) -> dict[Kind, tuple[list[int | None], list[Numbers]]]:
+    """Durations and numbers by kind, without the name of an agent that has no other id."""
+    found: dict[Kind, tuple[list[int | None], list[Numbers]]] = {}
+    for kind in durations:
         table, event_type, status, agent_id, agent_name = kind
         short = kind if agent_name != agent_id else (table, event_type, status, agent_id, NULL)
         these, those = found.setdefault(short, ([], []))
-        these += rows
+        these += durations[kind]
         those += numbers.get(kind, ())
     return found
 
 
-def _durations(rows: Sequence[bytes]) -> tuple[bytes, ...]:
+def _durations(every: Sequence[int | None]) -> tuple[bytes, ...]:
     """How many have one, the sum, the shortest, the longest, and the histogram."""
-    durations = []
-    for row in rows:
-        before, between, length, duration = _DURATION(row, _TIMES)
-        if not before == between == length == 8:
-            duration = _odd_duration(row)
-        if duration is not None:
-            durations.append(duration)
+    durations = [one for one in every if one is not None]
     if not durations:
         return int4(0), NULL, NULL, NULL, NULL
     least, most = min(durations), max(durations)
     return int4(len(durations)), numeric(sum(durations)), int8(least), int8(most), histograms.field(durations)
-
-
-def _odd_duration(row: bytes) -> int | None:
-    """The duration of a row that lacks a time before it: of a log record, as a rule."""
-    place = _TIMES
-    for _ in range(2):
-        place += 4 + max(0, _LENGTH(row, place)[0])
-    found: int | None = _INT8(row[place : place + 12])[0] if _LENGTH(row, place)[0] == 8 else None
-    return found
 
 
 def _sums(numbers: Sequence[Numbers]) -> tuple[bytes, bytes, bytes]:
@@ -152,14 +135,14 @@ def _cost(fields: Sequence[bytes]) -> bytes:
 @lru_cache(maxsize=64)
 def _wanted(columns: tuple[str, ...]) -> Sequence[str | None]:
     """The columns behind those of a fixed place, to the last that is wanted; None for one that is not."""
-    wanted = [column if column in _WANTED else None for column in columns[_FIXED:]]
+    wanted = [column if column in _WANTED else None for column in columns[FIXED:]]
     while wanted[-1] is None:
         wanted.pop()
     return wanted
 
 
 def _fields(row: bytes, wanted: Sequence[str | None]) -> dict[str, bytes]:
-    found, start = {}, _TIMES
+    found, start = {}, TIMES
     for column in wanted:
         (length,) = _LENGTH(row, start)
         end = start + 4 + length if length > 0 else start + 4

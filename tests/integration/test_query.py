@@ -303,6 +303,21 @@ def test_pages_follow_one_order(query, rows, category, order, direction):
         assert positions(found) == expected, limit
 
 
+def test_the_newest_are_found_however_far_back_they_are(dsn):
+    """Of today, of the last weeks and of long ago: a page goes on where the one before it ended, in each of them."""
+    now = datetime.now(timezone.utc)
+    rows, ago = make_rows(60, seed=5), random.Random(5)
+    for row in rows:
+        row["time"] = now - timedelta(days=ago.choice([-2, 0, 0.9, 1.5, 12, 13.9, 14.5, 40]), minutes=ago.randrange(90))
+    prepare(dsn, rows)
+    with EventQuery(dsn=dsn) as query:
+        for limit in (1, 8, 59, 60, 1000):
+            assert positions(pages(query, limit=limit)) == positions(in_order(rows, "time", "desc")), limit
+        for filters in ({"status": "error"}, {"end": now - timedelta(days=10)}, {"start": now - timedelta(days=13)}):
+            expected = in_order([row for row in rows if is_match(row, filters)], "time", "desc")
+            assert positions(pages(query, limit=3, **filters)) == positions(expected), filters
+
+
 def test_a_full_last_page_has_no_next(query, rows):
     """A page says at once that nothing follows."""
     page = query.events(limit=len(rows))
