@@ -34,7 +34,7 @@ RATE = 150
 FULL_SECONDS = 4.0
 RECOVERY_SECONDS = 10.0
 """From the first free byte to the first record that is written again."""
-SLACK_SECONDS = 25.0
+SLACK_SECONDS = 10.0
 """For a machine that is busy with something else."""
 LONGEST_SECONDS = 3.0
 """Of `end()`: any wait for a server or a disk takes longer."""
