@@ -7,7 +7,7 @@ OLDEST_OTEL ?= 1.39.1
 OLDEST_SERVER ?= 12
 BIN := .venv/bin
 PIP := python -m pip install -q --disable-pip-version-check --root-user-action=ignore
-PYTEST := python -m pytest -n 2 --dist loadfile
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-services test-versions test-versions-core test-coexistence test-frameworks test-forks \
   soak-commit soak-kill soak-application-kill soak-outage lint check bench bench-reads bench-peers docs pictures test-oldest \
