@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,11 @@ def fill_the_spools_disk(
     with SmallDisk(folder / "spool", 2) as disk, Wire(dsn) as wire:
 
         def size() -> int:
-            return sum(path.stat().st_size for path in disk.folder.rglob("*.seg"))
+            total = 0
+            for path in disk.folder.rglob("*.seg"):
+                with suppress(FileNotFoundError):  # the program has just removed it
+                    total += path.stat().st_size
+            return total
 
         with running(dsn, folder, judge, wire.conninfo, **arguments) as run:
             wire.refuse()

@@ -67,7 +67,7 @@ def select_then_insert(patch: _Patch) -> None:
 def store_by_halves(patch: _Patch) -> None:
     """A batch with a row that is refused is halved until that row is alone, and each part is a batch of its own."""
 
-    def by_halves(self: Delivery, sink: Sink, batch: Batch, deadline: float, *_: Any) -> str:
+    def by_halves(self: Delivery, sink: Sink, batch: Batch, deadline: float, *_: Any, **__: Any) -> str:
         try:
             return "stored" if sink.store(batch, {}, deadline) else "duplicate"
         except DataRefused as error:
