@@ -15,7 +15,7 @@ _FIGURES = """
     count(*) AS event_count, count(duration_ns) AS timed, sum(duration_ns::numeric) AS duration_sum,
     min(duration_ns) AS duration_min, max(duration_ns) AS duration_max,
     sum(CASE WHEN duration_ns > 0
-             THEN power(10::numeric, 8 * (1 + floor(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer))
+             THEN trunc(power(10::numeric, 8 * (1 + floor(ln(duration_ns::float8) / ln(1.02::float8 / 0.98))::integer)))
              ELSE duration_ns * 0 + 1 END) AS histogram,
     sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost::numeric) AS cost
 """
