@@ -70,6 +70,12 @@ def dsn(server_dsn: str, template: str) -> Iterator[str]:
     yield from _database(server_dsn, f'TEMPLATE "{template}"')
 
 
+@pytest.fixture(scope="module")
+def shared_dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """The same for all tests of a file, that leave it as it is."""
+    yield from _database(server_dsn, f'TEMPLATE "{template}"')
+
+
 @pytest.fixture
 def empty_dsn(server_dsn: str) -> Iterator[str]:
     """An own database with nothing in it."""

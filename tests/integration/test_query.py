@@ -142,14 +142,23 @@ def rows() -> list[Row]:
 
 @pytest.fixture
 def stored(dsn, rows):
-    """A database that holds the rows."""
+    """A database that holds the rows, for a test that changes it."""
     prepare(dsn, rows)
     return dsn
 
 
+@pytest.fixture(scope="module")
+def unchanged(shared_dsn):
+    """One for all tests that only read."""
+    prepare(shared_dsn, make_rows(400, seed=4))
+    return shared_dsn
+
+
 @pytest.fixture
-def query(stored):
-    with EventQuery(dsn=stored) as query:
+def query(request):
+    """Of the test's own database, if it asks for that too."""
+    dsn = request.getfixturevalue("stored" if "stored" in request.fixturenames else "unchanged")
+    with EventQuery(dsn=dsn) as query:
         yield query
 
 
