@@ -60,6 +60,8 @@ class Batch:
     """It came from the spool, not straight from the program."""
     _summaries: list[bytes] | None = field(default=None, init=False)
     """What the rows come to, if they were counted and are still the same."""
+    _tally: Tally | None = field(default=None, init=False)
+    """Counts the rows of a batch to which only `add_row` adds."""
 
     @property
     def time_us(self) -> int:
@@ -79,19 +81,31 @@ class Batch:
         self.first_us, self.last_us = min(self.first_us, moment), max(self.last_us, moment)
         self.days.add(moment // DAY_US)
         self.rows[table].append(row)
-        self._summaries = None
+        self._summaries = self._tally = None
         for source in sources:
             self.sources[source.id] = source
+
+    def add_row(self, row: Row) -> None:
+        """Append a row that was just encoded: what it is counted with need not be read from its bytes."""
+        table, data, moment, sources, kind, duration, numbers = row
+        tally = self._tally if len(self) else Tally()
+        self.add(table, data, sources)
+        if tally is not None:
+            tally.add(moment, service_field(sources), kind, duration, numbers)
+            self._tally = tally
 
     def summaries(self) -> list[bytes]:
         """What its rows come to, as encoded rows of event_summaries."""
         if self._summaries is None:
-            tally = Tally()
-            for table, rows in self.rows.items():
-                for row in rows:
-                    tally.add_encoded(table, self.columns[table], row)
-            self._summaries = tally.rows(self.id.bytes)
+            self._summaries = (self._tally or self._counted()).rows(self.id.bytes)
         return self._summaries
+
+    def _counted(self) -> Tally:
+        tally = Tally()
+        for table, rows in self.rows.items():
+            for row in rows:
+                tally.add_encoded(table, self.columns[table], row)
+        return tally
 
     def use_own_time(self) -> None:
         """Without rows, the time of the batch stands for theirs."""
@@ -104,7 +118,7 @@ class Batch:
 
     def take_out(self, table: str, index: int) -> Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
-        self._summaries = None
+        self._summaries = self._tally = None
         taken = replace(self, rows={name: [] for name in self.rows}, days=set())
         taken.add(table, self.rows[table].pop(index))
         return taken
@@ -113,7 +127,7 @@ class Batch:
         """Lose the rows that have these numbers in column `batch_index`."""
         if not indexes:
             return
-        self._summaries = None
+        self._summaries = self._tally = None
         for table, rows in self.rows.items():
             self.rows[table] = [row for row in rows if batch_index(row) not in indexes]
 

@@ -35,8 +35,6 @@ __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 
 _MOST_IN_MEMORY = 16
 """Batches; more of them wait on disk only."""
-_CAPACITY = 65_536
-"""Records that may wait in memory while the disk takes none, if the settings do not say."""
 
 
 _this_thread = threading.local()
@@ -77,11 +75,12 @@ class _Intake:
         delivery: Delivery,
         batch_size: int,
         delay_millis: int,
+        max_queue_size: int,
+        max_queue_bytes: int,
     ) -> None:
         self._signal, self._encode, self._delivery = signal, encode, delivery
         self._batch_size, self._delay = batch_size, delay_millis / 1000
-        settings = delivery.database.settings
-        self._capacity, self._max_bytes = settings.queue_size or _CAPACITY, settings.queue_max_bytes
+        self._capacity, self._max_bytes = max_queue_size, max_queue_bytes
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -182,10 +181,9 @@ class _Intake:
                 batch = self._batch
                 row = self._encode(record, batch.id.bytes, 0)
             self._is_on_disk = False  # the next batch tries again
-        table, data, _, sources, *_ = row
-        batch.add(table, data, sources)
+        batch.add_row(row)
         self._size += 1
-        self._bytes += len(data)
+        self._bytes += len(row[1])
         if self._size >= self._batch_size or self._bytes >= BATCH_BYTES:
             self._close_batch()
             self._wake.notify_all()
@@ -269,7 +267,8 @@ class _Intake:
 class _Watched:
     _intake: _Intake
     overflowed = late = 0
-    """Records that a full queue pushed out, and that came after the end: none, the disk takes them."""
+    """Records that a full queue pushed out, and that came after the end: none, the disk takes them. What finds no room
+    on it either the delivery counts."""
 
     @property
     def depth(self) -> int:
@@ -285,6 +284,8 @@ class DurableSpanProcessor(_Watched, SpanProcessor):
         treatment: how records become rows; default what the delivery's settings say.
         batch_size: spans in a batch.
         delay_millis: longest wait before a part-filled batch is stored.
+        max_queue_size: spans that may wait in memory while the disk takes none.
+        max_queue_bytes: what they may hold.
     """
 
     def __init__(
@@ -294,9 +295,12 @@ class DurableSpanProcessor(_Watched, SpanProcessor):
         *,
         batch_size: int = 2048,
         delay_millis: int = 200,
+        max_queue_size: int = 65_536,
+        max_queue_bytes: int = 256 << 20,
     ) -> None:
         encoder = SpanEncoder(treatment or Treatment.of(delivery.database.settings))
-        self._intake = _Intake("span", encoder.span, delivery, batch_size, delay_millis)
+        sizes = (batch_size, delay_millis, max_queue_size, max_queue_bytes)
+        self._intake = _Intake("span", encoder.span, delivery, *sizes)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Make a finished span safe."""
@@ -325,9 +329,12 @@ class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
         *,
         batch_size: int = 2048,
         delay_millis: int = 200,
+        max_queue_size: int = 65_536,
+        max_queue_bytes: int = 256 << 20,
     ) -> None:
         encoder = RowEncoder(treatment or Treatment.of(delivery.database.settings))
-        self._intake = _Intake("log", encoder.log, delivery, batch_size, delay_millis)
+        sizes = (batch_size, delay_millis, max_queue_size, max_queue_bytes)
+        self._intake = _Intake("log", encoder.log, delivery, *sizes)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Make a log record safe."""

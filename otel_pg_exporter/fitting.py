@@ -7,6 +7,7 @@ each record would cost its program too much; every sixteenth says enough.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from sys import getsizeof
 from typing import Any
 
@@ -41,9 +42,13 @@ class Fit:
         """Records in a batch."""
 
     def look(self, record: Any) -> None:
-        """Take a record as an example of those that come."""
+        """Take a record as an example of those that come. Raises nothing: one that cannot be weighed is none."""
+        try:
+            weighed = weight(record)
+        except Exception:  # a mapping of somebody's own, or one that another thread changes
+            return
         self._samples += 1
-        self._mean += (weight(record) - self._mean) / min(self._samples, _SPAN_OF_MEMORY)
+        self._mean += (weighed - self._mean) / min(self._samples, _SPAN_OF_MEMORY)
         self.most = max(1, min(self._most, int(self._max_bytes / self._mean)))
         self.batch = max(1, min(self._batch, int(BATCH_BYTES / self._mean), self.most))
 
@@ -72,10 +77,10 @@ def _inside(value: Any) -> int:
         if not work:
             break
         item = work.pop()
-        if isinstance(item, str | bytes):
+        if isinstance(item, str | bytes | bytearray):
             total += getsizeof(item)
         elif isinstance(item, Mapping):
-            work.extend(item.values())
+            work.extend(islice(item.values(), _MOST_VALUES))
         elif isinstance(item, Sequence):
-            work.extend(item)
+            work.extend(islice(item, _MOST_VALUES))
     return total

@@ -323,7 +323,11 @@ def _log_processor(settings: Settings, delivery: Delivery, treatment: Treatment)
 
 def _durable_batching(settings: Settings, family: str) -> dict[str, Any]:
     sizes = _batching(settings, family)
-    return {"batch_size": sizes["max_export_batch_size"], "delay_millis": sizes["schedule_delay_millis"]}
+    return {
+        "batch_size": sizes.pop("max_export_batch_size"),
+        "delay_millis": sizes.pop("schedule_delay_millis"),
+        **sizes,
+    }
 
 
 def _batching(settings: Settings, family: str) -> dict[str, Any]:

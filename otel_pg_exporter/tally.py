@@ -39,7 +39,6 @@ class Tally:
     def __init__(self) -> None:
         self._durations: dict[tuple[int, bytes], dict[Kind, list[int | None]]] = {}
         self._numbers: dict[tuple[int, bytes], dict[Kind, list[Numbers]]] = {}
-        self._place: tuple[int, bytes] | None = None
         self._first_us = self._end_us = 0
         self._service = b""
 

@@ -31,6 +31,10 @@ from opentelemetry.trace import (
 )
 from psycopg.conninfo import conninfo_to_dict
 
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.delivery import Delivery
+
 FOLDER = Path(__file__).parents[1] / "fixtures" / "spans"
 
 
@@ -64,6 +68,15 @@ def rows(dsn: str) -> Iterator[Rows]:
     made = Rows(dsn)
     yield made
     made.connection.close()
+
+
+@pytest.fixture
+def delivery(dsn: str, tmp_path: Path) -> Iterator[Delivery]:
+    """Into the test's own database, with a spool of its own."""
+    opened = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))))
+    yield opened
+    opened.close(5)
+    opened.database.close()
 
 
 @pytest.fixture(params=sorted(path.stem for path in FOLDER.glob("*.json")))

@@ -50,14 +50,6 @@ def batch_of(count, sequence=1, name="n"):
     return encode_batch(records, RowEncoder().span, producer_id=PRODUCER, sequence=sequence, signal="span")
 
 
-@pytest.fixture
-def delivery(dsn, tmp_path):
-    opened = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))))
-    yield opened
-    opened.close(5)
-    opened.database.close()
-
-
 def ledger(dsn, what="sequence, spooled"):
     with psycopg.connect(dsn) as connection:
         return connection.execute(f"SELECT {what} FROM otel.event_batches ORDER BY ctid").fetchall()

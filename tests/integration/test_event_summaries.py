@@ -114,14 +114,6 @@ def batch_of(spans: list[ReadableSpan], sequence: int = 1) -> Batch:
 
 
 @pytest.fixture
-def delivery(dsn, tmp_path):
-    opened = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))))
-    yield opened
-    opened.close(5)
-    opened.database.close()
-
-
-@pytest.fixture
 def refusing(dsn):
     """Rows whose name is work 1 are refused."""
     with psycopg.connect(dsn) as connection:

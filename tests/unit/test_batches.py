@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter.batches import DAY_US, encode_batch, new_batch_id
+from otel_pg_exporter.batches import DAY_US, Batch, encode_batch, new_batch_id
 from otel_pg_exporter.partitions import covering
 from otel_pg_exporter.row_identity import batch_index
 from otel_pg_exporter.rows import RowEncoder
@@ -46,6 +46,31 @@ def test_a_record_that_fails_is_set_aside():
     assert batch.rows["events"] == [b"\0", b"\2"]
     assert [rejected.reason for rejected in batch.rejected] == ["ValueError: no record"]
     assert {5, batch.time_us // DAY_US} == batch.days
+
+
+def test_what_rows_come_to_is_the_same_however_they_came_and_went():
+    """Counted on the way, read from their bytes, and after one of them was taken out."""
+    encoder = RowEncoder()
+    ways = [Batch(uuid.UUID(int=1), uuid.UUID(int=2), 1, "span") for _ in range(2)]
+    for number in range(6):
+        span = ReadableSpan(
+            name="call",
+            context=SpanContext(1, number + 1, False, TraceFlags(1)),
+            resource=Resource({"service.name": f"s{number % 2}"}),
+            attributes={"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": number} if number % 3 else {},
+            start_time=number * 3_600_000_000_000 // 2,
+            end_time=number * 3_600_000_000_000 // 2 + number,
+        )
+        row = encoder.span(span, ways[0].id.bytes, number)
+        ways[0].add_row(row)
+        ways[1].add(row[0], row[1], row[3])
+
+    assert sorted(ways[0].summaries()) == sorted(ways[1].summaries())
+    assert len(ways[0].summaries()) == 6
+    for batch in ways:
+        batch.take_out("agent_events", 0)
+    assert sorted(ways[0].summaries()) == sorted(ways[1].summaries())
+    assert len(ways[0].summaries()) == 5
 
 
 def test_days_near_now_get_a_partition_each_and_others_share_a_year():

@@ -139,6 +139,21 @@ def test_after_large_records_small_ones_are_many_again():
     assert fit.batch == 100
 
 
+def test_a_record_that_cannot_be_weighed_is_queued_all_the_same(slow):
+    """A body of somebody's own kind, that raises when it is looked into, hurts nobody, however it comes."""
+
+    class Hostile(dict):
+        def values(self):
+            raise RuntimeError("changed meanwhile")
+
+    fit = Fit(MIB, most=1000, batch=100)
+    fit.look(SimpleNamespace(log_record=SimpleNamespace(attributes=None, body=Hostile())))
+    fit.look(None)
+    fit.look(SimpleNamespace(log_record=SimpleNamespace(attributes={"numbers": range(1 << 60)}, body=bytearray(MIB))))
+
+    assert (fit.most, fit.batch) == (1, 1), "the last one was weighed, and is larger than all that may wait"
+
+
 def test_a_weight_counts_what_is_inside():
     """Texts of attributes, of lists in them, of events, and of a body; a body that holds itself ends too."""
     event = SimpleNamespace(attributes={"stack": "x" * 1000})
