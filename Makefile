@@ -81,8 +81,10 @@ soak-outage: .venv/.dev
 
 check: lint test
 
+# All of them, or some: make bench ONLY="export_cost hot_path"
+ONLY ?=
 bench: .venv/.dev
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(ONLY)
 
 # What reading costs in 1, 3 and 10 million events: takes 10 GB of disk, and minutes.
 EVENTS ?= 1000000 3000000 10000000

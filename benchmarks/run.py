@@ -1,4 +1,4 @@
-"""All benchmarks, each in a process of its own, on an embedded server of their own."""
+"""All benchmarks, or those that are named, each in a process of its own, on an embedded server of their own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ WITH_SERVER = ("export_cost", "throughput", "durability", "host_latency", "no_lo
 WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     """Run them one after the other."""
+    if unknown := set(names) - {*WITHOUT, *WITH_SERVER}:
+        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join((*WITHOUT, *WITH_SERVER))}.")
     here = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
-        for name in (*WITHOUT, *WITH_SERVER):
+        for name in names or (*WITHOUT, *WITH_SERVER):
             arguments = repr(server.conninfo) if name in WITH_SERVER else ""
             program = f"import {name}; {name}.main({arguments})"
             subprocess.run([sys.executable, "-c", program], cwd=here, check=True)
@@ -25,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -143,11 +143,11 @@ def calls(trace):
 
 def unconfirmed(trace):
     """How many records were said to have ended, and those of them that the disk did not have."""
-    dirty, named, ended, wrong = {}, {}, 0, []
+    dirty, wrote, named, ended, wrong = {}, {}, {}, 0, []
     for thread, call in calls(trace):
         name, path, rest = call["name"], call["path"] or "", call["rest"]
         if name == "pwrite64" and path.endswith(".seg"):
-            dirty[thread] = path
+            dirty[thread] = wrote[thread] = path
             named.setdefault(path, False)
         elif name == "fdatasync" and call["answer"] == "0" and dirty.get(thread) == path:
             dirty[thread] = ""
@@ -158,7 +158,7 @@ def unconfirmed(trace):
                 dirty[thread] = None  # nothing is written yet of this one
             elif rest.startswith('"a '):
                 ended += 1
-                if dirty[thread] != "" or not all(named.values()):
+                if dirty[thread] != "" or not named[wrote[thread]]:  # another thread may be starting the next file
                     wrong.append(rest)
     return ended, wrong
 
