@@ -62,7 +62,8 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 # Longer runs of fault tests: cycles of each cut around a COMMIT, kills of the server under load, kills of the program
-# in each durability, and outages in five ways at once (ten minutes of which need some 5 GB of disk, and of memory).
+# in each durability, and outages in five ways, one after the other, each of SECONDS and what it then takes to store all (ten minutes of each:
+# an hour and a quarter, and 2 GB of disk).
 CYCLES ?= 1000
 soak-commit: .venv/.dev
 	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py
@@ -76,8 +77,13 @@ soak-application-kill: .venv/.dev
 
 SECONDS ?= 600
 RATE ?= 1000
+WAYS ?= refused black-holed silent slow flapping
 soak-outage: .venv/.dev
-	FAULTS_SECONDS=$(SECONDS) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k costs_nothing
+	@failed=; for way in $(WAYS); do \
+	  FAULTS_SECONDS=$(SECONDS) FAULTS_RATE=$(RATE) FAULTS_RATE_BESIDE=$(RATE) \
+	    $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k "costs_nothing and $$way" || failed="$$failed $$way"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 check: lint test
 

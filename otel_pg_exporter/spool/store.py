@@ -88,12 +88,12 @@ class Spool:
     def segment_bytes(self) -> int:
         """A file that is larger is not appended to.
 
-        Each may be as large as all before it, so that there are few, for each costs a descriptor; and an eighth of the
+        Each may be as large as all before it, so that there are few, for each costs a descriptor; and a quarter of the
         room there is at most, for as much is given up at once when that is used up.
         """
         with self._lock:
             before = sum(segment.size for segment in self._segments if segment.is_sealed)
-            return max(_MIN_SEGMENT_BYTES, min(self._room // 8, max(_FIRST_SEGMENT_BYTES, before)))
+            return max(_MIN_SEGMENT_BYTES, min(self._room // 4, max(_FIRST_SEGMENT_BYTES, before)))
 
     @property
     def rows_waiting(self) -> int:

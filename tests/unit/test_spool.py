@@ -407,7 +407,7 @@ def test_the_oldest_is_given_up_for_room_alone(tmp_path, monkeypatch, error, is_
 
 
 def test_files_are_few_however_much_waits(tmp_path):
-    """Each may be as large as all before it, up to an eighth of the limit; so a full spool has 12 at most."""
+    """Each may be as large as all before it, up to a quarter of the limit; so a full spool has 9 at most."""
     spool = Spool(Settings(dsn="x=y", spool_dir=str(tmp_path), spool_max_bytes=64_000_000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("otel_pg_exporter.spool.store._FIRST_SEGMENT_BYTES", 1_000_000)
@@ -416,8 +416,8 @@ def test_files_are_few_however_much_waits(tmp_path):
 
     sizes = [path.stat().st_size for path in sorted(spool.folder.iterdir())]
     spool.close()
-    assert len(sizes) <= 12
-    assert max(sizes) < 64_000_000 / 8 + 200_000
+    assert len(sizes) <= 9
+    assert max(sizes) < 64_000_000 / 4 + 200_000
 
 
 def test_files_of_many_programs_are_taken_over_a_few_at_a_time(settings):
