@@ -195,6 +195,7 @@ def encode_batch(
     times = []
     tally, service = Tally(), NULL
     known: tuple[Source, ...] = ()
+    first_us = end_us = 0
     for index, record in enumerate(records):
         try:
             table, data, moment, origin, kind, duration, numbers = encode(record, id_bytes, index)
@@ -205,8 +206,14 @@ def encode_batch(
         times.append(moment)
         if origin is not known:
             sources.update((source.id, source) for source in origin)
-            known, service = origin, service_field(origin)
-        tally.add(moment, service, kind, duration, numbers)
+            known = origin
+            if service != (service := service_field(origin)):
+                end_us = 0
+        if not first_us <= moment < end_us:
+            first_us, end_us, durations, sums = tally.place(moment, service)
+        durations[kind].append(duration)
+        if numbers is not None:
+            sums[kind].append(numbers)
     batch._summaries = tally.rows(id_bytes)
     times = times or [batch.time_us]
     batch.first_us, batch.last_us = min(times), max(times)

@@ -6,6 +6,7 @@ send and receive functions. Every function gives one field with its length; `NUL
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct, pack
 
@@ -20,9 +21,11 @@ __all__ = [
     "int8",
     "json",
     "jsonb",
+    "jsonb_start",
     "label",
     "numeric",
     "text",
+    "text_start",
     "uuid",
 ]
 
@@ -34,12 +37,30 @@ NULL = b"\xff\xff\xff\xff"
 
 _LENGTH = Struct(">i").pack
 _INT2, _INT4, _INT8, _FLOAT8 = (Struct(f">i{code}").pack for code in "hiqd")
-_JSONB = Struct(">ib").pack
-_JSONB_STARTS = tuple(_JSONB(length + 1, 1) for length in range(4096))
-"""What stands before JSON text, by its length in bytes: looked up in half the time that packing takes."""
+_MAX_STARTS = 16384
 _UUID = _LENGTH(16)
 _LABEL_LENGTH = 200
 _BOOLEAN = {False: b"\0\0\0\1\0", True: b"\0\0\0\1\1"}
+
+
+class _Starts(dict[int, bytes]):
+    """Length in bytes → what stands before a value: looked up in half the time that packing takes."""
+
+    def __init__(self, make: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, length: int) -> bytes:
+        start = self._make(length)
+        if len(self) < _MAX_STARTS:
+            self[length] = start
+        return start
+
+
+text_start = _Starts(_LENGTH)
+"""What stands before text, and before JSON text in a json column, by its length in bytes."""
+jsonb_start = _Starts(lambda length: pack(">ib", length + 1, 1))
+"""What stands before JSON text in a jsonb column; 1 is the version of the format."""
 
 
 def int2(value: int) -> bytes:
@@ -101,10 +122,9 @@ _label = lru_cache(maxsize=8192)(text)
 
 def json(value: bytes) -> bytes:
     """JSON text for a json column, that keeps it as it is."""
-    return _LENGTH(len(value)) + value
+    return text_start[len(value)] + value
 
 
 def jsonb(value: bytes) -> bytes:
-    """JSON text for a jsonb column; 1 is the version of the format."""
-    length = len(value)
-    return (_JSONB_STARTS[length] if length < 4096 else _JSONB(length + 1, 1)) + value
+    """JSON text for a jsonb column."""
+    return jsonb_start[len(value)] + value

@@ -108,9 +108,9 @@ class Scrubber:
         """True if one of the texts may hold a secret, or a callback wants to see them all."""
         if self._redact is not None:
             return True
-        if self._patterns:
+        if self._patterns or self._own_names is not None:
             return any(map(self.suspects, texts))
-        return self.suspects("\n".join(texts))
+        return self._is_on and may_hold_secret("\n".join(texts))
 
     def span(self, span: Any) -> Any:
         """The span, as it may be stored."""
