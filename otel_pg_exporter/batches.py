@@ -208,7 +208,7 @@ def encode_batch(
             sources.update((source.id, source) for source in origin)
             known = origin
             if service != (service := service_field(origin)):
-                end_us = 0
+                first_us = end_us  # no moment lies between them
         if not first_us <= moment < end_us:
             first_us, end_us, durations, sums = tally.place(moment, service)
         durations[kind].append(duration)

@@ -65,11 +65,11 @@ def test_flattened_text_hides_nothing_from_the_closer_look(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["sk-12345678", "pwd=x", "dsn :x", "--token x", "a\u00a0jwt\u00a0: x", "\u212aey", "x-to\u212aen=1"]
+    "text", ["sk-12345678", "pwd=x", "dsn :x", "--token x", "a\u00a0jwt\u00a0: x", "x-to\u212aen=1"]
 )
-def test_texts_at_the_edge_are_found(text):
+def test_texts_at_the_edge_are_suspicious(text):
     """Short ones, and such with white space and letters that are not ASCII."""
-    assert may_hold_secret(text) or REDACTOR.text(text) == text
+    assert may_hold_secret(text)
 
 
 @pytest.mark.parametrize("text", _examples.INNOCENT_TEXTS)
