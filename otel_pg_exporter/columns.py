@@ -35,7 +35,7 @@ def as_text(value: Any) -> bytes:
         return NULL
     cleaned = value if value.isascii() and "\0" not in value else values.clean_text(value, "", [])
     raw = cleaned.encode()
-    field = text_start[len(raw)] + raw
+    field = text_start(len(raw)) + raw
     # a text that had to be cleaned is not kept: the name of a record that is equal to it needs a fixup
     if len(value) <= _MAX_LENGTH and cleaned is value:
         if len(_texts) >= _MAX_TEXTS:
@@ -103,7 +103,7 @@ def content(value: Any) -> tuple[bytes, bool]:
                 pass
             else:
                 raw = value.encode()
-                return text_start[len(raw)] + raw, value[0] in "{["
+                return text_start(len(raw)) + raw, value[0] in "{["
         if (encoded := values.dump_plain(value)) is not None:
             return json(encoded), True
     return NULL if value is None else json(values.dump(value, "", [])), False

@@ -76,7 +76,7 @@ class SpanEncoder:
             raise Unusual
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
         for key in shape.floats:
-            if not is_plain_float(attributes[key]):
+            if not 0 < attributes[key] < 1e15 and not is_plain_float(attributes[key]):
                 raise Unusual
         for key in shape.arrays:
             if not is_plain(attributes[key], 1):
@@ -151,11 +151,12 @@ def _contents(layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any
     kept, fields = attributes.copy(), list[bytes]()
     for key, place in layout.contents:
         field, is_whole = content(attributes.get(key))
+        fields.append(field)
         if is_whole and place is not NULL:
             kept[key] = None
-            fields += field, place
+            fields.append(place)
         else:
-            fields += field, NULL
+            fields.append(NULL)
     return kept, fields
 
 
