@@ -84,8 +84,11 @@ class SpanEncoder:
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
-        kept, contents = _contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
+        kept, contents = self._contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
         encoded = dumps(kept)
+        is_long = self._careful.sharing.is_long
+        if is_long(len(encoded)) and any(type(value) is str and is_long(len(value)) for value in kept.values()):
+            raise Unusual
         if _BACKSLASH in encoded and _NUL in encoded:
             raise Unusual
 
@@ -136,6 +139,20 @@ class SpanEncoder:
         if self._scrubber.suspects_any(texts):
             raise Unusual
 
+    def _contents(self, layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """The attributes without what the columns of input and output keep, and these columns."""
+        kept, fields = attributes.copy(), b""
+        for key, place in layout.contents:
+            field, is_whole = content(attributes.get(key))
+            if self._careful.sharing.is_long(len(field) - 4):
+                raise Unusual
+            if is_whole and place is not NULL:
+                kept[key] = None
+                fields += field + place
+            else:
+                fields += field + NULL
+        return kept, fields
+
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
         layout = layout_of(self._careful.plans.span(attributes, kind + 1, is_root, code), code)
@@ -143,19 +160,6 @@ class SpanEncoder:
             self._layouts.clear()
         self._layouts[choice] = layout
         return layout
-
-
-def _contents(layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The attributes without what the columns of input and output keep, and these columns."""
-    kept, fields = attributes.copy(), b""
-    for key, place in layout.contents:
-        field, is_whole = content(attributes.get(key))
-        if is_whole and place is not NULL:
-            kept[key] = None
-            fields += field + place
-        else:
-            fields += field + NULL
-    return kept, fields
 
 
 def _events(events: Iterable[Any], texts: list[Any] | None, scrubber: Scrubber) -> bytes:

@@ -9,20 +9,25 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from time import monotonic
 
+import orjson
+
 from . import migrate, obstacles
 from .batches import DAY_US, Batch
 from .database import Copy, Database, Writer, limits
 from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
 from .inventory import day
 from .partitions import ensure
+from .remembered import Remembered
 from .retention import ledger_begin
 from .room import Room
+from .sharing import CONTENTS
 from .sql_files import bind, quote
 from .tables import SUMMARY
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
-_MAX_SOURCES = 10_000
+_MAX_SOURCES = 50_000
+"""Some 7 MB of ids; what is forgotten is sent once more, and stored once all the same."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOOK_SECONDS, _SOUND_SECONDS = 2.0, 1.0
 _LOCK_SECONDS = 2.0
@@ -43,7 +48,7 @@ class Sink:
         self.is_ready = False
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
-        self._stored_sources: set[bytes] = set()
+        self._stored_sources = Remembered(_MAX_SOURCES)
         self._notified_at = float("-inf")
         self._sound: tuple[uuid.UUID | None, float] = (None, 0.0)
         """A batch with a row that was refused, and how long the tables are trusted to be as they were just seen."""
@@ -245,16 +250,22 @@ class Sink:
     def _store_sources(self, batch: Batch, deadline: float) -> None:
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
         # and sorted, so that two processes never wait for each other
-        new = sorted(batch.sources.keys() - self._stored_sources)
+        new = sorted(key for key in batch.sources if key not in self._stored_sources)
         if not new:
             return
-        statements = [self._begin(deadline)]
+        # what is not on the server's disk by the COMMIT is by that of the batch, which comes after it in the log
+        statements = [self._begin(deadline), "SET LOCAL synchronous_commit = off"]
+        shared = []
         for source in map(batch.sources.__getitem__, new):
+            if source.table == CONTENTS:
+                shared.append(source.row)
+                continue
             name = "insert_resource" if source.table == "resources" else "insert_scope"
             statements.append(bind(self.database.sql(name), {**source.row, "id": source.id.hex()}))
+        if shared:
+            contents = {"contents": orjson.dumps(shared).decode()}
+            statements.append(bind(self.database.sql("insert_contents"), contents))
         self._writer.execute(";\n".join((*statements, "COMMIT")), deadline)
-        if len(self._stored_sources) > _MAX_SOURCES:
-            self._stored_sources.clear()
         self._stored_sources.update(new)
 
 

@@ -32,7 +32,7 @@ _PACKAGED: Traversable = files("otel_pg_exporter") / "sql"
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
 
-PARTITIONED = (*EVENT_TABLES, "event_batches", "event_summaries", "open_spans", "heartbeats")
+PARTITIONED = (*EVENT_TABLES, "event_batches", "event_summaries", "contents", "open_spans", "heartbeats")
 """The tables that are partitioned by time."""
 
 WRITTEN = (*PARTITIONED, "resources", "scopes", "processes")
@@ -57,7 +57,7 @@ FUNCTIONS = (
 )  # fmt: skip
 """The functions that the contract promises."""
 
-READING = tuple(f"{table}_of_trace" for table in EVENT_TABLES)
+READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), "joined_contents", "whole_attributes")
 """Functions of our own, with which the tables are read."""
 
 _NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))

@@ -39,3 +39,11 @@ ON CONFLICT DO NOTHING
 INSERT INTO {scopes} (scope_id, name, version, schema_url, attributes, attribute_order, fixups)
 VALUES (%(id)s, %(name)s, %(version)s, %(schema_url)s, %(attributes)s, %(attribute_order)s, %(fixups)s)
 ON CONFLICT DO NOTHING
+
+-- name: insert_contents
+-- Stores texts that rows share; another writer may have done so. In order, so that two never wait for each other.
+INSERT INTO {contents} (content_id, "time", body)
+SELECT content_id, timestamptz 'epoch' + day * interval '24 hours', body
+  FROM json_to_recordset(%(contents)s) AS shared(content_id uuid, day integer, body text)
+ ORDER BY content_id, day
+ON CONFLICT DO NOTHING
