@@ -9,7 +9,16 @@ from pathlib import Path
 
 from otel_pg_exporter.embedded import EmbeddedServer
 
-WITH_SERVER = ("export_cost", "throughput", "durability", "host_latency", "no_loss", "cached_answers", "retention")
+WITH_SERVER = (
+    "export_cost",
+    "throughput",
+    "durability",
+    "host_latency",
+    "no_loss",
+    "cached_answers",
+    "retention",
+    "contents",
+)
 WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 
 

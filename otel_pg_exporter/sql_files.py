@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 __all__ = [
-    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "READING", "TABLES", "TYPES", "VIEWS", "WRITTEN",
-    "Migration", "Names", "bind", "migrations", "query",
+    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "READING", "TABLES", "TYPES", "VIEWS", "WHOLE",
+    "WRITTEN", "Migration", "Names", "bind", "migrations", "query",
 ]  # fmt: skip
 
 # found here, for it imports modules: in a thread, at a fork, that would leave their locks held in the child
@@ -57,7 +57,10 @@ FUNCTIONS = (
 )  # fmt: skip
 """The functions that the contract promises."""
 
-READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), "joined_contents", "whole_attributes")
+WHOLE = ("joined_contents", "whole_attributes")
+"""Functions with which the views put together what consists of contents."""
+
+READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), *WHOLE)
 """Functions of our own, with which the tables are read."""
 
 _NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))
