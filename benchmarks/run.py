@@ -18,6 +18,7 @@ WITH_SERVER = (
     "cached_answers",
     "retention",
     "contents",
+    "many_writers",
 )
 WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 
