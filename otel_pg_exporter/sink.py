@@ -152,11 +152,16 @@ class Sink:
         self._writer.close()
 
     def prepare(self, batch: Batch, deadline: float) -> None:
-        """See to it that all is there that the batch's rows need: tables, partitions, resources and scopes.
+        """See to it that all is there that the batch's rows need, whoever writes them: tables, partitions, and what the
+        rows refer to.
 
         Raises:
             EventStoreError: it cannot be had.
         """
+        self._make_ready(batch, deadline)
+        self._stored_sources.update(self._store_sources(batch, deadline))
+
+    def _make_ready(self, batch: Batch, deadline: float) -> None:
         if not self.is_ready:
             migrate.ensure(self.database.until(deadline))
             self.is_ready = True
@@ -166,7 +171,6 @@ class Sink:
                 self._require_ledger(batch, deadline)
             ensure(self.database.until(deadline), batch.days)
             self._days |= batch.days
-        self._store_sources(batch, deadline)
 
     def _require_ledger(self, batch: Batch, deadline: float) -> None:
         # an earlier attempt may have stored it, and retention have dropped what the ledger knew of that
@@ -208,9 +212,13 @@ class Sink:
         )
 
     def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
-        self.prepare(batch, deadline)
+        self._make_ready(batch, deadline)
+        new = self._store_sources(batch, deadline, "wait_for_no_disk")
         claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
-        return self._writer.store(claim, self.copies(batch), deadline, self._notification())
+        is_stored = self._writer.store(claim, self.copies(batch), deadline, self._notification())
+        if is_stored:  # by this COMMIT the server's disk has what came before it in the log
+            self._stored_sources.update(new)
+        return is_stored
 
     def _notification(self) -> str | None:
         """The statement that tells of the batch, unless one was told of a moment ago."""
@@ -247,14 +255,14 @@ class Sink:
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({_quoted(tuple(columns))}) FROM STDIN (FORMAT binary)"
 
-    def _store_sources(self, batch: Batch, deadline: float) -> None:
+    def _store_sources(self, batch: Batch, deadline: float, *conditions: str) -> list[bytes]:
+        """Store what the rows refer to, if it is not known to be there; gives the ids of what was sent."""
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
         # and sorted, so that two processes never wait for each other
         new = sorted(key for key in batch.sources if key not in self._stored_sources)
         if not new:
-            return
-        # what is not on the server's disk by the COMMIT is by that of the batch, which comes after it in the log
-        statements = [self._begin(deadline), "SET LOCAL synchronous_commit = off"]
+            return new
+        statements = [self._begin(deadline), *map(self.database.sql, conditions)]
         shared = []
         for source in map(batch.sources.__getitem__, new):
             if source.table == CONTENTS:
@@ -266,7 +274,7 @@ class Sink:
             contents = {"contents": orjson.dumps(shared).decode()}
             statements.append(bind(self.database.sql("insert_contents"), contents))
         self._writer.execute(";\n".join((*statements, "COMMIT")), deadline)
-        self._stored_sources.update(new)
+        return new
 
 
 @lru_cache(maxsize=64)

@@ -28,6 +28,10 @@ INSERT INTO {event_batches} (
     timestamptz 'epoch' + %(last_us)s * interval '1 microsecond'
 ) ON CONFLICT DO NOTHING
 
+-- name: wait_for_no_disk
+-- For what a later COMMIT of the same connection makes safe: that waits until the disk has all of the log before it.
+SET LOCAL synchronous_commit = off
+
 -- name: insert_resource
 -- Stores a resource; another writer may have done so.
 INSERT INTO {resources} (resource_id, service_name, attributes, attribute_order, schema_url, fixups)
