@@ -119,8 +119,10 @@ class Batch:
     def take_out(self, table: str, index: int) -> Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
         self._summaries = self._tally = None
-        taken = replace(self, rows={name: [] for name in self.rows}, days=set())
-        taken.add(table, self.rows[table].pop(index))
+        row = self.rows[table].pop(index)
+        sources = {key: source for key, source in self.sources.items() if source.is_in(row)}
+        taken = replace(self, rows={name: [] for name in self.rows}, sources=sources, days=set())
+        taken.add(table, row)
         return taken
 
     def leave_out(self, indexes: Collection[int]) -> None:
@@ -149,8 +151,9 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Encoded rows in bytes."""
-        return sum(len(row) for rows in self.rows.values() for row in rows)
+        """Encoded rows, and texts that they share, in bytes, about."""
+        shared = sum(source.size for source in self.sources.values())
+        return shared + sum(len(row) for rows in self.rows.values() for row in rows)
 
 
 def notice(

@@ -6,6 +6,7 @@ send and receive functions. Every function gives one field with its length; `NUL
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct, pack
 
@@ -26,6 +27,7 @@ __all__ = [
     "text",
     "text_start",
     "uuid",
+    "uuids",
 ]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -38,6 +40,8 @@ _LENGTH = Struct(">i").pack
 _INT2, _INT4, _INT8, _FLOAT8 = (Struct(f">i{code}").pack for code in "hiqd")
 _MAX_STARTS = 4096
 _UUID = _LENGTH(16)
+_UUID_ARRAY = Struct(">iiiIii").pack
+_UUID_OID = 2950
 _LABEL_LENGTH = 200
 _BOOLEAN = {False: b"\0\0\0\1\0", True: b"\0\0\0\1\1"}
 
@@ -98,6 +102,12 @@ def boolean(value: bool) -> bytes:
 def uuid(value: bytes) -> bytes:
     """A uuid, from its 16 bytes."""
     return _UUID + value
+
+
+def uuids(values: Sequence[bytes]) -> bytes:
+    """An array of uuid of one dimension, from 16 bytes each; one value at least."""
+    array = _UUID_ARRAY(20 + 20 * len(values), 1, 0, _UUID_OID, len(values), 1)
+    return array + b"".join([_UUID + value for value in values])
 
 
 def text(value: str) -> bytes:

@@ -47,6 +47,7 @@ class SpanEncoder:
         self._scrubber = self._careful.scrubber
         self._shapes = Shapes(self._careful.plans.deciding, self._scrubber)
         self._orders = Orders(self._scrubber)
+        self._long = self._careful.sharing.least
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self._resource: Any = None
         self._scope: Any = None
@@ -84,8 +85,12 @@ class SpanEncoder:
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
-        kept, contents = _contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
+        kept, contents = self._contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
         encoded = refuse_nul(dumps(kept))
+        if len(encoded) >= self._long and any(
+            type(value) is str and len(value) >= self._long for value in kept.values()
+        ):
+            raise Unusual
         texts = [name]
         happened = events_json(events, self._orders, texts) if events else b""
         linked = links_json(links, self._orders, texts) if links else b""
@@ -137,6 +142,21 @@ class SpanEncoder:
         if self._scrubber.suspects_any(texts):
             raise Unusual
 
+    def _contents(self, layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], Sequence[bytes]]:
+        """The attributes without what the columns of input and output keep, and these columns."""
+        kept, fields = attributes.copy(), list[bytes]()
+        for key, place in layout.contents:
+            field, is_whole = content(attributes.get(key))
+            if len(field) - 4 >= self._long:  # 4 bytes are the length
+                raise Unusual
+            fields.append(field)
+            if is_whole and place is not NULL:
+                kept[key] = None
+                fields.append(place)
+            else:
+                fields.append(NULL)
+        return kept, fields
+
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
         layout = layout_of(self._careful.plans.span(attributes, kind + 1, is_root, code), code)
@@ -144,20 +164,6 @@ class SpanEncoder:
             self._layouts.clear()
         self._layouts[choice] = layout
         return layout
-
-
-def _contents(layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], Sequence[bytes]]:
-    """The attributes without what the columns of input and output keep, and these columns."""
-    kept, fields = attributes.copy(), list[bytes]()
-    for key, place in layout.contents:
-        field, is_whole = content(attributes.get(key))
-        fields.append(field)
-        if is_whole and place is not NULL:
-            kept[key] = None
-            fields.append(place)
-        else:
-            fields.append(NULL)
-    return kept, fields
 
 
 def _outcome(layout: Layout, status: Any, code: int, events: Sequence[Any], attributes: dict[str, Any]) -> bytes:
