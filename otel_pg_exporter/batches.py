@@ -153,7 +153,7 @@ class Batch:
     def size(self) -> int:
         """Encoded rows, and texts that they share, in bytes, about."""
         shared = sum(source.size for source in self.sources.values())
-        return shared + sum(len(row) for rows in self.rows.values() for row in rows)
+        return shared + sum(sum(map(len, rows)) for rows in self.rows.values())
 
 
 def notice(

@@ -19,7 +19,7 @@ from orjson import dumps
 from .binary_copy import NULL, jsonb_start, text
 from .columns import as_text, content, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
-from .plain_parts import Orders, events_json, links_json, refuse_nul
+from .plain_parts import BACKSLASH, NUL, Orders, events_json, links_json
 from .rows import Row, RowEncoder
 from .treatment import Treatment
 from .values import is_plain, is_plain_float
@@ -86,7 +86,9 @@ class SpanEncoder:
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
         kept, contents = self._contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
-        encoded = refuse_nul(dumps(kept))
+        encoded = dumps(kept)
+        if BACKSLASH in encoded and NUL in encoded:
+            raise Unusual
         if len(encoded) >= self._long and any(
             type(value) is str and len(value) >= self._long for value in kept.values()
         ):
