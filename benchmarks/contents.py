@@ -22,7 +22,9 @@ from otel_pg_exporter.exporter import PostgresSpanExporter
 CONVERSATIONS, TURNS, AT_ONCE = 10, 50, 5
 SIZES = (300, 600, 1500)
 _DOCUMENTS = (Path(__file__).parents[1] / "docs").glob("*.md")
-_WORDS = [word for path in sorted(_DOCUMENTS) for word in path.read_text("utf-8").split() if "\\" not in word]
+_WORDS = [
+    word for path in sorted(_DOCUMENTS) for word in path.read_text("utf-8").split() if word.strip(".,;").isalpha()
+]
 _WORD = 6.5  # characters, with its space
 
 

@@ -443,3 +443,25 @@ def test_log_records_share_their_attributes(dsn):
     with EventQuery(dsn=dsn) as query:
         assert [json.loads(messages)] * 3 == [event.input for event in query.agent_events()]
     assert fetch(dsn, "SELECT sum(length(body)) FROM otel.contents") == [(len(messages),)]
+
+
+def test_secrets_are_taken_out_of_what_is_shared(dsn):
+    """Of each turn's history, wherever in it they are; what is left is shared."""
+    secrets = [f"planted{number}{text_of(number, 24)}" for number in range(10)]
+    history, spans = [{"role": "system", "content": text_of(1, 3000)}], []
+    for number, secret in enumerate(secrets, 1):
+        history.append({"role": "user", "content": f"{text_of(number, 1500)} use password={secret} for it"})
+        history.append({"role": "tool", "content": text_of(number, 1500), "headers": [["authorization", secret]]})
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.input.messages": json.dumps(history)}
+        spans.append(span_of(number, {**attributes, "note": f"{text_of(number, 3000)} token={secret}"}))
+    for first in (0, 5):
+        export(dsn, spans[first : first + 5])
+
+    tables = ("agent_events", "contents", "event_summaries")
+    stored = "".join(str(row) for table in tables for row in fetch(dsn, f"SELECT t::text FROM otel.{table} AS t"))
+    assert not [secret for secret in secrets if secret in stored]
+    assert stored.count("[redacted]") < 60
+    with EventQuery(dsn=dsn) as query:
+        last = query.agent_events(limit=1)[0]
+    assert json.dumps(last.input).count("[redacted]") == 20
+    assert last.attributes["note"].endswith("token=[redacted]")
