@@ -2,8 +2,9 @@
 
 An agent sends its whole history with every turn, and the turn adds to the end. JSON is cut between the values of its
 lists and objects, other text between lines, from the front, by what has come so far alone: so the pieces of the
-history stay what they were. A long value has a piece of its own, so that a history that loses its oldest messages
-falls into the same pieces again. The pieces follow each other without a gap.
+history stay what they were. A history that loses its oldest messages falls into the same pieces again after some, for
+long values, and one in four of the others by their checksum, end a piece wherever it began. The pieces follow each
+other without a gap.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from json import JSONDecoder
+from zlib import crc32
 
 __all__ = ["pieces"]
 
-_LEAST, _LEAST_OF_LINES = 1024, 4096
-"""Characters of a piece, unless it is the last: each costs some 110 bytes beside its text."""
+_ENOUGH, _LEAST = 2048, 1024
+"""Characters after which a piece ends, and after which it ends by chance: each costs some 110 bytes beside its text."""
+_ONE_IN = 4
 _LARGE = 4096
 """Lists and objects of more characters are cut inside."""
 _MAX_DEPTH = 4
@@ -25,13 +28,13 @@ _scan = JSONDecoder().raw_decode
 
 
 def pieces(text: str) -> list[str]:
-    """The text in pieces, of about a thousand characters or more."""
+    """The text in pieces, of one to two thousand characters mostly."""
     if text[:1] in ("[", "{"):
         try:
-            return _grouped(text, _between_values(text, 0, _MAX_DEPTH), _LEAST)
+            return _grouped(text, _between_values(text, 0, _MAX_DEPTH))
         except (RecursionError, ValueError, IndexError):  # no JSON after all, or of too many levels
             pass
-    return _grouped(text, (found.end() for found in _END_OF_LINE.finditer(text)), _LEAST_OF_LINES)
+    return _grouped(text, (found.end() for found in _END_OF_LINE.finditer(text)))
 
 
 def _between_values(text: str, start: int, depth: int) -> Iterator[int]:
@@ -52,16 +55,20 @@ def _between_values(text: str, start: int, depth: int) -> Iterator[int]:
             place += 1
 
 
-def _grouped(text: str, cuts: Iterator[int], least: int) -> list[str]:
+def _grouped(text: str, cuts: Iterator[int]) -> list[str]:
     found, begin, last = [], 0, 0
     for cut in (*cuts, len(text)):
-        if cut - last >= least and last > begin:
+        if cut - last >= _ENOUGH and last > begin:
             found.append(text[begin:last])
             begin = last
-        if cut - begin >= least:
+        if cut - begin >= _ENOUGH or (cut - begin >= _LEAST and _ends_by_chance(text[last:cut])):
             found.append(text[begin:cut])
             begin = cut
         last = cut
     if begin < len(text):
         found.append(text[begin:])
     return found
+
+
+def _ends_by_chance(value: str) -> bool:
+    return crc32(value.encode("utf-8", "surrogatepass")) % _ONE_IN == 0

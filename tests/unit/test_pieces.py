@@ -60,12 +60,13 @@ def test_a_history_that_grows_keeps_its_pieces(style):
         assert new < 120
 
 
-def test_a_history_that_forgets_its_oldest_messages_finds_its_pieces_again():
-    """From its first long message on."""
-    history = messages(40, size=1500)
-    whole, later = (set(pieces(json.dumps(part))) for part in (history, history[10:]))
+@pytest.mark.parametrize(("size", "new"), [(200, 5), (400, 15), (1500, 8), (3000, 2)])
+def test_a_history_that_forgets_its_oldest_messages_finds_its_pieces_again(size, new):
+    """Soon after its beginning, and from its first long message on."""
+    history = messages(200, size=size)
+    whole = set(pieces(json.dumps(history)))
 
-    assert len(later - whole) <= 2
+    assert all(len(set(pieces(json.dumps(history[lost:]))) - whole) <= new for lost in range(1, 20))
 
 
 def test_small_values_stand_together_and_long_ones_alone():
@@ -73,7 +74,7 @@ def test_small_values_stand_together_and_long_ones_alone():
     small = pieces(json.dumps([{"n": number} for number in range(1000)]))
     long = pieces(json.dumps([1, 2, "x" * 5000, 3]))
 
-    assert all(1024 <= len(piece) < 1100 for piece in small[:-1])
+    assert all(1024 <= len(piece) < 2100 for piece in small[:-1])
     assert ["[1, 2", ', "' + "x" * 5000 + '"', ", 3]"] == long
 
 
