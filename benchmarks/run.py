@@ -16,7 +16,9 @@ WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 def main(names: list[str]) -> None:
     """Run them one after the other."""
     if unknown := set(names) - {*WITHOUT, *WITH_SERVER}:
-        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join((*WITHOUT, *WITH_SERVER))}.")
+        sys.exit(
+            f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join((*WITHOUT, *WITH_SERVER))}."
+        )
     here = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
         for name in names or (*WITHOUT, *WITH_SERVER):
