@@ -35,7 +35,8 @@ def list_(settings: Settings, as_json: bool) -> None:
     found = optional.status(settings)
     if as_json:
         for each in found:
-            click.echo(json.dumps(asdict(each)))
+            row = asdict(each)
+            click.echo(json.dumps({"index": row.pop("kind"), **row}))
         return
     print_lines(
         columns(_HELD),

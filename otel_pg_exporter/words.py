@@ -11,16 +11,16 @@ __all__ = ["words_of_json", "words_of_row"]
 
 def words_of_json(column: str) -> str:
     """The words of a column that holds JSON: an expression of type tsvector, NULL where the column is."""
-    return _snippet("words_of_json").replace("{column}", column)
+    of_text = _snippet("words_of_text").replace("{text}", f"{column}::text")
+    return _snippet("words_of_json").replace("{words_of_text}", of_text).replace("{column}", column)
 
 
 @cache
 def words_of_row() -> str:
     """The words of a row of any event table: an expression of type tsvector, never NULL."""
-    columns = {column: words_of_json(column) for column in ("input", "output")}
     sql = _snippet("words_of_row")
-    for column, words in columns.items():
-        sql = sql.replace(f"{{{column}}}", words)
+    for column in ("input", "output"):
+        sql = sql.replace(f"{{{column}}}", words_of_json(column))
     return sql
 
 

@@ -4,8 +4,12 @@
 -- index keeps this very expression; one that was made of another is not used.
 CASE WHEN length({column}::text) <= 50000
      THEN json_to_tsvector('pg_catalog.simple', {column}, '["string", "numeric"]')
-     ELSE to_tsvector('pg_catalog.simple', regexp_replace(left({column}::text, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'))
+     ELSE {words_of_text}
 END
+
+-- name: words_of_text
+-- The words of the beginning of a text that may be JSON, or a part of it: with its keys, without what is escaped.
+to_tsvector('pg_catalog.simple', regexp_replace(left({text}, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'))
 
 -- name: words_of_row
 -- The words of an event: what a search for text looks at.
