@@ -187,7 +187,11 @@ def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
     with EventQuery(settings) as query:
         stored = {event.event_name for event in query.agent_events()}
         assert {f"say {number}" for number in range(len(hostile))} == stored
-        assert {"say 0", "say 4", "say 8"} <= {event.event_name for event in query.agent_events(text="word")}
+        found = {event.event_name for event in query.agent_events(text="word")}
+        assert {"say 0", "say 4", "say 8"} <= found
+        assert found == {event.event_name for event in query.tail(from_start=True, follow=False, text="word")}
+        assert found == {trace.root.event_name for trace in query.traces(text="word")}
+        assert len(found) == sum(tool.count for tool in query.usage("tools", text="word"))
 
 
 KEPT = ("stored", "dropped", "dead", "rejected")
