@@ -149,11 +149,9 @@ class _Building:
 
     def _add(self, part: _Part) -> bool:
         """Give a partition its index; False if it is gone."""
+        index = part.partition + _SUFFIXES[self._kind]
         try:
-            if part.index and not part.is_valid:
-                self._clear(part)
-            index = part.partition + _SUFFIXES[self._kind]
-            if not self._is_built(part.partition):
+            if not (part.is_valid or (part.index and self._is_left_whole(part.partition, part.index))):
                 names = {"index": quote(index), "partition": _own(self._database, part.partition)}
                 self._session.alone(_filled(self._database, "create_partition_index", **names, method=self._method))
             table_index = _own(self._database, _table_index(self._database, self._kind, self._table))
@@ -165,16 +163,15 @@ class _Building:
             return False  # retention has dropped it meanwhile
         return True
 
-    def _clear(self, part: _Part) -> None:
-        """Take out what an interruption left; a session that was left alone may even end it well."""
-        about = {"schema": self._database.names.schema, "partition": part.partition}
+    def _is_left_whole(self, partition: str, index: str) -> bool:
+        """Whether a session that was left alone with an index ends it well; else it is taken out."""
+        about = {"schema": self._database.names.schema, "partition": partition}
         while self._database.fetch(self._database.sql("has_builder"), about)[0]["is_there"]:
             time.sleep(_PAUSE_SECONDS)
-        if part.index and not self._is_built(part.partition):
-            self._session.alone(_filled(self._database, "drop_partition_index", index=_own(self._database, part.index)))
-
-    def _is_built(self, partition: str) -> bool:
-        return any(part.is_valid for part in self._parts() if part.partition == partition)
+        if any(part.is_valid for part in self._parts() if part.partition == partition):
+            return True
+        self._session.alone(_filled(self._database, "drop_partition_index", index=_own(self._database, index)))
+        return False
 
 
 def _look(database: Database, kind: str) -> dict[str, tuple[bool, list[_Part]]]:
