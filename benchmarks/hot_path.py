@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from realistic import cpu_per_item, medians
+from realistic import content, cpu_per_item, medians
 
 from instrumentation import task
 
@@ -39,12 +41,19 @@ def main() -> None:
         """Input and output are captured as well."""
         return text
 
+    @task("job", attributes=five)
+    def structured(query: dict[str, object], number: int) -> dict[str, object]:
+        """Input and output are mappings: 300 bytes of JSON text each."""
+        return query
+
     def bare() -> None:
         with tracer.start_as_current_span("job"):
             pass
 
     cases = {"bare span, no attributes": bare, "decorated, 8 attributes": decorated}
+    query = json.loads(content(1))
     cases["the same, with input and output"] = lambda: captured("some text", 5)
+    cases["the same, as a dict"] = lambda: structured(query, 5)
 
     def repeat(action: object) -> float:
         return cpu_per_item(lambda: [action() for _ in range(CALLS)], CALLS)

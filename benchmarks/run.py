@@ -9,16 +9,24 @@ from pathlib import Path
 
 from otel_pg_exporter.embedded import EmbeddedServer
 
-WITH_SERVER = ("export_cost", "throughput", "durability", "host_latency", "no_loss", "cached_answers", "retention")
+WITH_SERVER = (
+    "export_cost",
+    "throughput",
+    "durability",
+    "host_latency",
+    "no_loss",
+    "cached_answers",
+    "retention",
+    "contents",
+    "many_writers",
+)
 WITHOUT = ("hot_path", "wrappers", "start_up", "json_library")
 
 
 def main(names: list[str]) -> None:
     """Run them one after the other."""
     if unknown := set(names) - {*WITHOUT, *WITH_SERVER}:
-        sys.exit(
-            f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join((*WITHOUT, *WITH_SERVER))}."
-        )
+        sys.exit(f"no benchmark is named {', '.join(sorted(unknown))}; there are {', '.join((*WITHOUT, *WITH_SERVER))}")
     here = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "data") as server:
         for name in names or (*WITHOUT, *WITH_SERVER):

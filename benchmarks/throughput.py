@@ -22,6 +22,7 @@ def main(dsn: str, count: int = 5 * BATCH) -> None:
     exporter = PostgresSpanExporter(dsn, schema="bench_throughput")
     exporter.export(spans(BATCH))
     created, exported = [], []
+    log_before = log_position(dsn)
     for _ in range(ROUNDS):
         begun = time.perf_counter()
         made = spans(count)
@@ -31,6 +32,7 @@ def main(dsn: str, count: int = 5 * BATCH) -> None:
         exported.append(count / (time.perf_counter() - between))
         created.append(2 * count / (between - begun))  # two spans for each: the root has next to nothing on it
     stored = exporter.counts["stored"]
+    log = (log_position(dsn) - log_before) / (stored - BATCH)
     exporter.shutdown()
     rate, creation = statistics.median(exported), statistics.median(created)
     print(f"\nThroughput: wall time, batches of {BATCH:,}, median of {ROUNDS}")
@@ -43,4 +45,15 @@ def main(dsn: str, count: int = 5 * BATCH) -> None:
             " WHERE n.nspname = 'bench_throughput' AND c.relkind = 'r' AND c.relname LIKE 'agent_events%'"
         ).fetchone()
     assert row is not None
-    print(f"  on disk {row[0] / stored:,.0f} bytes for each of {stored:,} spans, {row[1] / stored:,.0f} of it indexes")
+    print(
+        f"  on disk {row[0] / stored:,.0f} bytes for each of {stored:,} spans, {row[1] / stored:,.0f} of it indexes;"
+        f" {log:,.0f} of write-ahead log"
+    )
+
+
+def log_position(dsn: str) -> int:
+    """Bytes of write-ahead log so far."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT (pg_current_wal_lsn() - '0/0')::bigint").fetchone()
+    assert row is not None
+    return int(row[0])

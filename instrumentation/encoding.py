@@ -11,6 +11,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 from .capture import CaptureSettings, settings
+from .plain_values import plain_json
 from .redaction import REDACTED
 
 Primitive: TypeAlias = "str | bool | int | float"
@@ -23,6 +24,7 @@ _LOOK_AHEAD = 4_096
 # Room for the marker and the closing bracket of each container that is open when the length is used up.
 _RESERVE = 48
 
+_CONTAINERS = frozenset({dict, list, tuple})
 _SEQUENCES: tuple[type[Any], ...] = (
     list, tuple, set, frozenset, deque, type({}.keys()), type({}.values()), type({}.items()),
 )  # fmt: skip
@@ -65,6 +67,8 @@ def json_text(value: object, limit: int | None = None) -> str:
     limits = settings()
     if limit is not None:
         limits = limits._replace(max_length=limit)
+    if type(value) in _CONTAINERS and (written := plain_json(value, limits, _RESERVE)) is not None:  # type: ignore[arg-type]
+        return written
     text = _Writer(limits).value(value, 0)
     if len(text) > limits.max_length:  # brackets and markers alone fill a very small limit
         # Escaping JSON text again doubles it at most: it holds no raw control characters.

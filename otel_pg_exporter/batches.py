@@ -119,8 +119,10 @@ class Batch:
     def take_out(self, table: str, index: int) -> Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
         self._summaries = self._tally = None
-        taken = replace(self, rows={name: [] for name in self.rows}, days=set())
-        taken.add(table, self.rows[table].pop(index))
+        row = self.rows[table].pop(index)
+        sources = {key: source for key, source in self.sources.items() if source.is_in(row)}
+        taken = replace(self, rows={name: [] for name in self.rows}, sources=sources, days=set())
+        taken.add(table, row)
         return taken
 
     def leave_out(self, indexes: Collection[int]) -> None:
@@ -149,8 +151,9 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Encoded rows in bytes."""
-        return sum(len(row) for rows in self.rows.values() for row in rows)
+        """Encoded rows, and texts that they share, in bytes, about."""
+        shared = sum(source.size for source in self.sources.values())
+        return shared + sum(sum(map(len, rows)) for rows in self.rows.values())
 
 
 def notice(
@@ -195,6 +198,7 @@ def encode_batch(
     times = []
     tally, service = Tally(), NULL
     known: tuple[Source, ...] = ()
+    first_us = end_us = 0
     for index, record in enumerate(records):
         try:
             table, data, moment, origin, kind, duration, numbers = encode(record, id_bytes, index)
@@ -205,8 +209,14 @@ def encode_batch(
         times.append(moment)
         if origin is not known:
             sources.update((source.id, source) for source in origin)
-            known, service = origin, service_field(origin)
-        tally.add(moment, service, kind, duration, numbers)
+            known = origin
+            if service != (service := service_field(origin)):
+                first_us = end_us  # no moment lies between them
+        if not first_us <= moment < end_us:
+            first_us, end_us, durations, sums = tally.place(moment, service)
+        durations[kind].append(duration)
+        if numbers is not None:
+            sums[kind].append(numbers)
     batch._summaries = tally.rows(id_bytes)
     times = times or [batch.time_us]
     batch.first_us, batch.last_us = min(times), max(times)

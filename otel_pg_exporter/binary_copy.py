@@ -6,6 +6,7 @@ send and receive functions. Every function gives one field with its length; `NUL
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct, pack
 
@@ -20,10 +21,13 @@ __all__ = [
     "int8",
     "json",
     "jsonb",
+    "jsonb_start",
     "label",
     "numeric",
     "text",
+    "text_start",
     "uuid",
+    "uuids",
 ]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -34,12 +38,27 @@ NULL = b"\xff\xff\xff\xff"
 
 _LENGTH = Struct(">i").pack
 _INT2, _INT4, _INT8, _FLOAT8 = (Struct(f">i{code}").pack for code in "hiqd")
-_JSONB = Struct(">ib").pack
-_JSONB_STARTS = tuple(_JSONB(length + 1, 1) for length in range(4096))
-"""What stands before JSON text, by its length in bytes: looked up in half the time that packing takes."""
+_MAX_STARTS = 4096
 _UUID = _LENGTH(16)
+_UUID_ARRAY = Struct(">iiiIii").pack
+_UUID_OID = 2950
 _LABEL_LENGTH = 200
 _BOOLEAN = {False: b"\0\0\0\1\0", True: b"\0\0\0\1\1"}
+
+
+class _Starts(dict[int, bytes]):
+    def __missing__(self, length: int) -> bytes:
+        start = pack(">ib", length + 1, 1)
+        if len(self) < _MAX_STARTS:
+            self[length] = start
+        return start
+
+
+jsonb_start = _Starts()
+"""What stands before JSON text in a jsonb column, by its length in bytes; 1 is the version of the format. Looked up in
+half the time that packing takes."""
+text_start = _LENGTH
+"""Gives what stands before text, and before JSON text in a json column, from its length in bytes."""
 
 
 def int2(value: int) -> bytes:
@@ -85,6 +104,12 @@ def uuid(value: bytes) -> bytes:
     return _UUID + value
 
 
+def uuids(values: Sequence[bytes]) -> bytes:
+    """An array of uuid of one dimension, from 16 bytes each; one value at least."""
+    array = _UUID_ARRAY(20 + 20 * len(values), 1, 0, _UUID_OID, len(values), 1)
+    return array + b"".join([_UUID + value for value in values])
+
+
 def text(value: str) -> bytes:
     """A text, which must hold neither NUL nor lone surrogates."""
     raw = value.encode()
@@ -105,6 +130,5 @@ def json(value: bytes) -> bytes:
 
 
 def jsonb(value: bytes) -> bytes:
-    """JSON text for a jsonb column; 1 is the version of the format."""
-    length = len(value)
-    return (_JSONB_STARTS[length] if length < 4096 else _JSONB(length + 1, 1)) + value
+    """JSON text for a jsonb column."""
+    return jsonb_start[len(value)] + value

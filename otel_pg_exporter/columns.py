@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import orjson
+from orjson import loads
 
 from . import values
-from .binary_copy import NULL, float8, int4, int8, json, text
+from .binary_copy import NULL, float8, int4, int8, json, text_start
 
 __all__ = [
     "CONTENTS", "FORMS", "Form", "as_content", "as_text", "as_texts", "content", "known_text",
@@ -25,35 +25,38 @@ CONTENTS = ("input", "output")
 _JSON_STARTS = frozenset('{["0123456789-tfn')
 
 
-class _Texts(dict[Any, bytes]):
-    """Text → its field; one that is not there is encoded."""
-
-    def __missing__(self, value: Any) -> bytes:
-        return as_text(value)
-
-
-_texts = _Texts()
-_MAX_TEXTS, _MAX_LENGTH = 16384, 200
-known_text = _texts.get
-"""The field of a text that was met before, else None."""
-text_field = _texts.__getitem__
-"""The same as `as_text`, quicker for texts that were met before; TypeError for a list or a map."""
-
-
 def as_text(value: Any) -> bytes:
     """A text column."""
-    if type(value) is int and abs(value) <= _I63:
+    if type(value) is not str:
+        if type(value) is not int or abs(value) > _I63:
+            return NULL
         value = str(value)
-    if type(value) is not str or not value:
+    if not value:
         return NULL
     cleaned = value if value.isascii() and "\0" not in value else values.clean_text(value, "", [])
-    field = text(cleaned)
+    raw = cleaned.encode()
+    field = text_start(len(raw)) + raw
     # a text that had to be cleaned is not kept: the name of a record that is equal to it needs a fixup
     if len(value) <= _MAX_LENGTH and cleaned is value:
         if len(_texts) >= _MAX_TEXTS:
             _texts.clear()
         _texts[value] = field
     return field
+
+
+class _Texts(dict[Any, bytes]):
+    """Text → its field; one that is not there is encoded."""
+
+    __missing__ = staticmethod(as_text)
+
+
+_texts = _Texts()
+# few enough to stay in the processor's cache: ids that never come again fill it too
+_MAX_TEXTS, _MAX_LENGTH = 4096, 200
+known_text = _texts.get
+"""The field of a text that was met before, else None."""
+text_field = _texts.__getitem__
+"""The same as `as_text`, quicker for texts that were met before; TypeError for a list or a map."""
 
 
 def as_texts(found: tuple[Any, ...]) -> list[bytes]:
@@ -95,11 +98,12 @@ def content(value: Any) -> tuple[bytes, bool]:
         if value[:1] in _JSON_STARTS and ("\\" not in value or "\\u0000" not in value):
             try:
                 # orjson refuses what jsonb refuses: infinite numbers, lone surrogates, control characters
-                orjson.loads(value)
+                loads(value)
             except ValueError:
                 pass
             else:
-                return json(value.encode()), value[0] in "{["
+                raw = value.encode()
+                return text_start(len(raw)) + raw, value[0] in "{["
         if (encoded := values.dump_plain(value)) is not None:
             return json(encoded), True
     return NULL if value is None else json(values.dump(value, "", [])), False
@@ -107,7 +111,7 @@ def content(value: Any) -> tuple[bytes, bool]:
 
 def original(stored: str) -> str:
     """The text that `content` found to be restorable, from what it stored."""
-    text: str = stored if stored[0] != '"' else orjson.loads(stored)
+    text: str = stored if stored[0] != '"' else loads(stored)
     return text
 
 

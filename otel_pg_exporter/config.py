@@ -238,6 +238,11 @@ class Settings:
     """Regular expressions for secrets beside the built-in ones."""
     store_content: bool = _option("EVENT_STORE_CONTENT", "redaction.store_content", _boolean, True)
     """Store inputs, outputs, messages, prompts and bodies; false leaves them out."""
+    shared_text_length: int = _option(
+        "EVENT_SHARED_TEXT_LENGTH", "storage.shared_text_length", _integer(0, 1 << 30), 2048, unit="characters"
+    )
+    """Inputs, outputs and attributes of so many characters or more are stored once a day, in parts, however often they
+    are sent; 0 stores each in its row."""
     cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", _redis_url, None)
     """Redis that keeps answers of queries for a while; none without it."""
     cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 30, unit="s")

@@ -40,8 +40,10 @@ class Unusual(Exception):
 class Shape:
     """Attributes with the same keys in the same order, and values of the same types."""
 
-    loose: tuple[str, ...]
-    """Keys of numbers and arrays: whether these are plain, the type alone does not say."""
+    floats: tuple[str, ...]
+    """Keys of values of this type, that alone does not say whether they are plain;"""
+    arrays: tuple[str, ...]
+    """and of these."""
     texts: Values
     """Gives the values that are text."""
     deciding: Callable[[dict[str, Any]], Any]
@@ -64,18 +66,18 @@ class Layout:
     """Attributes that fill these columns."""
     takes_name: bool
     """The name is wanted among the attributes."""
-    rest: list[bytes]
-    """What follows the front: fields that do not differ, and at each odd place one that does."""
     texts: Values
-    """Gives the values for those places, first the texts,"""
+    """Gives the values that differ between rows: first the texts,"""
     forms: tuple[tuple[str, Form], ...]
-    """then the others: the attribute, and how to write it."""
+    """then the others: the attribute, and how to write it,"""
     costing: Costing | None
-    """Gives the last column."""
-    constants: tuple[Any, ...]
-    """What `kind` and `numbers` need beside all those values."""
+    """and the last one, the cost."""
+    constants: list[Any]
+    """What does not differ: fields that stand together, and what the row is counted with."""
+    rest: Callable[[list[Any]], tuple[bytes, ...]]
+    """Takes from fields that differ, followed by the constants, what stands behind the front, in its order,"""
     kind: Callable[[list[Any]], Any]
-    """Takes from the values and the constants what the row is counted with,"""
+    """what the row is counted with,"""
     numbers: Callable[[list[Any]], Any] | None
     """and its numbers, if it has some that count."""
 
@@ -99,7 +101,8 @@ class Shapes(dict[tuple[Any, ...], Shape]):
             raise Unusual
         deciding = [key for key in keys if key in self._deciding]
         shape = Shape(
-            tuple(key for key in keys if types[key] not in SCALARS),
+            tuple(key for key in keys if types[key] is float),
+            tuple(key for key in keys if types[key] in _ARRAYS),
             values_of(tuple(key for key in keys if types[key] is str)),
             itemgetter(*deciding) if deciding else _nothing,
         )
@@ -128,36 +131,44 @@ def layout_of(plan: Plan, code: int) -> Layout:
     filled = {column: (key, place) for column, key, place in plan.contents}
     contents = tuple(filled.get(column, (NAME, NULL)) for column in CONTENTS) if filled else ()
     error_type, error_message = (keys.pop(column, None) for column in ("error_type", "error_message"))
-    rest, texts, others = [b""], {}, {}
-    for column, field in plan.row.items():
-        if column in keys:
-            texts[column] = keys[column]
-        elif column in forms:
-            others[column] = forms[column]
-        elif column and column not in FRONT:
-            rest[-1] += field
-            continue
+    has_outcome = bool(code or error_type or error_message)
+    fields = {column: field for column, field in plan.row.items() if column and column not in FRONT}
+    texts = [column for column in fields if column in keys]
+    others = [column for column in fields if column in forms and column not in keys]
+    differing = [*texts, *others, *(["cost"] if plan.costing else [])]
+    rest: list[Any] = [b"" if has_outcome else 3 * NULL]
+    for column, field in fields.items():
+        if column in differing:
+            rest += column, b""
         else:
-            continue
-        rest += b"", b""
+            rest[-1] += field
+    kind, numbers = (
+        [column if column in differing else plan.row.get(column, NULL) for column in columns]
+        for columns in (KIND, NUMBERS)
+    )
+    constants: list[Any] = []
     return Layout(
         plan.table, len(plan.row) - 1, contents,
-        bool(code or error_type or error_message), error_type, error_message,
-        bool(plan.name_column), rest,
-        values_of(tuple(texts.values())), tuple(others.values()), plan.costing,
-        *_counting(plan, [*texts, *others, *(["cost"] if plan.costing else [])]),
+        has_outcome, error_type, error_message,
+        bool(plan.name_column),
+        values_of(tuple(keys[column] for column in texts)),
+        tuple(forms[column] for column in others),
+        plan.costing,
+        constants,
+        _taking([part for part in rest if part], differing, constants),
+        _taking([plan.table, *kind], differing, constants),
+        _taking(numbers, differing, constants) if plan.has_numbers else None,
     )  # fmt: skip
 
 
-def _counting(plan: Plan, columns: list[str]) -> tuple[Any, ...]:
-    """The last three fields of a layout whose rows differ in these columns."""
-    constants: list[Any] = [plan.table]
+def _taking(parts: list[Any], differing: list[str], constants: list[Any]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """Takes parts, columns or constants, from the fields of the columns that differ, followed by the constants."""
     places = []
-    for column in (*KIND, *NUMBERS):
-        if column in columns:
-            places.append(columns.index(column))
+    for part in parts:
+        if part in differing:
+            places.append(differing.index(part))
         else:
-            places.append(len(columns) + len(constants))
-            constants.append(plan.row.get(column, NULL))
-    kind, numbers = places[: len(KIND)], places[len(KIND) :]
-    return tuple(constants), itemgetter(len(columns), *kind), itemgetter(*numbers) if plan.has_numbers else None
+            places.append(len(differing) + len(constants))
+            constants.append(part)
+    (first, *more) = places
+    return itemgetter(*places) if more else lambda fields: (fields[first],)

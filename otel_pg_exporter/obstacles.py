@@ -24,8 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 _TABLE = re.compile(r"^CREATE TABLE \{(\w+)\} \((.*?)^\)", re.MULTILINE | re.DOTALL)
-_COLUMN = re.compile(r'^    "?([a-z_]+)"? ([a-z ]+[a-z])', re.MULTILINE)
-_ADDED = re.compile(r'^ALTER TABLE \{(\w+)\} ADD COLUMN "?([a-z_]+)"? ([a-z ]+[a-z])', re.MULTILINE)
+_COLUMN = re.compile(r'^    "?([a-z_]+)"? ([a-z ]+[a-z](?:\[\])?)', re.MULTILINE)
+_ADDED = re.compile(r'^ALTER TABLE \{(\w+)\} ADD COLUMN "?([a-z_]+)"? ([a-z ]+[a-z](?:\[\])?)', re.MULTILINE)
 _NAMES_OF_TYPES = {"timestamptz": "timestamp with time zone"}
 
 Rows = list[dict[str, Any]]

@@ -8,22 +8,21 @@ every span in about twice the time. A plain span gets the same row from both, by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from orjson import dumps
 
-from .binary_copy import NULL, jsonb, text
+from .binary_copy import NULL, jsonb_start, text
 from .columns import as_text, content, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
+from .plain_parts import BACKSLASH, NUL, Orders, events_json, links_json
 from .rows import Row, RowEncoder
-from .scrubbing import Scrubber
 from .treatment import Treatment
-from .values import SCALARS, is_plain, is_plain_float, key_order
+from .values import is_plain, is_plain_float
 
 __all__ = ["SpanEncoder"]
 
@@ -33,14 +32,11 @@ _FRONT = Struct(">h 4s16s 4sQ 4s16s 4si 4sq 4si 4sq 4sq 4sq ib".replace(" ", "")
 _4, _8, _16 = (length.to_bytes(4, "big") for length in (4, 8, 16))
 _PARENT = Struct(">iQi?").pack  # parent_span_id, parent_is_remote
 _NO_PARENT = 2 * NULL
-_NO_CONTENTS = 4 * NULL
-_NO_OUTCOME = 3 * NULL
-_BACKSLASH, _NUL = b"\\", b"\\u0000"  # a single byte is found ten times faster
+_NO_CONTENTS = (4 * NULL,)
 _EPOCH_2000_US = 946_684_800_000_000
 _I32_MAX = (1 << 31) - 1
 _ERROR = 2
 _MAX_LAYOUTS = 4096
-_TEXTLESS = frozenset({int, bool, type(None)})
 
 
 class SpanEncoder:
@@ -50,6 +46,8 @@ class SpanEncoder:
         self._careful = RowEncoder(treatment)
         self._scrubber = self._careful.scrubber
         self._shapes = Shapes(self._careful.plans.deciding, self._scrubber)
+        self._orders = Orders(self._scrubber)
+        self._long = self._careful.sharing.least
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self._resource: Any = None
         self._scope: Any = None
@@ -78,16 +76,28 @@ class SpanEncoder:
         if not type(start) is int is type(end) or (state is not DEFAULT_TRACE_STATE and state):
             raise Unusual
         shape = self._shapes[(*attributes, *map(type, attributes.values()))]
-        if shape.loose:
-            _check(attributes, shape)
-        texts = None if self._scrubber.is_idle else [name, *shape.texts(attributes)]
+        for key in shape.floats:
+            if not 0 < attributes[key] < 1e15 and not is_plain_float(attributes[key]):
+                raise Unusual
+        for key in shape.arrays:
+            if not is_plain(attributes[key], 1):
+                raise Unusual
         code = status._status_code._value_
         choice = (shape, span._kind._value_, code, parent is None, shape.deciding(attributes))
         layout = self._layouts.get(choice) or self._learn(choice, attributes)
-        kept, contents = _contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
+        kept, contents = self._contents(layout, attributes) if layout.contents else (attributes, _NO_CONTENTS)
         encoded = dumps(kept)
-        if _BACKSLASH in encoded and _NUL in encoded:
+        if BACKSLASH in encoded and NUL in encoded:
             raise Unusual
+        if len(encoded) >= self._long and any(
+            type(value) is str and len(value) >= self._long for value in kept.values()
+        ):
+            raise Unusual
+        texts = [name]
+        happened = events_json(events, self._orders, texts) if events else b""
+        linked = links_json(links, self._orders, texts) if links else b""
+        if not self._scrubber.is_idle:
+            self._look(texts, attributes, shape, status._description if code else None)
 
         time_us = start // 1000
         resource, scope = span._resource, span._instrumentation_scope
@@ -102,39 +112,52 @@ class SpanEncoder:
                 len(encoded) + 1, 1,
             ),
             encoded,
-            _events(events, texts, self._scrubber) if events else NULL,
-            _links(links, texts, self._scrubber) if links else NULL,
+            jsonb_start[len(happened)] if events else NULL,
+            happened,
+            jsonb_start[len(linked)] if links else NULL,
+            linked,
             _NO_PARENT if parent is None else _PARENT(8, parent[1], 1, parent[2]),
             origin.fields,
             known_text(name) or _name(name),
-            contents,
+            *contents,
         ]  # fmt: skip
-        if texts is not None:
-            self._look(texts, attributes, shape, status._description if code else None)
-        row.append(_outcome(layout, status, code, events, attributes) if layout.has_outcome else _NO_OUTCOME)
-
+        if layout.has_outcome:
+            row.append(_outcome(layout, status, code, events, attributes))
         if layout.takes_name:
             attributes = {**attributes, NAME: name}
         varying = [*map(text_field, layout.texts(attributes))]
         for key, form in layout.forms:
             varying.append(form(attributes[key]))
-        place = len(row) + 1
-        row += layout.rest
-        row[place::2] = varying
         if layout.costing:
             varying.append(layout.costing(attributes, start))
-            row.append(varying[-1])
         varying += layout.constants
+        row += layout.rest(varying)
         numbers = layout.numbers(varying) if layout.numbers else None
         return layout.table, b"".join(row), time_us, origin.sources, layout.kind(varying), end - start, numbers
 
     def _look(self, texts: list[Any], attributes: dict[str, Any], shape: Shape, described: str | None) -> None:
         """See to it that there is no secret in any text of a span."""
-        texts += [str(attributes[key]) for key in shape.loose]
+        texts += shape.texts(attributes)
+        texts += map(str, map(attributes.__getitem__, shape.arrays))
         if described:
             texts.append(described)
         if self._scrubber.suspects_any(texts):
             raise Unusual
+
+    def _contents(self, layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], Sequence[bytes]]:
+        """The attributes without what the columns of input and output keep, and these columns."""
+        kept, fields = attributes.copy(), list[bytes]()
+        for key, place in layout.contents:
+            field, is_whole = content(attributes.get(key))
+            if len(field) - 4 >= self._long:  # 4 bytes are the length
+                raise Unusual
+            fields.append(field)
+            if is_whole and place is not NULL:
+                kept[key] = None
+                fields.append(place)
+            else:
+                fields.append(NULL)
+        return kept, fields
 
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:
         _, kind, code, is_root, _ = choice
@@ -143,83 +166,6 @@ class SpanEncoder:
             self._layouts.clear()
         self._layouts[choice] = layout
         return layout
-
-
-def _contents(layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The attributes without what the columns of input and output keep, and these columns."""
-    kept, fields = attributes.copy(), b""
-    for key, place in layout.contents:
-        field, is_whole = content(attributes.get(key))
-        if is_whole and place is not NULL:
-            kept[key] = None
-            fields += field + place
-        else:
-            fields += field + NULL
-    return kept, fields
-
-
-def _events(events: Iterable[Any], texts: list[Any] | None, scrubber: Scrubber) -> bytes:
-    items = []
-    for event in events:
-        name, bounded = event._name, event._attributes
-        if type(event) is not Event or type(name) is not str or bounded.dropped:
-            raise Unusual
-        attributes = bounded._dict
-        if texts is not None:
-            texts.append(name)
-        item = {"name": name, "time_unix_nano": event._timestamp, "attributes": attributes}
-        if order := _order(attributes, texts, scrubber):
-            item["order"] = order
-        items.append(item)
-    return _json(items)
-
-
-def _links(links: Iterable[Any], texts: list[Any] | None, scrubber: Scrubber) -> bytes:
-    items = []
-    for link in links:
-        trace_id, span_id, is_remote, flags, state, _ = link._context
-        bounded = link._attributes
-        if type(link) is not Link or bounded.dropped or (state is not DEFAULT_TRACE_STATE and state):
-            raise Unusual
-        attributes = bounded._dict
-        item = {
-            "trace_id": trace_id.to_bytes(16, "big").hex(),
-            "span_id": span_id.to_bytes(8, "big").hex(),
-            "trace_flags": flags | 0,  # a plain int, that JSON takes
-            "trace_state": "",
-            "is_remote": is_remote,
-            "attributes": attributes,
-        }
-        if order := _order(attributes, texts, scrubber):
-            item["order"] = order
-        items.append(item)
-    return _json(items)
-
-
-def _order(attributes: dict[str, Any], texts: list[Any] | None, scrubber: Scrubber) -> str | None:
-    """The order of the keys of a plain event or link, whose texts are put to the others, if they are looked at."""
-    if texts is not None and scrubber.wants(attributes):
-        raise Unusual
-    for value in attributes.values():
-        if type(value) not in SCALARS and not is_plain((value,)):
-            raise Unusual
-        if texts is not None and type(value) not in _TEXTLESS:
-            texts.append(value if type(value) is str else str(value))
-    return key_order(tuple(attributes)) if len(attributes) > 1 else None
-
-
-def _check(attributes: dict[str, Any], shape: Shape) -> None:
-    for key in shape.loose:
-        value = attributes[key]
-        if not (is_plain_float(value) if type(value) is float else is_plain(value, 1)):
-            raise Unusual
-
-
-def _json(items: list[dict[str, Any]]) -> bytes:
-    encoded = dumps(items)
-    if _BACKSLASH in encoded and _NUL in encoded:
-        raise Unusual
-    return jsonb(encoded)
 
 
 def _outcome(layout: Layout, status: Any, code: int, events: Sequence[Any], attributes: dict[str, Any]) -> bytes:

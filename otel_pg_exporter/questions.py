@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias, TypeVar
 
+from .contents import put_back, referred
 from .errors import QueryError
 from .events import Event, EventPage
 from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
@@ -31,6 +32,7 @@ __all__ = [
     "running",
     "statistics",
     "trace",
+    "whole",
 ]
 
 T = TypeVar("T")
@@ -61,6 +63,7 @@ def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     if len(page.categories) > 1:
         found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
     shown = found[: page.limit]
+    yield from whole(names, [row for _, _, row in shown])
     next_cursor = page.cursor(shown[-1][2]) if len(found) > page.limit else None
     return EventPage([Event.from_row(each, row) for _, each, row in shown], next_cursor, page.categories)
 
@@ -77,6 +80,7 @@ def trace(names: Names, trace_id: str) -> Question[Trace]:
             {"trace_id": stored_id},
         )
         rows += [{**row, "table": table} for row in found]
+    yield from whole(names, rows)
     resources = yield query("trace_resources", names), {"ids": list({row["resource_id"] for row in rows})}
     scopes = yield query("trace_scopes", names), {"ids": list({row["scope_id"] for row in rows})}
     return build_trace(
@@ -85,6 +89,13 @@ def trace(names: Names, trace_id: str) -> Question[Trace]:
         {row["resource_id"]: row for row in resources},
         {row["scope_id"]: row for row in scopes},
     )
+
+
+def whole(names: Names, rows: Rows) -> Question[None]:
+    """Put the contents that rows refer to into them."""
+    if parameters := referred(rows):
+        found = yield query("contents_of_rows", names), parameters
+        put_back(rows, {row["content_id"]: row["body"] for row in found})
 
 
 def statistics(

@@ -37,6 +37,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "decimal": Decimal,
     "uuid": UUID,
+    "uuids": lambda value: [*map(UUID, value)],
     "time": datetime.fromisoformat,
 }
 
@@ -155,6 +156,8 @@ def _encoded(value: Any) -> Any:
         return ["uuid", value.hex]
     if isinstance(value, Decimal):
         return ["decimal", str(value)]
+    if isinstance(value, list) and value and all(isinstance(one, UUID) for one in value):
+        return ["uuids", [one.hex for one in value]]
     if isinstance(value, dict) or (
         isinstance(value, list) and all(isfinite(one) for one in value if isinstance(one, float))
     ):

@@ -28,7 +28,7 @@ __all__ = ["LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prun
 LEAST_LEDGER_DAYS = 30
 """The ledger is kept for so long at least, days: what comes from a spool is looked up there."""
 _LEDGER_MARGIN_DAYS = 7
-_LEDGER, _SUMMARIES = "event_batches", "event_summaries"
+_LEDGER, _SUMMARIES, _CONTENTS = "event_batches", "event_summaries", "contents"
 _CATEGORIES = {table: category for category, table in CATEGORIES.items()}
 _OVERRIDES = {
     "system": "retention_system_days",
@@ -181,9 +181,10 @@ def ledger_begin(database: Database, batch_day: int) -> int | None:
         return begin
 
 
-def _turn(held: Held) -> tuple[int, bool, bool, str]:
-    """Oldest first; the summaries before what they count, which else had to be taken out of them; the ledger last."""
-    return held.upper, held.table == _LEDGER, held.table != _SUMMARIES, held.table
+def _turn(held: Held) -> tuple[int, bool, bool, bool, str]:
+    """Oldest first; the summaries before what they count, which else had to be taken out of them; contents after the
+    rows that refer to them; the ledger last."""
+    return held.upper, held.table == _LEDGER, held.table == _CONTENTS, held.table != _SUMMARIES, held.table
 
 
 class _Pruning:

@@ -21,6 +21,7 @@ from .columns import as_content, as_int8, as_text, as_texts, content, known_text
 from .flattened import gathered
 from .plans import Fields, Plan, Plans
 from .row_identity import duration_ns
+from .sharing import Sharing
 from .sources import Source, SourceCache
 from .treatment import Treatment
 
@@ -53,6 +54,7 @@ class RowEncoder:
         self.scrubber = treatment.scrubber
         self.plans = Plans(treatment)
         self.sources = SourceCache(self.scrubber)
+        self.sharing = Sharing(treatment.shared_text_length)
 
     def span(self, span: ReadableSpan, batch_id: bytes, index: int) -> Row:
         """Encode a span as row number `index` of a batch."""
@@ -139,24 +141,32 @@ class RowEncoder:
         row["resource_id"] = origin.fields
         row["scope_id"] = row["service_name"] = b""
         row["event_name"] = known if (known := known_text(name)) else _name(name, fixups)
-        kept = attributes
+        kept, shared = attributes, list[Source]()
         for column, key, place in plan.contents:
-            row[column], is_whole = content(attributes[key])
+            field, is_whole = content(attributes[key])
+            row[column], row[f"{column}_contents"] = self.sharing.content(field, time_us, shared)
             if is_whole and place is not NULL:
                 row[f"{column}_attribute"] = place
                 kept = {**kept, key: None}
-        encoded = values.dump_plain(kept) if values.is_plain(kept.values()) else None
+        encoded, long = None, list[Source]()
+        if values.is_plain(kept.values()):
+            lean, row["attribute_contents"] = self.sharing.attributes(kept, time_us, long)
+            encoded = values.dump_plain(lean)
         if encoded is None:
+            row["attribute_contents"] = NULL
             row["input_attribute"] = row["output_attribute"] = NULL
             # the cleaned keys have an order of their own, which goes into the fixups
             encoded = orjson.dumps(values.clean(attributes, ("attributes",), fixups))
             row["attribute_order"] = NULL
+        else:
+            shared += long
         row["attributes"] = jsonb(encoded)
         row.update(zip(plan.text_columns, as_texts(plan.text_values(attributes)), strict=True))
         for column, key, form in plan.columns:
             row[column] = form(attributes[key])
         for column, start in plan.gathered:
-            row[column] = as_content(gathered(attributes, start))
+            field = as_content(gathered(attributes, start))
+            row[column], row[f"{column}_contents"] = self.sharing.content(field, time_us, shared)
         if plan.costing:
             row["cost"] = plan.costing(attributes, time_us * 1000)
         if plan.name_column:
@@ -168,7 +178,7 @@ class RowEncoder:
         kind = plan.table, row["event_type"], row["status"], row["agent_id"], row.get("agent_name", NULL)
         numbers = (row["input_tokens"], row["output_tokens"], row["cost"]) if plan.has_numbers else None
         data = b"".join(row.values())
-        return plan.table, data, time_us, origin.sources, kind, duration_ns(data), numbers
+        return plan.table, data, time_us, (*origin.sources, *shared), kind, duration_ns(data), numbers
 
 
 def _as_dict(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

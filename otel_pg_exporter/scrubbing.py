@@ -6,6 +6,7 @@ another one a stand-in is made that answers for what was changed, and asks the o
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ import orjson
 
 from .diagnostics import warn
 from .redaction import REDACTED, Redactor, words_of
+from .remembered import Remembered
 from .routing import SOURCES, Sources
 from .suspicion import may_hold_secret
 
@@ -37,6 +39,8 @@ CONTENT = (
 _NUMBERS = ("mlflow.chat.tokenUsage",)
 _MAX_DEPTH = 64
 _MAX_KEYS = 8192
+_LONG, _MAX_INNOCENT = 256, 20_000
+"""Characters from which a text is remembered, and how many are: some 3 MB."""
 
 
 class _Changed:
@@ -82,6 +86,8 @@ class Scrubber:
         self._content_starts = tuple(name[:-1] for name in content if name.endswith(".*"))
         self._known: dict[Any, bool] = {}
         self._wanted: dict[tuple[Any, ...], bool] = {}
+        self._innocent = Remembered(_MAX_INNOCENT)
+        """Long texts that hold none, by their hash: an agent sends them with every turn."""
         self.is_idle = not is_on and redact is None and keeps_content
         """Nothing is ever taken out."""
 
@@ -97,8 +103,21 @@ class Scrubber:
         return known
 
     def suspects(self, text: str) -> bool:
-        """True if the text may hold a secret."""
-        return self._is_on and (
+        """True if the text may hold a secret, and is none of the long ones in which none was found lately."""
+        if not self._is_on:
+            return False
+        if len(text) < _LONG:
+            return self._looks_like_one(text)
+        digest = _digest(text)
+        if digest in self._innocent:
+            return False
+        if self._looks_like_one(text):
+            return True
+        self._innocent.update((digest,))
+        return False
+
+    def _looks_like_one(self, text: str) -> bool:
+        return (
             may_hold_secret(text)
             or any(pattern.search(text) for pattern in self._patterns)
             or (self._own_names is not None and self._own_names.search(text) is not None)
@@ -108,9 +127,9 @@ class Scrubber:
         """True if one of the texts may hold a secret, or a callback wants to see them all."""
         if self._redact is not None:
             return True
-        if self._patterns:
+        if self._patterns or self._own_names is not None:
             return any(map(self.suspects, texts))
-        return self.suspects("\n".join(texts))
+        return self._is_on and may_hold_secret("\n".join(texts))
 
     def span(self, span: Any) -> Any:
         """The span, as it may be stored."""
@@ -167,6 +186,8 @@ class Scrubber:
         cleaned = text
         if self.suspects(text):
             cleaned = self._json(key, text) or self._redactor.text(text)
+            if cleaned == text and len(text) >= _LONG:
+                self._innocent.update((_digest(text),))  # what is found depends on nothing but the text
         if self._redact is not None:
             try:
                 answer = self._redact(key, cleaned)
@@ -324,6 +345,10 @@ class Scrubber:
         quiet = Scrubber.__new__(Scrubber)
         quiet.__dict__.update(self.__dict__, _redact=None)
         return quiet
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _own_names(keys: Sequence[str]) -> re.Pattern[str] | None:

@@ -9,20 +9,25 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from time import monotonic
 
+import orjson
+
 from . import migrate, obstacles
 from .batches import DAY_US, Batch
 from .database import Copy, Database, Writer, limits
 from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
 from .inventory import day
 from .partitions import ensure
+from .remembered import Remembered
 from .retention import ledger_begin
 from .room import Room
+from .sharing import CONTENTS
 from .sql_files import bind, quote
 from .tables import SUMMARY
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
-_MAX_SOURCES = 10_000
+_MAX_SOURCES = 50_000
+"""Some 7 MB of ids; what is forgotten is sent once more, and stored once all the same."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOOK_SECONDS, _SOUND_SECONDS = 2.0, 1.0
 _LOCK_SECONDS = 2.0
@@ -43,7 +48,7 @@ class Sink:
         self.is_ready = False
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
-        self._stored_sources: set[bytes] = set()
+        self._stored_sources = Remembered(_MAX_SOURCES)
         self._notified_at = float("-inf")
         self._sound: tuple[uuid.UUID | None, float] = (None, 0.0)
         """A batch with a row that was refused, and how long the tables are trusted to be as they were just seen."""
@@ -147,11 +152,16 @@ class Sink:
         self._writer.close()
 
     def prepare(self, batch: Batch, deadline: float) -> None:
-        """See to it that all is there that the batch's rows need: tables, partitions, resources and scopes.
+        """See to it that all is there that the batch's rows need, whoever writes them: tables, partitions, and what the
+        rows refer to.
 
         Raises:
             EventStoreError: it cannot be had.
         """
+        self._make_ready(batch, deadline)
+        self._stored_sources.update(self._store_sources(batch, deadline))
+
+    def _make_ready(self, batch: Batch, deadline: float) -> None:
         if not self.is_ready:
             migrate.ensure(self.database.until(deadline))
             self.is_ready = True
@@ -161,7 +171,6 @@ class Sink:
                 self._require_ledger(batch, deadline)
             ensure(self.database.until(deadline), batch.days)
             self._days |= batch.days
-        self._store_sources(batch, deadline)
 
     def _require_ledger(self, batch: Batch, deadline: float) -> None:
         # an earlier attempt may have stored it, and retention have dropped what the ledger knew of that
@@ -203,9 +212,13 @@ class Sink:
         )
 
     def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
-        self.prepare(batch, deadline)
+        self._make_ready(batch, deadline)
+        new = self._store_sources(batch, deadline, "wait_for_no_disk")
         claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
-        return self._writer.store(claim, self.copies(batch), deadline, self._notification())
+        is_stored = self._writer.store(claim, self.copies(batch), deadline, self._notification())
+        if is_stored:  # by this COMMIT the server's disk has what came before it in the log
+            self._stored_sources.update(new)
+        return is_stored
 
     def _notification(self) -> str | None:
         """The statement that tells of the batch, unless one was told of a moment ago."""
@@ -242,20 +255,26 @@ class Sink:
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({_quoted(tuple(columns))}) FROM STDIN (FORMAT binary)"
 
-    def _store_sources(self, batch: Batch, deadline: float) -> None:
+    def _store_sources(self, batch: Batch, deadline: float, *conditions: str) -> list[bytes]:
+        """Store what the rows refer to, if it is not known to be there; gives the ids of what was sent."""
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
         # and sorted, so that two processes never wait for each other
-        new = sorted(batch.sources.keys() - self._stored_sources)
+        new = sorted(key for key in batch.sources if key not in self._stored_sources)
         if not new:
-            return
-        statements = [self._begin(deadline)]
+            return new
+        statements = [self._begin(deadline), *map(self.database.sql, conditions)]
+        shared = []
         for source in map(batch.sources.__getitem__, new):
+            if source.table == CONTENTS:
+                shared.append(source.row)
+                continue
             name = "insert_resource" if source.table == "resources" else "insert_scope"
             statements.append(bind(self.database.sql(name), {**source.row, "id": source.id.hex()}))
+        if shared:
+            contents = {"contents": orjson.dumps(shared).decode()}
+            statements.append(bind(self.database.sql("insert_contents"), contents))
         self._writer.execute(";\n".join((*statements, "COMMIT")), deadline)
-        if len(self._stored_sources) > _MAX_SOURCES:
-            self._stored_sources.clear()
-        self._stored_sources.update(new)
+        return new
 
 
 @lru_cache(maxsize=64)

@@ -15,19 +15,30 @@ from .scrubbing import Scrubber
 
 __all__ = ["NO_SCOPE", "Origin", "Source", "SourceCache", "service_field"]
 
-NO_SCOPE = bytes(16)
+_ID_BYTES = 16
+NO_SCOPE = bytes(_ID_BYTES)
 """Id for records without a scope."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One row of `resources` or `scopes`."""
+    """One row of `resources`, `scopes` or `contents`."""
 
     table: str
     id: bytes
-    """First 16 bytes of the SHA-256 of the content."""
+    """First 16 bytes of the SHA-256 of the content; of contents, then the day."""
     row: Mapping[str, Any]
     """Column → value, JSON as text."""
+
+    @property
+    def size(self) -> int:
+        """Characters of a text that is shared; 0 of what is small."""
+        return len(self.row.get("body", ""))
+
+    def is_in(self, row: bytes) -> bool:
+        """An encoded row may refer to it."""
+        identity = self.id[:_ID_BYTES]
+        return identity in row or identity.hex().encode() in row
 
 
 @dataclass(frozen=True, slots=True)

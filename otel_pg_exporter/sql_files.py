@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 __all__ = [
-    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "READING", "TABLES", "TYPES", "VIEWS", "WRITTEN",
-    "Migration", "Names", "bind", "migrations", "query",
+    "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "READING", "TABLES", "TYPES", "VIEWS", "WHOLE",
+    "WRITTEN", "Migration", "Names", "bind", "migrations", "query",
 ]  # fmt: skip
 
 # found here, for it imports modules: in a thread, at a fork, that would leave their locks held in the child
@@ -32,7 +32,7 @@ _PACKAGED: Traversable = files("otel_pg_exporter") / "sql"
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
 
-PARTITIONED = (*EVENT_TABLES, "event_batches", "event_summaries", "open_spans", "heartbeats")
+PARTITIONED = (*EVENT_TABLES, "event_batches", "event_summaries", "contents", "open_spans", "heartbeats")
 """The tables that are partitioned by time."""
 
 WRITTEN = (*PARTITIONED, "resources", "scopes", "processes")
@@ -57,7 +57,10 @@ FUNCTIONS = (
 )  # fmt: skip
 """The functions that the contract promises."""
 
-READING = tuple(f"{table}_of_trace" for table in EVENT_TABLES)
+WHOLE = ("joined_contents", "whole_attributes")
+"""Functions with which the views put together what consists of contents."""
+
+READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), *WHOLE)
 """Functions of our own, with which the tables are read."""
 
 _NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))

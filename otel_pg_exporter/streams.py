@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from . import readable
+from .contents import put_back, referred
 from .filters import build_page
 from .otlp_json import encode
 from .routing import CATEGORIES
@@ -46,7 +47,10 @@ def rows(connection: Any, names: Names, category: str | None, filters: Mapping[s
             cursor.itersize = _AT_ONCE
             cursor.execute(sql.replace("{where}", page.where(each)).encode(), page.parameters)
             streams.append(_named(each, cursor))
-        yield from heapq.merge(*streams, key=_order)
+        merged = heapq.merge(*streams, key=_order)
+        while chunk := list(islice(merged, _AT_ONCE)):
+            _make_whole(connection, names, [row for _, row in chunk])
+            yield from chunk
 
 
 def documents(connection: Any, names: Names, found: Iterable[Row], size: int) -> Iterator[dict[str, Any]]:
@@ -63,6 +67,13 @@ def documents(connection: Any, names: Names, found: Iterable[Row], size: int) ->
             else:
                 logs.append(readable.log_record(decoded, *origins.of(decoded)))
         yield encode(spans, logs)
+
+
+def _make_whole(connection: Any, names: Names, chunk: list[dict[str, Any]]) -> None:
+    """Put the contents that rows refer to into them."""
+    if parameters := referred(chunk):
+        found = connection.execute(query("contents_of_rows", names).encode(), parameters).fetchall()
+        put_back(chunk, {row["content_id"]: row["body"] for row in found})
 
 
 class _Origins:

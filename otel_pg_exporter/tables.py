@@ -15,7 +15,8 @@ FRONT = (
 COMMON = (
     *FRONT, "kind", "status_code", "record", "event_type", "status", "attribute_order", "observed_unix_nano",
     "severity_number", "severity_text", "body", "dropped_attributes", "dropped_events", "dropped_links",
-    "trace_state", "fixups", "agent_id", "task_id", "session_id", "user_id",
+    "trace_state", "fixups", "input_contents", "output_contents", "attribute_contents",
+    "agent_id", "task_id", "session_id", "user_id",
 )  # fmt: skip
 """Columns that all four event tables have; sql/migrations says what each holds."""
 

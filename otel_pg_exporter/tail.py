@@ -22,7 +22,7 @@ import orjson
 from .errors import QueryError
 from .events import Event
 from .filters import Page, build_page
-from .questions import Question, Rows
+from .questions import Question, Rows, whole
 from .routing import CATEGORIES
 from .sql_files import EVENT_TABLES, Names, query
 
@@ -168,6 +168,7 @@ def _rows(names: Names, page: Page, batches: Rows) -> Question[list[tuple[Event,
                 "last_time": max(batch["last_time"] for batch in with_rows),
             },
         )
+        yield from whole(names, rows)
         for row in rows:
             at = (transactions[row["batch_id"]], row["batch_id"], row["batch_index"])
             found.append((Event.from_row(category, row), at))

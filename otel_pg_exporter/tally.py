@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache, reduce
 from struct import Struct
+from typing import TypeAlias
 
 from . import histograms
 from .binary_copy import NULL, int4, int8, label, numeric, uuid
@@ -32,15 +33,18 @@ _CATEGORIES = {table: label(category) for category, table in CATEGORIES.items()}
 _INVOKE = label("invoke")
 _WANTED = frozenset((*KIND, *NUMBERS, "service_name", "action"))
 
+Durations: TypeAlias = dict[Kind, list[int | None]]
+AllNumbers: TypeAlias = dict[Kind, list[Numbers]]
+Place: TypeAlias = tuple[int, int, Durations, AllNumbers]
+"""The hour's first microsecond and that of the next one, and by kind the durations and numbers of the rows."""
+
 
 class Tally:
     """Counts rows."""
 
     def __init__(self) -> None:
-        self._durations: dict[tuple[int, bytes], dict[Kind, list[int | None]]] = {}
-        self._numbers: dict[tuple[int, bytes], dict[Kind, list[Numbers]]] = {}
-        self._first_us = self._end_us = 0
-        self._service = b""
+        self._durations: dict[tuple[int, bytes], Durations] = {}
+        self._numbers: dict[tuple[int, bytes], AllNumbers] = {}
 
     def add(self, moment: int, service: bytes, kind: Kind, duration: int | None, numbers: Numbers | None) -> None:
         """Count a row.
@@ -52,11 +56,17 @@ class Tally:
             duration: its column `duration_ns`.
             numbers: its tokens and cost; None where they are not to be counted.
         """
-        if not self._first_us <= moment < self._end_us or service != self._service:
-            self._turn_to(moment, service)
-        self._these[kind].append(duration)
+        _, _, durations, sums = self.place(moment, service)
+        durations[kind].append(duration)
         if numbers is not None:
-            self._those[kind].append(numbers)
+            sums[kind].append(numbers)
+
+    def place(self, moment: int, service: bytes) -> Place:
+        """Where rows of the same hour and service are counted: what `add` does, done by the caller for many rows."""
+        hour = moment // _HOUR_US
+        durations = self._durations.setdefault((hour, service), defaultdict(list))
+        numbers = self._numbers.setdefault((hour, service), defaultdict(list))
+        return hour * _HOUR_US, (hour + 1) * _HOUR_US, durations, numbers
 
     def add_encoded(self, table: str, columns: Sequence[str], row: bytes) -> None:
         """Count a row of which there is nothing but its bytes."""
@@ -79,12 +89,6 @@ class Tally:
                 names = _CATEGORIES[table], event_type, status, service, agent_id, agent_name
                 found.append(b"".join((front, *names, int4(len(durations)), *_durations(durations), *_sums(numbers))))
         return found
-
-    def _turn_to(self, moment: int, service: bytes) -> None:
-        hour = moment // _HOUR_US
-        self._first_us, self._end_us, self._service = hour * _HOUR_US, (hour + 1) * _HOUR_US, service
-        self._these = self._durations.setdefault((hour, service), defaultdict(list))
-        self._those = self._numbers.setdefault((hour, service), defaultdict(list))
 
 
 def _merged(

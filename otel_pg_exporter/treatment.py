@@ -26,6 +26,7 @@ class Treatment:
     sources: Sources = field(default_factory=lambda: SOURCES)
     prices: Prices = field(default_factory=lambda: Prices(built_in_prices()))
     scrubber: Scrubber = field(default_factory=Scrubber)
+    shared_text_length: int = 0
 
     @classmethod
     def of(cls, settings: Settings, redact: Redact | None = None) -> Treatment:
@@ -45,7 +46,7 @@ class Treatment:
             keeps_content=settings.store_content,
             sources=sources,
         )
-        return cls(rules, sources, Prices((*own, *built_in_prices())), scrubber)
+        return cls(rules, sources, Prices((*own, *built_in_prices())), scrubber, settings.shared_text_length)
 
 
 def switch_or_callback(redact: Redact | bool | str | None) -> tuple[bool | str | None, Redact | None]:

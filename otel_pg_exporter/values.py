@@ -56,6 +56,7 @@ _ARRAYS = frozenset({tuple, list})
 _HEX_BITS = 8192  # int() refuses decimal text of more than 4,300 digits
 _U64, _I64 = 1 << 64, -(1 << 63)
 _FIRST = 48
+_BACKSLASH = ord("\\")
 _UNHOLDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -86,8 +87,8 @@ def dump_plain(value: Json) -> bytes | None:
         text = orjson.dumps(value)
     except (TypeError, ValueError):
         return None
-    # a single byte is found ten times faster
-    return None if b"\\" in text and b"\\u0000" in text else text
+    # a byte is found ten times faster than a word, as a number
+    return None if _BACKSLASH in text and b"\\u0000" in text else text
 
 
 def dump(value: Json, column: str, fixups: Fixups) -> bytes:

@@ -13,16 +13,21 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from .batches import Batch
+from .contents import put_back
 from .otlp_json import encode
 from .readable import decode_row, log_record, resource, scope, span
 from .row_identity import EPOCH_2000_US
+from .sharing import CONTENTS
 from .sources import NO_SCOPE, Source
 
 __all__ = ["read_records", "read_row", "to_otlp_json"]
 
 _UUIDS = frozenset({"trace_id", "batch_id", "resource_id", "scope_id"})
-_JSON = frozenset({"attributes", "body", "events", "links", "fixups"})
+_UUID_ARRAYS = frozenset({"input_contents", "output_contents"})
+_JSON = frozenset({"attributes", "body", "events", "links", "fixups", "attribute_contents"})
 _NUMBERS = {2: ">h", 4: ">i", 8: ">q"}
+_ARRAY_START = 24
+"""Where the first value of an array lies in its field, each after its length."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NOT_TEXT = frozenset(
     {
@@ -42,9 +47,16 @@ def read_row(data: bytes, columns: Sequence[str]) -> dict[str, Any]:
 def read_records(batch: Batch) -> list[ReadableSpan | ReadableLogRecord]:
     """The SDK's objects of a batch, table by table."""
     records: list[ReadableSpan | ReadableLogRecord] = []
+    bodies = {
+        uuid.UUID(source.row["content_id"]): source.row["body"]
+        for source in batch.sources.values()
+        if source.table == CONTENTS
+    }
     for table, rows in batch.rows.items():
         for data in rows:
-            decoded = decode_row(read_row(data, batch.columns[table]))
+            row = read_row(data, batch.columns[table])
+            put_back([row], bodies)
+            decoded = decode_row(row)
             build = span if decoded["record"] == "span" else log_record
             records.append(build(decoded, *_origin(batch.sources, decoded)))
     return records
@@ -72,6 +84,8 @@ def _value(column: str, field: bytes | None) -> Any:
         return None
     if column in _UUIDS:
         return uuid.UUID(bytes=field)
+    if column in _UUID_ARRAYS:
+        return [uuid.UUID(bytes=field[place : place + 16]) for place in range(_ARRAY_START, len(field), 20)]
     if column in _JSON:
         return _as_jsonb(orjson.loads(field[1:]))
     if column == "time":

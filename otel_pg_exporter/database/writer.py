@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Copy", "Writer"]
 
 _CHUNK_BYTES = 1 << 18
+"""At once, about: as many rows as usually have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +164,11 @@ def _results(pgconn: PGconn, deadline: float) -> Iterator[PGresult]:
 
 
 def _feed(pgconn: PGconn, copy: Copy, deadline: float) -> None:
-    chunk, size = [HEADER], 0
-    for row in copy.rows:
-        chunk.append(row)
-        size += len(row)
-        if size > _CHUNK_BYTES:
-            pgconn.put_copy_data(b"".join(chunk))
-            _flush(pgconn, deadline)
-            chunk, size = [], 0
-    chunk.append(TRAILER)
-    pgconn.put_copy_data(b"".join(chunk))
+    parts = [HEADER, *copy.rows, TRAILER]
+    count = len(parts) * _CHUNK_BYTES // sum(map(len, parts)) + 1
+    for place in range(0, len(parts), count):
+        pgconn.put_copy_data(b"".join(parts[place : place + count]))
+        _flush(pgconn, deadline)
     pgconn.put_copy_end()
 
 

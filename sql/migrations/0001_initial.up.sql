@@ -118,6 +118,17 @@ COMMENT ON COLUMN {event_summaries}.input_tokens IS 'Sum over model calls and to
 COMMENT ON COLUMN {event_summaries}.output_tokens IS 'The same of output_tokens.';
 COMMENT ON COLUMN {event_summaries}.cost IS 'The same of cost, US dollars, each taken to 15 digits, so that the sum is exact.';
 
+CREATE TABLE {contents} (
+    content_id uuid NOT NULL,
+    "time" timestamptz NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (content_id, "time")
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {contents} IS 'Long texts, or parts of them, that rows of one day refer to: each once a day, however often it was sent.';
+COMMENT ON COLUMN {contents}.content_id IS 'First 16 bytes of the SHA-256 of the text in UTF-8.';
+COMMENT ON COLUMN {contents}."time" IS 'Start of the day, UTC, on which the rows are that refer to it; the partition key.';
+COMMENT ON COLUMN {contents}.body IS 'The text: whole, or a part of JSON between two of its values. The parts of an input or output follow each other without a gap.';
+
 CREATE TABLE {events} (
     trace_id uuid NOT NULL,
     span_id bigint NOT NULL,
@@ -162,7 +173,10 @@ CREATE TABLE {events} (
     dropped_links integer,
     status_message text,
     trace_state text,
-    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array')
+    fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
+    input_contents uuid[],
+    output_contents uuid[],
+    attribute_contents jsonb CHECK (jsonb_typeof(attribute_contents) = 'object')
 ) PARTITION BY RANGE ("time");
 COMMENT ON TABLE {events} IS 'System events: user actions, operations, configuration changes, errors, and every record of no other category.';
 COMMENT ON COLUMN {events}.trace_id IS 'Trace id, 16 bytes. All zero where a log record belongs to no trace.';
@@ -209,6 +223,9 @@ COMMENT ON COLUMN {events}.dropped_links IS 'Span links that the SDK dropped; NU
 COMMENT ON COLUMN {events}.status_message IS 'Description of the OpenTelemetry span status.';
 COMMENT ON COLUMN {events}.trace_state IS 'W3C tracestate header; NULL if empty.';
 COMMENT ON COLUMN {events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {events}.input_contents IS 'Of a long input, the contents that make it up, in order: contents.content_id of the day of the row; input is NULL then.';
+COMMENT ON COLUMN {events}.output_contents IS 'The same of output.';
+COMMENT ON COLUMN {events}.attribute_contents IS 'Attributes whose text is long, each with the ids of the contents that make it up; in attributes they are null.';
 CREATE INDEX {index:events_time} ON {events} ("time");
 CREATE INDEX {index:events_trace} ON {events} (trace_id);
 CREATE INDEX {index:events_errors} ON {events} ("time") WHERE status = 'error';
@@ -260,6 +277,9 @@ CREATE TABLE {task_events} (
     status_message text,
     trace_state text,
     fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
+    input_contents uuid[],
+    output_contents uuid[],
+    attribute_contents jsonb CHECK (jsonb_typeof(attribute_contents) = 'object'),
     task_name text,
     attempt integer,
     queue text
@@ -309,6 +329,9 @@ COMMENT ON COLUMN {task_events}.dropped_links IS 'Span links that the SDK droppe
 COMMENT ON COLUMN {task_events}.status_message IS 'Description of the OpenTelemetry span status.';
 COMMENT ON COLUMN {task_events}.trace_state IS 'W3C tracestate header; NULL if empty.';
 COMMENT ON COLUMN {task_events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {task_events}.input_contents IS 'Of a long input, the contents that make it up, in order: contents.content_id of the day of the row; input is NULL then.';
+COMMENT ON COLUMN {task_events}.output_contents IS 'The same of output.';
+COMMENT ON COLUMN {task_events}.attribute_contents IS 'Attributes whose text is long, each with the ids of the contents that make it up; in attributes they are null.';
 COMMENT ON COLUMN {task_events}.task_name IS 'Name of the task or workflow.';
 COMMENT ON COLUMN {task_events}.attempt IS 'Which try this is, from 1.';
 COMMENT ON COLUMN {task_events}.queue IS 'Queue it came from.';
@@ -363,6 +386,9 @@ CREATE TABLE {agent_events} (
     status_message text,
     trace_state text,
     fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
+    input_contents uuid[],
+    output_contents uuid[],
+    attribute_contents jsonb CHECK (jsonb_typeof(attribute_contents) = 'object'),
     agent_name text,
     action text,
     tool_name text,
@@ -420,6 +446,9 @@ COMMENT ON COLUMN {agent_events}.dropped_links IS 'Span links that the SDK dropp
 COMMENT ON COLUMN {agent_events}.status_message IS 'Description of the OpenTelemetry span status.';
 COMMENT ON COLUMN {agent_events}.trace_state IS 'W3C tracestate header; NULL if empty.';
 COMMENT ON COLUMN {agent_events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {agent_events}.input_contents IS 'Of a long input, the contents that make it up, in order: contents.content_id of the day of the row; input is NULL then.';
+COMMENT ON COLUMN {agent_events}.output_contents IS 'The same of output.';
+COMMENT ON COLUMN {agent_events}.attribute_contents IS 'Attributes whose text is long, each with the ids of the contents that make it up; in attributes they are null.';
 COMMENT ON COLUMN {agent_events}.agent_name IS 'Name of the agent.';
 COMMENT ON COLUMN {agent_events}.action IS 'What was done: invoke, create, llm, embedding, tool, retrieval, memory, plan, step, guardrail ...';
 COMMENT ON COLUMN {agent_events}.tool_name IS 'Name of the tool that was called.';
@@ -481,6 +510,9 @@ CREATE TABLE {deployment_events} (
     status_message text,
     trace_state text,
     fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
+    input_contents uuid[],
+    output_contents uuid[],
+    attribute_contents jsonb CHECK (jsonb_typeof(attribute_contents) = 'object'),
     environment text,
     branch text,
     commit_sha text,
@@ -536,6 +568,9 @@ COMMENT ON COLUMN {deployment_events}.dropped_links IS 'Span links that the SDK 
 COMMENT ON COLUMN {deployment_events}.status_message IS 'Description of the OpenTelemetry span status.';
 COMMENT ON COLUMN {deployment_events}.trace_state IS 'W3C tracestate header; NULL if empty.';
 COMMENT ON COLUMN {deployment_events}.fixups IS 'Where jsonb or text cannot hold a value as it was (NUL, lone surrogate, NaN, bytes, integers beyond 64 bits ...): array of [path, kind, original]; NULL for most rows. A kind of cut, object or cycle says that the original is gone.';
+COMMENT ON COLUMN {deployment_events}.input_contents IS 'Of a long input, the contents that make it up, in order: contents.content_id of the day of the row; input is NULL then.';
+COMMENT ON COLUMN {deployment_events}.output_contents IS 'The same of output.';
+COMMENT ON COLUMN {deployment_events}.attribute_contents IS 'Attributes whose text is long, each with the ids of the contents that make it up; in attributes they are null.';
 COMMENT ON COLUMN {deployment_events}.environment IS 'Target, such as production or staging.';
 COMMENT ON COLUMN {deployment_events}.branch IS 'Branch or tag that was deployed.';
 COMMENT ON COLUMN {deployment_events}.commit_sha IS 'Revision that was deployed.';
@@ -662,3 +697,35 @@ AS $reading$ BEGIN RETURN QUERY SELECT * FROM {deployment_events} WHERE trace_id
 COMMENT ON FUNCTION {deployment_events_of_trace}(uuid) IS 'The rows of a trace in deployment_events, to whoever may read that.';
 REVOKE ALL ON FUNCTION {events_of_trace}(uuid), {task_events_of_trace}(uuid), {agent_events_of_trace}(uuid),
     {deployment_events_of_trace}(uuid) FROM PUBLIC;
+
+-- Whoever may see a row may see what it consists of: so these read as the owner of the tables does, by ids alone.
+CREATE FUNCTION {joined_contents}(of_day timestamptz, ids uuid[]) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET plan_cache_mode = force_generic_plan SET search_path = pg_catalog, pg_temp
+AS $reading$
+DECLARE
+    joined text;
+    parts bigint;
+BEGIN
+    SELECT string_agg(c.body, '' ORDER BY wanted.place), count(*) INTO joined, parts
+      FROM unnest(ids) WITH ORDINALITY AS wanted(id, place)
+      JOIN {contents} AS c
+        ON c.content_id = wanted.id AND c."time" = date_trunc('day', of_day AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+    RETURN CASE WHEN parts = cardinality(ids) THEN joined END;
+END
+$reading$;
+COMMENT ON FUNCTION {joined_contents}(timestamptz, uuid[]) IS 'The text that contents make up, by the time of the row that refers to them; NULL if some are gone.';
+CREATE FUNCTION {whole_attributes}(of_day timestamptz, attributes jsonb, shared jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $reading$
+BEGIN
+    RETURN attributes || (
+        SELECT jsonb_object_agg(each.key, {joined_contents}(of_day, ARRAY(
+                   SELECT id::uuid FROM jsonb_array_elements_text(each.value) WITH ORDINALITY AS listed(id, place)
+                    ORDER BY place)))
+          FROM jsonb_each(shared) AS each);
+END
+$reading$;
+COMMENT ON FUNCTION {whole_attributes}(timestamptz, jsonb, jsonb) IS 'Attributes with those whose text is in contents, by the time of the row.';
+REVOKE ALL ON FUNCTION {joined_contents}(timestamptz, uuid[]), {whole_attributes}(timestamptz, jsonb, jsonb) FROM PUBLIC;

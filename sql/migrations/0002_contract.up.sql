@@ -46,6 +46,7 @@ SELECT u.* FROM (
               duration_ns, record, event_type, event_name, status, kind, severity_number, severity_text,
               status_message, service_name, agent_id, task_id, session_id, user_id, error_type, error_message, input,
               output, body, attributes, events, links, resource_id, scope_id, batch_id, batch_index,
+              input_contents, output_contents, attribute_contents,
               'system'::text AS category, NULL::text AS agent_name, NULL::text AS action, NULL::text AS tool_name,
               NULL::text AS model, NULL::text AS provider, NULL::bigint AS input_tokens,
               NULL::bigint AS output_tokens, NULL::bigint AS cache_read_tokens, NULL::bigint AS cache_write_tokens,
@@ -55,7 +56,8 @@ SELECT u.* FROM (
        SELECT trace_id, span_id, parent_span_id, parent_is_remote, "time", start_unix_nano, end_unix_nano,
               duration_ns, record, event_type, event_name, status, kind, severity_number, severity_text,
               status_message, service_name, agent_id, task_id, session_id, user_id, error_type, error_message, input,
-              output, body, attributes, events, links, resource_id, scope_id, batch_id, batch_index, 'task'::text,
+              output, body, attributes, events, links, resource_id, scope_id, batch_id, batch_index,
+              input_contents, output_contents, attribute_contents, 'task'::text,
               NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
               NULL::bigint, NULL::bigint, NULL::double precision
          FROM {task_events}
@@ -63,7 +65,8 @@ SELECT u.* FROM (
        SELECT trace_id, span_id, parent_span_id, parent_is_remote, "time", start_unix_nano, end_unix_nano,
               duration_ns, record, event_type, event_name, status, kind, severity_number, severity_text,
               status_message, service_name, agent_id, task_id, session_id, user_id, error_type, error_message, input,
-              output, body, attributes, events, links, resource_id, scope_id, batch_id, batch_index, 'agent'::text,
+              output, body, attributes, events, links, resource_id, scope_id, batch_id, batch_index,
+              input_contents, output_contents, attribute_contents, 'agent'::text,
               agent_name, action, tool_name, model, provider, input_tokens, output_tokens, cache_read_tokens,
               cache_write_tokens, reasoning_tokens, cost
          FROM {agent_events}
@@ -72,6 +75,7 @@ SELECT u.* FROM (
               duration_ns, record, event_type, event_name, status, kind, severity_number, severity_text,
               status_message, service_name, agent_id, task_id, session_id, user_id, error_type, error_message, input,
               output, body, attributes, events, links, resource_id, scope_id, batch_id, batch_index,
+              input_contents, output_contents, attribute_contents,
               'deployment'::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::bigint,
               NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::double precision
          FROM {deployment_events}
@@ -113,6 +117,9 @@ COMMENT ON COLUMN {event_rows}.resource_id IS 'Who produced it: resources.resour
 COMMENT ON COLUMN {event_rows}.scope_id IS 'Which instrumentation produced it: scopes.scope_id.';
 COMMENT ON COLUMN {event_rows}.batch_id IS 'Batch that stored the row: event_batches.batch_id.';
 COMMENT ON COLUMN {event_rows}.batch_index IS 'Position in that batch, from 0. (batch_id, batch_index) is unique.';
+COMMENT ON COLUMN {event_rows}.input_contents IS 'Of a long input, the contents that make it up; input is NULL then.';
+COMMENT ON COLUMN {event_rows}.output_contents IS 'The same of output.';
+COMMENT ON COLUMN {event_rows}.attribute_contents IS 'Attributes whose text is long, each with the contents that make it up; in attributes they are null.';
 COMMENT ON COLUMN {event_rows}.category IS 'system, task, agent or deployment.';
 COMMENT ON COLUMN {event_rows}.agent_name IS 'Name of the agent.';
 COMMENT ON COLUMN {event_rows}.action IS 'What was done: invoke, create, llm, embedding, tool, retrieval, memory, plan, step, guardrail ...';
@@ -133,7 +140,15 @@ SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.start_unix_nano, e.e
        coalesce(e.attributes ->> 'tenant.id', r.attributes ->> 'tenant.id') AS tenant_id, e.agent_id, e.task_id,
        e.session_id, e.user_id, e.agent_name, e.action, e.tool_name, e.model, e.provider, e.input_tokens,
        e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost, e.error_type,
-       e.error_message, e.input, e.output, e.body, e.attributes, e.events, e.links, r.attributes AS resource
+       e.error_message,
+       CASE WHEN e.input_contents IS NULL THEN e.input
+            ELSE {joined_contents}(e."time", e.input_contents)::json END AS input,
+       CASE WHEN e.output_contents IS NULL THEN e.output
+            ELSE {joined_contents}(e."time", e.output_contents)::json END AS output,
+       e.body,
+       CASE WHEN e.attribute_contents IS NULL THEN e.attributes
+            ELSE {whole_attributes}(e."time", e.attributes, e.attribute_contents) END AS attributes,
+       e.events, e.links, r.attributes AS resource
   FROM {event_rows} AS e
   LEFT JOIN {resources} AS r ON r.resource_id = e.resource_id
   LEFT JOIN {scopes} AS s ON s.scope_id = e.scope_id;
@@ -187,7 +202,14 @@ SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.start_unix_nano, e.e
        coalesce(e.attributes ->> 'tenant.id', r.attributes ->> 'tenant.id') AS tenant_id, e.agent_id, e.task_id,
        e.session_id, e.user_id, e.agent_name, e.action, e.tool_name, e.model, e.provider, e.input_tokens,
        e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost, e.error_type,
-       e.error_message, e.input, e.output, e.attributes, e.events, e.links, r.attributes AS resource
+       e.error_message,
+       CASE WHEN e.input_contents IS NULL THEN e.input
+            ELSE {joined_contents}(e."time", e.input_contents)::json END AS input,
+       CASE WHEN e.output_contents IS NULL THEN e.output
+            ELSE {joined_contents}(e."time", e.output_contents)::json END AS output,
+       CASE WHEN e.attribute_contents IS NULL THEN e.attributes
+            ELSE {whole_attributes}(e."time", e.attributes, e.attribute_contents) END AS attributes,
+       e.events, e.links, r.attributes AS resource
   FROM {event_rows} AS e
   LEFT JOIN {resources} AS r ON r.resource_id = e.resource_id
   LEFT JOIN {scopes} AS s ON s.scope_id = e.scope_id
@@ -237,7 +259,10 @@ SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.duration_ns, e.recor
        e.event_name, e.service_name,
        coalesce(e.attributes ->> 'tenant.id', r.attributes ->> 'tenant.id') AS tenant_id, e.agent_id, e.task_id,
        e.session_id, e.user_id, e.action, e.tool_name, e.model, e.severity_text, e.error_type, e.error_message,
-       e.input, e.attributes
+       CASE WHEN e.input_contents IS NULL THEN e.input
+            ELSE {joined_contents}(e."time", e.input_contents)::json END AS input,
+       CASE WHEN e.attribute_contents IS NULL THEN e.attributes
+            ELSE {whole_attributes}(e."time", e.attributes, e.attribute_contents) END AS attributes
   FROM {event_rows} AS e
   LEFT JOIN {resources} AS r ON r.resource_id = e.resource_id
  WHERE e.status = 'error';
@@ -318,7 +343,13 @@ CREATE VIEW {tasks} AS
 SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.duration_ns, e.record, e.event_type, e.event_name,
        e.task_id, e.task_name, e.queue, e.attempt, e.status, e.service_name,
        coalesce(e.attributes ->> 'tenant.id', r.attributes ->> 'tenant.id') AS tenant_id, e.agent_id, e.session_id,
-       e.user_id, e.error_type, e.error_message, e.input, e.output, e.attributes
+       e.user_id, e.error_type, e.error_message,
+       CASE WHEN e.input_contents IS NULL THEN e.input
+            ELSE {joined_contents}(e."time", e.input_contents)::json END AS input,
+       CASE WHEN e.output_contents IS NULL THEN e.output
+            ELSE {joined_contents}(e."time", e.output_contents)::json END AS output,
+       CASE WHEN e.attribute_contents IS NULL THEN e.attributes
+            ELSE {whole_attributes}(e."time", e.attributes, e.attribute_contents) END AS attributes
   FROM {task_events} AS e
   LEFT JOIN {resources} AS r ON r.resource_id = e.resource_id
  WHERE ((SELECT sees_all FROM {tenant_scope})
@@ -354,7 +385,13 @@ SELECT e.trace_id, e.span_id, e.parent_span_id, e."time", e.duration_ns, e.recor
        e.agent_id, e.agent_name, e.action, e.tool_name, e.model, e.provider, e.status, e.input_tokens,
        e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost, e.service_name,
        coalesce(e.attributes ->> 'tenant.id', r.attributes ->> 'tenant.id') AS tenant_id, e.task_id, e.session_id,
-       e.user_id, e.error_type, e.error_message, e.input, e.output, e.attributes
+       e.user_id, e.error_type, e.error_message,
+       CASE WHEN e.input_contents IS NULL THEN e.input
+            ELSE {joined_contents}(e."time", e.input_contents)::json END AS input,
+       CASE WHEN e.output_contents IS NULL THEN e.output
+            ELSE {joined_contents}(e."time", e.output_contents)::json END AS output,
+       CASE WHEN e.attribute_contents IS NULL THEN e.attributes
+            ELSE {whole_attributes}(e."time", e.attributes, e.attribute_contents) END AS attributes
   FROM {agent_events} AS e
   LEFT JOIN {resources} AS r ON r.resource_id = e.resource_id
  WHERE ((SELECT sees_all FROM {tenant_scope})
@@ -443,7 +480,9 @@ SELECT e.trace_id, e.span_id, e.parent_span_id, e."time",
        e.event_type, e.event_name, e.environment, e.pipeline, e.pipeline_run_id, e.branch, e.commit_sha,
        e.pull_request, e.result, e.build_result, e.test_result, e.status, e.service_name,
        coalesce(e.attributes ->> 'tenant.id', r.attributes ->> 'tenant.id') AS tenant_id, e.user_id, e.error_type,
-       e.error_message, e.attributes
+       e.error_message,
+       CASE WHEN e.attribute_contents IS NULL THEN e.attributes
+            ELSE {whole_attributes}(e."time", e.attributes, e.attribute_contents) END AS attributes
   FROM {deployment_events} AS e
   LEFT JOIN {resources} AS r ON r.resource_id = e.resource_id
  WHERE ((SELECT sees_all FROM {tenant_scope})

@@ -14,6 +14,10 @@ SELECT * FROM {resources} WHERE resource_id = ANY(%(ids)s)
 -- The instrumentation scopes of some rows.
 SELECT * FROM {scopes} WHERE scope_id = ANY(%(ids)s)
 
+-- name: contents_of_rows
+-- The contents that some rows of some days refer to.
+SELECT content_id, body FROM {contents} WHERE content_id = ANY(%(ids)s) AND "time" = ANY(%(days)s)
+
 -- name: same_moment
 -- Makes all statements of a transaction see the same data.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY

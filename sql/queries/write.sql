@@ -28,6 +28,10 @@ INSERT INTO {event_batches} (
     timestamptz 'epoch' + %(last_us)s * interval '1 microsecond'
 ) ON CONFLICT DO NOTHING
 
+-- name: wait_for_no_disk
+-- For what a later COMMIT of the same connection makes safe: that waits until the disk has all of the log before it.
+SET LOCAL synchronous_commit = off
+
 -- name: insert_resource
 -- Stores a resource; another writer may have done so.
 INSERT INTO {resources} (resource_id, service_name, attributes, attribute_order, schema_url, fixups)
@@ -38,4 +42,12 @@ ON CONFLICT DO NOTHING
 -- Stores an instrumentation scope; another writer may have done so.
 INSERT INTO {scopes} (scope_id, name, version, schema_url, attributes, attribute_order, fixups)
 VALUES (%(id)s, %(name)s, %(version)s, %(schema_url)s, %(attributes)s, %(attribute_order)s, %(fixups)s)
+ON CONFLICT DO NOTHING
+
+-- name: insert_contents
+-- Stores texts that rows share; another writer may have done so. In order, so that two never wait for each other.
+INSERT INTO {contents} (content_id, "time", body)
+SELECT content_id, timestamptz 'epoch' + day * interval '24 hours', body
+  FROM json_to_recordset(%(contents)s) AS shared(content_id uuid, day integer, body text)
+ ORDER BY content_id, day
 ON CONFLICT DO NOTHING

@@ -17,7 +17,7 @@ from otel_pg_exporter import configure, grants, migrate, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, SchemaMismatch
-from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, PARTITIONED, READING, TABLES, VIEWS, WRITTEN
+from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, PARTITIONED, READING, TABLES, VIEWS, WHOLE, WRITTEN
 
 TODAY = (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
@@ -36,6 +36,8 @@ CALLS = {
     "subtree_totals": "('00000000-0000-0000-0000-000000000001')",
     "deployments_before_rise": "()",
     **dict.fromkeys(READING, "('00000000-0000-0000-0000-000000000001')"),
+    "joined_contents": "(now(), '{00000000-0000-0000-0000-000000000001}')",
+    "whole_attributes": "(now(), '{}', '{}')",
 }
 DENIED = ("42501", "42809", "55000")
 """No right; a view cannot be truncated; a view cannot be written."""
@@ -93,7 +95,7 @@ def seen(dsn: str, role: str) -> set[tuple[str, str]]:
     return found
 
 
-READS = {(view, "SELECT") for view in CONTRACT_VIEWS} | {(name, "EXECUTE") for name in FUNCTIONS}
+READS = {(view, "SELECT") for view in CONTRACT_VIEWS} | {(name, "EXECUTE") for name in (*FUNCTIONS, *WHOLE)}
 WRITES = {(table, "INSERT") for table in WRITTEN} | {("schema_migrations", "SELECT"), ("pruned", "SELECT")}
 
 

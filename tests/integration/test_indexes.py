@@ -163,7 +163,7 @@ def test_a_text_is_found_with_and_without_the_index(rows, settings):
 
 
 def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
-    """NUL, lone surrogates, escapes of both, JSON that is none, and more words than an index holds."""
+    """NUL, lone surrogates, escapes of both, no JSON, and more words than an index holds: all in their rows."""
     migrate.up(settings)
     indexes.create("text", settings)
     hostile = [
@@ -174,7 +174,7 @@ def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
         " ".join(f"{chr(0x4E00 + n % 20_000)}{n}" for n in range(50_000)),
     ]  # fmt: skip
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter := PostgresSpanExporter(dsn=dsn)))
+    provider.add_span_processor(SimpleSpanProcessor(exporter := PostgresSpanExporter(dsn=dsn, shared_text_length=0)))
     for number, text in enumerate(hostile):
         attributes = {"input.value": text, "output.value": text, "openinference.span.kind": "TOOL"}
         provider.get_tracer("t").start_span(f"say {number}", attributes=attributes).end()

@@ -30,11 +30,12 @@ TABLES = {
 }
 
 
-@pytest.fixture
-def stored(dsn, emitted):
+@pytest.fixture(params=[2048, 1], ids=["long texts shared", "all texts shared"])
+def stored(request, dsn, emitted):
     """A library's records, exported."""
     spans, logs = emitted
-    span_exporter, log_exporter = PostgresSpanExporter(dsn), PostgresLogRecordExporter(dsn)
+    settings = {"shared_text_length": request.param}
+    span_exporter, log_exporter = PostgresSpanExporter(dsn, **settings), PostgresLogRecordExporter(dsn, **settings)
     span_exporter.export(spans)
     log_exporter.export(logs)
     assert span_exporter.last_error is None

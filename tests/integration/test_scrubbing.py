@@ -24,7 +24,16 @@ from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExp
 from otel_pg_exporter.query import EventQuery
 
 PLANTED = 1000
-TABLES = ("events", "task_events", "agent_events", "deployment_events", "resources", "scopes", "event_batches")
+TABLES = (
+    "events",
+    "task_events",
+    "agent_events",
+    "deployment_events",
+    "resources",
+    "scopes",
+    "event_batches",
+    "contents",
+)
 
 
 def secret(number: int) -> str:

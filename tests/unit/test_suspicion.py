@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_pg_exporter import suspicion
 from otel_pg_exporter.redaction import _PATTERNS, Redactor
 from otel_pg_exporter.suspicion import may_hold_secret
 
@@ -19,7 +20,7 @@ _spec.loader.exec_module(_examples)
 
 REDACTOR = Redactor()
 PIECES = [
-    *(needle for needles, *_ in _PATTERNS for needle in needles), *(text for text, _ in _examples.BY_LOOK),
+    *(needle for _, needles, *_ in _PATTERNS for needle in needles), *(text for text, _ in _examples.BY_LOOK),
     *_examples.BY_KEY, "PRIVATE KEY-----", "-----BEGIN ", "Bearer ", "Basic ", "sk_live_", "AKIA", "ASIA",
     "eyJ", "AIza",
     "=", ":", " ", '"', "'", "\\", "\n", "://", "@", "-", "_", ".", "=>", "\\\"", "aB3dE5gH7jK9mN1pQ3rS",
@@ -52,6 +53,23 @@ def test_names_of_secrets_in_json_text_are_suspicious(name):
 def test_no_text_that_would_be_changed_is_called_clean(text):
     """Texts made of the parts of secrets, in any order."""
     assert REDACTOR.text(text) == text or may_hold_secret(text)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join))
+def test_flattened_text_hides_nothing_from_the_closer_look(text):
+    """What is found in the text itself is looked for."""
+    lower = text.lower()
+    if suspicion._is_named(lower) or suspicion._bearer(lower) or suspicion._dash(text) or suspicion._underscore(text):
+        assert may_hold_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["sk-12345678", "pwd=x", "dsn :x", "--token x", "a\u00a0jwt\u00a0: x", "x-to\u212aen=1"]
+)
+def test_texts_at_the_edge_are_suspicious(text):
+    """Short ones, and such with white space and letters that are not ASCII."""
+    assert may_hold_secret(text)
 
 
 @pytest.mark.parametrize("text", _examples.INNOCENT_TEXTS)

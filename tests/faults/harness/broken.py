@@ -18,6 +18,7 @@ from otel_pg_exporter.database import Database, writer
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.durable import _Intake
 from otel_pg_exporter.errors import DatabaseError, DataRefused, SpoolError
+from otel_pg_exporter.remembered import Remembered
 from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.spool import Journal, Spool, Waiting, journal
 from otel_pg_exporter.spool.segment import Extent, Segment
@@ -226,6 +227,19 @@ def no_fdatasync(patch: _Patch) -> None:
     patch(Segment, "sync", lambda self: None)
 
 
+def remember_for_ever(patch: _Patch) -> None:
+    """What the server was given once is taken to be there, whatever became of the server."""
+    store = Sink._store_sources
+
+    def remembered(self: Sink, *given: Any) -> list[bytes]:
+        new = store(self, *given)
+        self._stored_sources.update(new)
+        return new
+
+    patch(Sink, "_store_sources", remembered)
+    patch(Remembered, "clear", lambda self: None)
+
+
 def no_folder_sync(patch: _Patch) -> None:
     """The disk is waited for, but not for the names of new files."""
     patch(journal, "sync_folder", lambda folder: None)
@@ -235,7 +249,7 @@ BUILDS: dict[str, Callable[[_Patch], None]] = {
     build.__name__: build
     for build in (
         *(drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit),
-        *(lazy_writes, no_fdatasync, no_folder_sync),
+        *(lazy_writes, no_fdatasync, no_folder_sync, remember_for_ever),
         *(retry_in_memory, a_file_for_each_batch, newest_first, forget_predecessors),
         *(trust_the_disk, give_up_the_disk, let_errors_out, wait_for_the_disk, take_a_full_disk_for_bad_rows),
     )

@@ -1,0 +1,80 @@
+"""Long texts that hold no secret are looked through once; those that hold one each time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from otel_pg_exporter.redaction import REDACTED, Redactor
+from otel_pg_exporter.scrubbing import Scrubber
+
+INNOCENT = "The new password is due on Friday, says the policy: ask Ann. " + "Nothing else was said. " * 20
+"""It only looks as if it held one: the name of a secret stands before a sign further on."""
+SUSPICIOUS = INNOCENT + '{"max_tokens": 5, "keys": 2}, unexpected token: x'
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Texts that were searched closely."""
+    seen = []
+    text = Redactor.text
+    monkeypatch.setattr(Redactor, "text", lambda self, given: seen.append(given) or text(self, given))
+    return seen
+
+
+@pytest.mark.parametrize("shape", [str, lambda text: json.dumps([{"role": "user", "content": text}] * 3)])
+def test_a_long_text_is_searched_once(looked_at, shape):
+    """As it is, or as one of the messages of a history that grows."""
+    scrubber = Scrubber()
+    for _ in range(5):
+        assert shape(SUSPICIOUS) == scrubber.text("x", shape(SUSPICIOUS))
+
+    assert 1 == looked_at.count(SUSPICIOUS)
+
+
+def test_a_history_is_searched_where_it_is_new(looked_at):
+    """Each message once, though each turn sends all of them."""
+    scrubber = Scrubber()
+    messages = []
+    for turn in range(20):
+        messages.append({"role": "user", "content": f"{turn} {SUSPICIOUS}"})
+        scrubber.text("x", json.dumps(messages))
+
+    assert [f"{turn} {SUSPICIOUS}" for turn in range(20)] == looked_at
+
+
+def test_a_secret_is_found_each_time():
+    """Also after the same text without it, and in a text that is sent again."""
+    scrubber = Scrubber()
+    secret = SUSPICIOUS + " password=hunter22"
+    for _ in range(3):
+        assert SUSPICIOUS == scrubber.text("x", SUSPICIOUS)
+        assert SUSPICIOUS + f" password={REDACTED}" == scrubber.text("x", secret)
+
+
+def test_what_is_innocent_as_a_text_is_none_as_the_value_of_a_secret():
+    """The name decides there, whatever was found in the text before."""
+    scrubber = Scrubber()
+    assert SUSPICIOUS == scrubber.text("x", SUSPICIOUS)
+
+    assert {"password": REDACTED} == scrubber.attributes({"password": SUSPICIOUS})
+    (found,) = json.loads(scrubber.text("x", json.dumps([{"api_key": SUSPICIOUS, "note": SUSPICIOUS}])))
+    assert {"api_key": REDACTED, "note": SUSPICIOUS} == found
+
+
+def test_each_scrubber_remembers_for_itself():
+    """One with patterns of its own finds what another did not."""
+    assert SUSPICIOUS == Scrubber().text("x", SUSPICIOUS)
+
+    assert "Friday" not in Scrubber(patterns=["Friday"]).text("x", SUSPICIOUS)
+
+
+def test_a_callback_sees_every_text_each_time():
+    """It may think otherwise the second time."""
+    asked = []
+    scrubber = Scrubber(redact=lambda key, text: asked.append(text) or text)
+    for _ in range(3):
+        scrubber.text("x", SUSPICIOUS)
+
+    assert [SUSPICIOUS] * 3 == asked
