@@ -1,8 +1,8 @@
 """What reading costs when there is much: 1, 3 and 10 million events over 90 days, in 90 partitions of each table.
 
 Events are made by the server, by a rule, in batches of 2,048: each of one service of three, with four of 20 agents, and
-traces of 20 events. Their summaries are made by the same rule as an exporter's. Needs 10 GB of disk and some minutes;
-`make bench-reads`.
+traces of 20 events. Their summaries are made by the same rule as an exporter's. At the end the optional indexes are
+made, and what they cost and save is told. Needs 12 GB of disk and some minutes; `make bench-reads`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 
-from otel_pg_exporter import EventQuery, Settings, migrate, partitions
+from otel_pg_exporter import EventQuery, Settings, indexes, migrate, partitions
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.embedded import EmbeddedServer
 from otel_pg_exporter.statistics import Group, Statistics
@@ -67,8 +67,10 @@ SELECT batch_id, date_trunc('hour', "time" AT TIME ZONE 'UTC') AT TIME ZONE 'UTC
   FROM bench.made GROUP BY batch_id, 2, category, status, service_name, agent_id
 """
 
-AGENT = (", agent_id, agent_name, action, model, input_tokens, output_tokens, cost",
-         ", agent_id, agent_id, action, 'gpt-5', tokens, tokens / 2, tokens * 0.00001::float8")  # fmt: skip
+AGENT = (", agent_id, agent_name, action, model, input_tokens, output_tokens, cost, input",
+         ", agent_id, agent_id, action, 'gpt-5', tokens, tokens / 2, tokens * 0.00001::float8, json_build_object("
+         "'question', 'Where is parcel ' || i || ', customer ' || i %% 1000 || ' asks, and when does it arrive?')"
+         )  # fmt: skip
 TABLES = {"agent": "agent_events", "task": "task_events", "system": "events", "deployment": "deployment_events"}
 
 
@@ -94,6 +96,8 @@ def main(stages: tuple[int, ...] = STAGES) -> None:
                 sizes(connection, total)
                 compare(query, end - timedelta(days=7, minutes=20), end - timedelta(minutes=10))
                 read(connection, query, end)
+                first_call(settings, stored)
+            search(connection, settings, stored, end)
 
 
 def fill_in(dsn: str) -> None:
@@ -115,6 +119,7 @@ def load(connection: psycopg.Connection[Any], first: int, count: int, start: dat
     connection.execute(SUM.format(columns=columns).encode())
     connection.execute(b"DROP TABLE bench.made")
     connection.execute(b"VACUUM ANALYZE")
+    connection.execute(b"CHECKPOINT")  # else who reads has to write what the load has left
 
 
 def sizes(connection: psycopg.Connection[Any], total: int) -> None:
@@ -159,9 +164,13 @@ def read(connection: psycopg.Connection[Any], query: EventQuery, end: datetime) 
     """A trace by its id, the last errors, and a day of an agent."""
     (traces_in_all,) = connection.execute("SELECT count(*) / 20 FROM bench.task_events").fetchone() or (0,)
     numbers = random.Random(1).sample(range(traces_in_all), 26)
-    traces = iter([md5(f"trace {number}".encode(), usedforsecurity=False).hexdigest() for number in numbers])
+    ids = [md5(f"trace {number}".encode(), usedforsecurity=False).hexdigest() for number in numbers]
+    traces = iter([*ids, *ids])
     trace, taken = timed(lambda: query.trace(next(traces)), 25)
-    print(f"  a trace of {len(trace.to_readable_spans())} by its id, without a time: {taken:.1f} ms")
+    _, again = timed(lambda: query.trace(next(traces)), 25)
+    print(
+        f"  a trace of {len(trace.to_readable_spans())} by its id, without a time: {taken:.1f} ms; again {again:.1f} ms"
+    )
     errors, taken = timed(lambda: query.events(status="error", limit=100), 15)
     print(f"  the last {len(errors)} errors: {taken:.1f} ms")
     day = end - timedelta(days=40)
@@ -170,6 +179,56 @@ def read(connection: psycopg.Connection[Any], query: EventQuery, end: datetime) 
     print(f"  a day of an agent, a page of {len(page)}: {taken:.1f} ms")
     summed, taken = timed(lambda: query.statistics("agent", **whole), 15)
     print(f"  its statistics, {summed.count:,} events: {taken:.1f} ms", flush=True)
+
+
+def first_call(settings: Settings, stored: int) -> None:
+    """A trace by its id, of a program that has just begun: it connects, and the server knows no partition yet."""
+    begun = time.perf_counter()
+    with EventQuery(settings) as query:
+        query.trace(md5(f"trace {stored // 50}".encode(), usedforsecurity=False).hexdigest())
+        taken = (time.perf_counter() - begun) * 1000
+    print(f"  the first trace, with connecting: {taken:.0f} ms", flush=True)
+
+
+def search(connection: psycopg.Connection[Any], settings: Settings, stored: int, end: datetime) -> None:
+    """What the optional indexes save, and what they cost in time and disk."""
+    number = 2 * stored // 5 // 200  # of a session in the middle of all days
+    parcel = number * 200 + 1
+    searches = {
+        "attributes": lambda query: query.events(attributes={"session.id": f"session {number}"}),
+        "text": lambda query: query.events(text=f"parcel {parcel}"),
+    }
+    writing = write(connection, end)
+    for kind, ask in searches.items():
+        with EventQuery(settings) as query:
+            begun = time.perf_counter()
+            without = ask(query)
+            taken = time.perf_counter() - begun
+        begun = time.perf_counter()
+        indexes.create(kind, settings)
+        making = time.perf_counter() - begun
+        size = sum(each.bytes for each in indexes.status(settings) if each.kind == kind)
+        with EventQuery(settings) as query:
+            found, quick = timed(lambda query=query, ask=ask: ask(query), 15)
+        assert [*without] == [*found]
+        written = write(connection, end)
+        print(f"  search by {kind}, {len(found)} found: {taken:.1f} s; with the index {quick:.1f} ms", flush=True)
+        print(f"    made in {making:.0f} s, {size / stored:.0f} bytes for each event;"
+              f" to store agent events takes {written / writing:.2f} x as long", flush=True)  # fmt: skip
+        indexes.drop(kind, settings)
+
+
+def write(connection: psycopg.Connection[Any], end: datetime) -> float:
+    """Milliseconds to store 4,096 agent events into a day, as two batches would; they are taken back."""
+    taken = []
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS sample AS SELECT * FROM bench.agent_events LIMIT 4096")
+    connection.execute('UPDATE sample SET "time" = %s', [end - timedelta(hours=1)])
+    for _ in range(ROUNDS):
+        with connection.transaction(force_rollback=True):
+            begun = time.perf_counter()
+            connection.execute("INSERT INTO bench.agent_events SELECT * FROM sample")
+            taken.append((time.perf_counter() - begun) * 1000)
+    return median(taken)
 
 
 def timed(action: Callable[[], Any], rounds: int) -> tuple[Any, float]:

@@ -22,6 +22,7 @@ from .export_cli import export
 from .grants_cli import grant, revoke, tenants
 from .health_cli import health
 from .import_cli import import_
+from .indexes_cli import indexes
 from .list_cli import deploys, errors, ls
 from .migrate_cli import migrate
 from .partitions_cli import partitions
@@ -72,8 +73,8 @@ def run(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 
 for command in (
-    ls, show, errors, top, stats, deploys, ps, tail, export, import_, health, doctor, migrate, partitions, spool, db,
-    demo, completion,
+    ls, show, errors, top, stats, deploys, ps, tail, export, import_, health, doctor, migrate, partitions, indexes,
+    spool, db, demo, completion,
 ):  # fmt: skip
     main.add_command(command)
 for command in (grant, revoke, tenants):

@@ -18,6 +18,8 @@ __all__ = ["as_json", "filters", "limited", "period", "which_trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_HELP = {"text": 'Only with these words in input or output: all of them, "a phrase", one or another, -none.'}
+
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs: a line of JSON for each.")
 
 
@@ -67,8 +69,8 @@ def filters(*names: str) -> Callable[[F], F]:
             if name == "category":
                 command = click.option("--category", type=click.Choice([*CATEGORIES]), help="Only this one.")(command)
             else:
-                option = f"--{name.replace('_', '-')}"
-                command = click.option(option, help=f"Only of this {name.replace('_', ' ')}.")(command)
+                option, only = f"--{name.replace('_', '-')}", _HELP.get(name, f"Only of this {name.replace('_', ' ')}.")
+                command = click.option(option, help=only)(command)
         return command
 
     return decorate

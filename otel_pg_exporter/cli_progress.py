@@ -10,7 +10,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-__all__ = ["bar", "counted"]
+__all__ = ["bar", "counted", "steps"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,19 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with _progress(*columns) as progress:
         task = progress.add_task(what, total=total)
         yield lambda size: progress.advance(task, size)
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Callable[[str], None]]:
+    """A count of steps; what is given is told the name of each that is done."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn(f"{{task.completed:,.0f}} {what}, {{task.description}}"),
+        TimeElapsedColumn(),
+    )
+    with _progress(*columns) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda name: progress.update(task, advance=1, description=name)
 
 
 def _progress(*columns: ProgressColumn) -> Progress:

@@ -17,6 +17,7 @@ import orjson
 from . import values
 from .errors import QueryError
 from .routing import CATEGORIES
+from .words import words_of_row
 
 __all__ = [
     "FILTERS",
@@ -53,6 +54,7 @@ COMMON = {
     "end": '"time" < %(end)s',
     "attributes": "attributes @> %(attributes)s::jsonb",
     "data": "body @> %(data)s::jsonb",
+    "text": "{words} @@ websearch_to_tsquery('pg_catalog.simple', %(text)s)",
     "event_id": "attributes ->> 'otel_pg.event.id' = ANY(%(event_id)s)",
     "agent_id": "agent_id = ANY(%(agent_id)s)",
     "task_id": "task_id = ANY(%(task_id)s)",
@@ -80,7 +82,7 @@ OWN = {
     },
 }
 FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
-"""Category → filter → condition."""
+"""Category → filter → condition; {words} stands for the words of a row."""
 
 SUMMARY_FILTERS: Mapping[str, str] = {
     **{name: COMMON[name] for name in ("event_type", "status", "service", "agent_id", "start", "end")},
@@ -126,6 +128,8 @@ USAGE_NUMBERS = {
 """Number that usage is ordered by → its expression."""
 
 _MAX_LIMIT, _MAX_OFFSET = 10_000, 1_000_000_000
+_MAX_TEXT_BYTES = 1_000
+"""PostgreSQL takes no word of 2,047 bytes or more, and a letter may take more of them in lower case."""
 
 
 class Page:
@@ -157,7 +161,7 @@ class Page:
 
     def where(self, category: str) -> str:
         """The WHERE clause for one table."""
-        return " AND ".join(self.conditions[category]) or "true"
+        return " AND ".join(self.conditions[category]).replace("{words}", words_of_row()) or "true"
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""
@@ -281,6 +285,8 @@ def _parameter(name: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a mapping of key to value")
         return values.dump(value, name, []).decode()  # as a row's own attributes are written
+    if name == "text":
+        return _searched(value)
     wanted = [value] if isinstance(value, str) else value
     if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
         raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a text, or a list of texts")
@@ -288,6 +294,14 @@ def _parameter(name: str, value: Any) -> Any:
         return [trace_uuid(one) for one in wanted]
     # what a column cannot hold is stored cleaned, and is found the same way
     return [values.clean_text(one, name, []) for one in wanted]
+
+
+def _searched(value: Any) -> str:
+    cleaned = values.clean_text(value, "text", []) if isinstance(value, str) else ""
+    if not any(map(str.isalnum, cleaned)) or len(cleaned.encode()) > _MAX_TEXT_BYTES:
+        allowed = f"words with a letter or a digit, of up to {_MAX_TEXT_BYTES:,} bytes"
+        raise QueryError(f"text={value!r:.60} is not allowed; allowed are {allowed}")
+    return cleaned
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:

@@ -48,7 +48,7 @@ def _lists(*names: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
-@_lists("category", "status", "name", "service", "agent", "task", "session", "user")
+@_lists("category", "status", "name", "service", "agent", "task", "session", "user", "text")
 @click.option("--events", "is_events", is_flag=True, help="Every event, instead of traces by their roots.")
 def ls(
     settings: Settings, /, category: str | None, is_events: bool, limit: int | None, as_json: bool, **given: Any
@@ -65,7 +65,7 @@ def ls(
             _print(_TRACES, traces, _of_trace, as_json)
 
 
-@_lists("category", "name", "error_type", "service", "agent", "task", "session", "user")
+@_lists("category", "name", "error_type", "service", "agent", "task", "session", "user", "text")
 def errors(settings: Settings, /, category: str | None, limit: int | None, as_json: bool, **given: Any) -> None:
     """List what ended in an error, the newest first."""
     from .query import EventQuery

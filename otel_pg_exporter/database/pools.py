@@ -174,6 +174,17 @@ class Session:
         except psycopg.Error as error:
             raise translate(error, self._database.settings) from error
 
+    def alone(self, sql: str) -> None:
+        """Run a statement that stands in no transaction. What limits it is what the role has for limits.
+
+        Raises:
+            DatabaseError: PostgreSQL is gone or refused it.
+        """
+        try:
+            self._connection.execute(sql.encode())
+        except psycopg.Error as error:
+            raise translate(error, self._database.settings) from error
+
 
 @contextmanager
 def opened(where: Settings | Database | None = None) -> Iterator[Database]:

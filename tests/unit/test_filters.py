@@ -209,3 +209,28 @@ def test_all_four_categories_have_the_common_filters():
     """So that `events()` means the same for each table."""
     assert set(FILTERS) == set(CATEGORIES)
     assert all(set(FILTERS["system"]) <= set(filters) for filters in FILTERS.values())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "\0", '"" - &|!', "x" * 1001, "é" * 501, None, 7, ["parcel"], b"parcel", {"parcel": 1}]
+)
+def test_a_text_to_look_for_has_words_and_fits(text):
+    """Anything else is refused before it reaches the server; None is no filter, as of any other."""
+    if text is None:
+        assert "text" not in build_page(None, {"text": text}).parameters
+        return
+    with pytest.raises(QueryError, match="allowed are words with a letter or a digit, of up to 1,000 bytes"):
+        build_page(None, {"text": text})
+
+
+@given(st.text())
+def test_a_text_to_look_for_stays_a_parameter(text):
+    """Whatever it is, the condition is that of any other text: the words of the row, and a parameter."""
+    try:
+        page = build_page("task", {"text": text})
+    except QueryError:
+        return
+    assert build_page("task", {"text": "parcel"}).where("task") == page.where("task")
+    assert "{" not in page.where("task").replace("{4}", "")
+    page.parameters["text"].encode()
+    assert "\0" not in page.parameters["text"]

@@ -1,0 +1,28 @@
+"""What a search for text looks at, said once: the filter and the index have to mean the same expression."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from .sql_files import Names, query
+
+__all__ = ["words_of_json", "words_of_row"]
+
+
+def words_of_json(column: str) -> str:
+    """The words of a column that holds JSON: an expression of type tsvector, NULL where the column is."""
+    of_text = _snippet("words_of_text").replace("{text}", f"{column}::text")
+    return _snippet("words_of_json").replace("{words_of_text}", of_text).replace("{column}", column)
+
+
+@cache
+def words_of_row() -> str:
+    """The words of a row of any event table: an expression of type tsvector, never NULL."""
+    sql = _snippet("words_of_row")
+    for column in ("input", "output"):
+        sql = sql.replace(f"{{{column}}}", words_of_json(column))
+    return sql
+
+
+def _snippet(name: str) -> str:
+    return query(name, Names(""))  # it names no table

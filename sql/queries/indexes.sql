@@ -1,0 +1,84 @@
+-- name: words_of_json
+-- The words of what a column of JSON says: its texts and numbers, not its keys, as they are written and in lower case.
+-- A tsvector holds a million bytes, and a row must not be refused for that: of a long value the beginning counts. The
+-- index keeps this very expression; one that was made of another is not used.
+CASE WHEN length({column}::text) <= 50000
+     THEN json_to_tsvector('pg_catalog.simple', {column}, '["string", "numeric"]')
+     ELSE {words_of_text}
+END
+
+-- name: words_of_text
+-- The words of the beginning of a text that may be JSON, or a part of it: with its keys, without what is escaped.
+to_tsvector('pg_catalog.simple', regexp_replace(left({text}, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'))
+
+-- name: words_of_row
+-- The words of an event: what a search for text looks at.
+(coalesce({input}, '') || coalesce({output}, ''))
+
+-- name: index_of_attributes
+-- Which attributes an event has.
+gin (attributes jsonb_path_ops)
+
+-- name: index_of_text
+-- Which words an event has.
+gin ({words})
+
+-- name: indexed_partitions
+-- Each partition of some tables, with the optional index of one kind that it has or is to have; NULLs for a table
+-- without partitions. One that is not attached was left by an interruption, and is not valid if that came earlier.
+SELECT p.relname AS "table", x.oid IS NOT NULL AS is_on, c.relname AS partition, found.relname AS "index",
+       coalesce(found.is_valid, false) AS is_valid, coalesce(found.is_attached, false) AS is_attached,
+       coalesce(pg_relation_size(found.oid), 0) AS bytes
+  FROM pg_class p
+  JOIN pg_namespace n ON n.oid = p.relnamespace
+  LEFT JOIN pg_class x ON x.relnamespace = n.oid AND x.relkind = 'I' AND x.relname = p.relname || '_' || %(kind)s::text
+  LEFT JOIN pg_inherits i ON i.inhparent = p.oid
+  LEFT JOIN pg_class c ON c.oid = i.inhrelid
+  LEFT JOIN LATERAL (
+       SELECT k.oid, k.relname, d.indisvalid AS is_valid, h.inhparent IS NOT NULL AS is_attached
+         FROM pg_index d
+         JOIN pg_class k ON k.oid = d.indexrelid
+         LEFT JOIN pg_inherits h ON h.inhrelid = k.oid AND h.inhparent = x.oid
+        WHERE d.indrelid = c.oid AND (h.inhparent IS NOT NULL OR k.relname = c.relname || %(suffix)s::text)
+        ORDER BY is_attached DESC LIMIT 1) AS found ON true
+ WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s) AND p.relkind = 'p'
+ ORDER BY c.relname
+
+-- name: read_committed
+-- Keeps no snapshot from one statement to the next, whatever is the default: an index that is built beside would wait
+-- for it.
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED
+
+-- name: try_indexes
+-- Lets one process at a time build indexes, for as long as it takes. Ends with the transaction, and waits for nobody.
+SELECT pg_try_advisory_xact_lock(hashtextextended(%(key)s, 0)) AS is_ours,
+       set_config('idle_in_transaction_session_timeout', '0', true)
+
+-- name: create_table_index
+-- The index of a table itself, without those of its partitions: what makes later partitions have one. For a moment
+-- nobody writes into the table.
+CREATE INDEX IF NOT EXISTS {index} ON ONLY {table} USING {method}
+
+-- name: create_partition_index
+-- The index of a partition; nobody is kept from writing meanwhile. Stands in no transaction.
+CREATE INDEX CONCURRENTLY {index} ON {partition} USING {method}
+
+-- name: attach_index
+-- Makes it a part of the table's index. For a moment nobody uses the partition.
+ALTER INDEX {table_index} ATTACH PARTITION {index}
+
+-- name: drop_partition_index
+-- Takes out what an interruption has left. Stands in no transaction.
+DROP INDEX CONCURRENTLY IF EXISTS {index}
+
+-- name: drop_table_index
+-- Takes out an index with those of all partitions. For a moment nobody uses the table.
+DROP INDEX IF EXISTS {index}
+
+-- name: has_builder
+-- Whether a session has the lock with which it builds an index of a partition: its process may have died. Waiting for
+-- that lock would keep it, in turn, from its end.
+SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = %(schema)s AND c.relname = %(partition)s
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted) AS is_there

@@ -1,0 +1,360 @@
+"""Optional indexes: with them queries answer what they answer without, and they are whole however they came about."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psycopg
+import pytest
+from harness.rows import DAY, NOW
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from otel_pg_exporter import EventQuery, PostgresSpanExporter, indexes, migrate, partitions
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
+from otel_pg_exporter.filters import build_page
+from otel_pg_exporter.questions import page_of
+from otel_pg_exporter.sql_files import EVENT_TABLES, Names
+
+LONG = " ".join(f"w{number:06}" for number in range(300_000))
+SAID = {
+    "parcel": ('{"question": "Where is my parcel? It is LATE"}', '{"answer": "on its way"}'),
+    "invoice": ('{"question": "Where is my invoice?"}', '"lost"'),
+    "numbers": ('{"order": 4711, "price": 12.5, "paid": true}', None),
+    "lines": ('"first line\\nbreaks here"', None),
+    "escaped": ('["caf\\u00e9 \\ud83d\\ude00 cr\\u00e8me"]', None),
+    "plain": ('"naïve Straße"', "null"),
+    "long": (f'"{LONG}"', None),
+    "nothing": (None, None),
+}
+SEARCHES = {
+    "parcel": {"parcel"},
+    "PARCEL late": {"parcel"},
+    "where my": {"parcel", "invoice"},
+    '"is my"': {"parcel", "invoice"},
+    '"my is"': set(),
+    "where -lost": {"parcel"},
+    "parcel or 4711": {"parcel", "numbers"},
+    "way": {"parcel"},
+    "question": set(),
+    "paid": set(),
+    "12.5": {"numbers"},
+    "breaks": {"lines"},
+    "nbreaks": set(),
+    "café": {"escaped"},
+    "crème": {"escaped"},
+    "straße": {"plain"},
+    "w000001": {"long"},
+    "w299999": set(),
+    "-where": {"numbers", "lines", "escaped", "plain", "long", "nothing"},
+    "(&!|:*": None,
+}
+
+
+@pytest.fixture
+def settings(dsn):
+    return Settings(dsn=dsn)
+
+
+def say(rows, table="task_events"):
+    """A row for each of SAID, under its name."""
+    for name, (given, gave) in SAID.items():
+        rows.add(table, event_name=name, input=given, output=gave)
+
+
+def coverage(settings, kind):
+    return {(each.is_on, each.partitions, each.indexed) for each in indexes.status(settings) if each.kind == kind}
+
+
+def names_of_indexes(settings):
+    """Every index that a search by attributes or text may use."""
+    with psycopg.connect(settings.dsn) as connection:
+        found = connection.execute(
+            "SELECT k.relname FROM pg_class k JOIN pg_am a ON a.oid = k.relam"
+            " WHERE a.amname = 'gin' AND k.relkind IN ('i', 'I')"
+        )
+        return {name for (name,) in found}
+
+
+def plan(settings, category, **filters):
+    """How the server would look for a page of events."""
+    page = build_page(category, filters)
+    with psycopg.connect(settings.dsn) as connection:
+        sql = "EXPLAIN " + page_of(Names(settings.schema, settings.table_prefix), page, category)
+        return "\n".join(line for (line,) in connection.execute(sql.encode(), page.parameters))
+
+
+@pytest.mark.parametrize("kind", indexes.KINDS)
+def test_it_is_off_until_it_is_made_and_gone_when_it_is_dropped(rows, settings, kind):
+    """All partitions have it, those that are made later too; making it again changes nothing."""
+    assert {(False, 2, 0)} == coverage(settings, kind)
+    told = []
+    indexes.create(kind, settings, tell=told.append)
+    assert 2 * len(EVENT_TABLES) == len(told)
+    assert {(True, 2, 2)} == coverage(settings, kind)
+
+    rows.make_partitions({DAY + 1})
+    made = names_of_indexes(settings)
+    assert {(True, 3, 3)} == coverage(settings, kind)
+    indexes.create(kind, settings, tell=told.append)
+    assert 2 * len(EVENT_TABLES) == len(told)
+    assert 4 * len(EVENT_TABLES) == len(made) == len(names_of_indexes(settings))
+
+    indexes.drop(kind, settings)
+    indexes.drop(kind, settings)
+    rows.make_partitions({DAY + 2})
+    assert {(False, 4, 0)} == coverage(settings, kind)
+    assert set() == names_of_indexes(settings)
+
+
+@pytest.mark.parametrize("table", EVENT_TABLES)
+@pytest.mark.parametrize(
+    ("kind", "filters"), [("attributes", {"attributes": {"order": 17}}), ("text", {"text": "order17"})]
+)
+def test_the_server_uses_it_for_the_queries(rows, settings, table, kind, filters):
+    """In each partition, today's and those made before; and not another one."""
+    category = {"events": "system"}.get(table, table.removesuffix("_events"))
+    for at in (NOW, NOW - timedelta(days=1)):
+        rows.add(table, 3000, time=at, attributes="$jsonb_build_object('order', i)", input="$to_json('order' || i)")
+    rows.connection.execute("ANALYZE")
+    assert "Bitmap" not in plan(settings, category, **filters)
+    with EventQuery(settings) as query:
+        before = query.events(category, **filters)
+    indexes.create(kind, settings)
+    rows.connection.execute("ANALYZE")
+
+    found = plan(settings, category, **filters)
+
+    assert 2 == found.count("Bitmap Index Scan on")
+    assert all(name in names_of_indexes(settings) for name in names_in(found)), found
+    with EventQuery(settings) as query:
+        assert 2 == len(before)
+        assert [*before] == [*query.events(category, **filters)]
+
+
+def names_in(found):
+    return [line.split("Bitmap Index Scan on ")[1].split()[0] for line in found.splitlines() if "Index Scan on" in line]
+
+
+def test_a_text_is_found_with_and_without_the_index(rows, settings):
+    """Words in any case, phrases, alternatives and exclusions, in texts and numbers, as they were before they were
+    JSON; not in keys. An empty value has no words."""
+    say(rows)
+    searches = {text: names for text, names in SEARCHES.items() if names is not None}
+
+    def answers(query):
+        return {text: {event.event_name for event in query.task_events(text=text)} for text in searches}
+
+    with EventQuery(settings) as query:
+        assert searches == answers(query)
+        indexes.create("text", settings)
+        assert searches == answers(query)
+        rows.connection.execute("ALTER DATABASE " + rows.connection.info.dbname + " SET enable_seqscan = off")
+    with EventQuery(settings) as query:
+        assert searches == answers(query)
+        assert {"parcel"} == {event.event_name for event in query.events(text="parcel", name=["parcel", "invoice"])}
+        assert 2 == query.statistics(text="where my").count
+        assert ["invoice", "parcel"] == sorted(event.event_name for event in query.stream("task", text="where my"))
+
+
+def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
+    """NUL, lone surrogates, escapes of both, no JSON, and more words than an index holds: all in their rows."""
+    migrate.up(settings)
+    indexes.create("text", settings)
+    hostile = [
+        "nul \0 word", '{"nul": "\\u0000 word"}', '["\\ud800 word"]', "lone \ud800 word", '"\\\\u0000 word"',
+        '{"a": 1e999}', "[" * 5000 + "]" * 5000, f"{LONG} word", '["word", "' + "\\n" * 100_000 + '"]',
+        "w" * 100_000, "-", "",
+        '["' + '", "'.join(f"https://h{n}.example/p{n}/q-{n}" for n in range(20_000)) + '"]',
+        " ".join(f"{chr(0x4E00 + n % 20_000)}{n}" for n in range(50_000)),
+    ]  # fmt: skip
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter := PostgresSpanExporter(dsn=dsn, shared_text_length=0)))
+    for number, text in enumerate(hostile):
+        attributes = {"input.value": text, "output.value": text, "openinference.span.kind": "TOOL"}
+        provider.get_tracer("t").start_span(f"say {number}", attributes=attributes).end()
+    assert provider.force_flush()
+    provider.shutdown()
+
+    assert {"stored": len(hostile)} == {
+        name: count for name, count in exporter.counts.items() if count and name in KEPT
+    }
+    with EventQuery(settings) as query:
+        stored = {event.event_name for event in query.agent_events()}
+        assert {f"say {number}" for number in range(len(hostile))} == stored
+        found = {event.event_name for event in query.agent_events(text="word")}
+        assert {"say 0", "say 4", "say 8"} <= found
+        assert found == {event.event_name for event in query.tail(from_start=True, follow=False, text="word")}
+        assert found == {trace.root.event_name for trace in query.traces(text="word")}
+        assert len(found) == sum(tool.count for tool in query.usage("tools", text="word"))
+
+
+KEPT = ("stored", "dropped", "dead", "rejected")
+
+
+def test_names_fit_under_the_longest_prefix(empty_dsn):
+    """In a schema whose name has to be quoted; and taking the tables back takes them too."""
+    settings = Settings(dsn=empty_dsn, schema='tele"metry', table_prefix="p" * 31)
+    migrate.up(settings)
+    database = Database(settings)
+    partitions.ensure(database, {DAY, 0})
+    database.close()
+
+    for kind in indexes.KINDS:
+        indexes.create(kind, settings)
+        assert {(True, 2, 2)} == coverage(settings, kind)
+    assert 2 * 3 * len(EVENT_TABLES) == len(names_of_indexes(settings))
+    indexes.drop("attributes", settings)
+    migrate.down(settings)
+    assert set() == names_of_indexes(settings)
+
+
+def test_partitions_come_and_go_while_it_is_made(rows, settings):
+    """One that retention drops is passed over, one that a writer makes has it."""
+    rows.make_partitions(range(DAY - 6, DAY))
+
+    def meddle(done):
+        if done == f"events_p{NOW - timedelta(days=6):%Y%m%d}":
+            rows.connection.execute(f"DROP TABLE otel.events_p{NOW - timedelta(days=5):%Y%m%d}")
+            rows.make_partitions({DAY + 1})
+
+    indexes.create("attributes", settings, tell=meddle)
+
+    assert {(True, 8, 8), (True, 7, 7)} == coverage(settings, "attributes")
+
+
+@contextmanager
+def in_thread(work, *arguments, beside):
+    """Work that goes on meanwhile; whatever comes of that, what it may wait for ends before it is waited for."""
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(work, *arguments)
+        finally:
+            beside.rollback()
+
+
+@pytest.fixture
+def waiting(rows, dsn):
+    """A transaction that has written into a partition, so that an index of it is not finished before it ends."""
+    rows.add("events", 10, attributes='{"order": 1}')
+    with psycopg.connect(dsn) as writer:
+        writer.execute(f"DELETE FROM otel.events_p{NOW:%Y%m%d} WHERE batch_index = 1")
+        yield writer
+
+
+def until_builds(rows):
+    """Until a session builds an index, and waits."""
+    for _ in range(600):
+        found = rows.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+        )
+        if found:
+            return [*found[0]]
+        time.sleep(0.05)
+    raise AssertionError("nobody builds")
+
+
+def test_what_was_interrupted_is_gone_on_with(rows, settings, waiting):
+    """It leaves a piece that no query uses and no writer minds; the next call takes that out and makes it whole."""
+    with in_thread(indexes.create, "attributes", settings, beside=waiting) as making:
+        (pid,) = until_builds(rows)
+        rows.connection.execute("SELECT pg_cancel_backend(%s)", [pid])
+        with pytest.raises(DatabaseError):
+            making.result()
+    assert [(1,)] == rows.fetch("SELECT count(*) FROM pg_index WHERE NOT indisvalid AND indisready IS NOT NULL"
+                                f" AND indrelid = 'otel.events_p{NOW:%Y%m%d}'::regclass")  # fmt: skip
+    assert (True, 2, 1) in coverage(settings, "attributes")
+    waiting.rollback()
+
+    rows.add("events", 5, attributes='{"order": 1}')
+    indexes.create("attributes", settings)
+
+    assert {(True, 2, 2)} == coverage(settings, "attributes")
+    assert 3 * len(EVENT_TABLES) == len(names_of_indexes(settings))
+    rows.connection.execute("SET enable_seqscan = off")
+    assert [(15,)] == rows.fetch("""SELECT count(*) FROM otel.events WHERE attributes @> '{"order": 1}'""")
+
+
+def test_what_was_interrupted_can_be_dropped(rows, settings, waiting):
+    """The piece that was left goes too."""
+    with in_thread(indexes.create, "attributes", settings, beside=waiting) as making:
+        rows.connection.execute("SELECT pg_cancel_backend(%s)", until_builds(rows))
+        with pytest.raises(DatabaseError):
+            making.result()
+    waiting.rollback()
+
+    indexes.drop("attributes", settings)
+
+    assert set() == names_of_indexes(settings)
+
+
+def test_a_session_that_still_builds_for_a_process_that_has_died_is_waited_for(rows, dsn, settings, waiting):
+    """Its work is kept."""
+    name = f"events_p{NOW:%Y%m%d}_attr"
+
+    def build():
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                f"CREATE INDEX CONCURRENTLY {name} ON otel.events_p{NOW:%Y%m%d} USING gin (attributes jsonb_path_ops)"
+            )
+
+    with in_thread(build, beside=waiting) as left:
+        until_builds(rows)
+        (oid,) = rows.fetch(f"SELECT 'otel.{name}'::regclass::oid")
+        with in_thread(indexes.create, "attributes", settings, beside=waiting) as making:
+            time.sleep(1.5)
+            assert not making.done(), making.exception()
+        left.result()
+        making.result()
+
+    assert {(True, 2, 2)} == coverage(settings, "attributes")
+    assert [oid] == rows.fetch(f"SELECT 'otel.{name}'::regclass::oid")
+
+
+def test_one_process_at_a_time_makes_them(rows, settings, waiting):
+    """The other is told so at once."""
+    with in_thread(indexes.create, "attributes", settings, beside=waiting) as making:
+        until_builds(rows)
+        for change in (indexes.create, indexes.drop):
+            with pytest.raises(DatabaseUnavailable, match="another process"):
+                change("text", settings)
+        waiting.rollback()
+        making.result()
+    assert {(True, 2, 2)} == coverage(settings, "attributes")
+
+
+def test_it_does_not_wait_for_itself(rows, settings):
+    """Where transactions keep one snapshot by default, the one that keeps others out would be waited for for ever."""
+    name = rows.connection.info.dbname
+    rows.connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(indexes.create, "attributes", settings).result(60)
+    assert {(True, 2, 2)} == coverage(settings, "attributes")
+
+
+def test_only_the_owner_may(rows, dsn, server_dsn, settings):
+    """Another role is told so; nothing has changed."""
+    rows.connection.execute("DROP ROLE IF EXISTS only_reads")
+    rows.connection.execute("CREATE ROLE only_reads LOGIN")
+    rows.connection.execute("GRANT USAGE ON SCHEMA otel TO only_reads")
+    rows.connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA otel TO only_reads")
+    try:
+        with pytest.raises(AccessDenied):
+            indexes.create("attributes", Settings(dsn=f"{dsn} user=only_reads"))
+        assert {(False, 2, 0)} == coverage(settings, "attributes")
+    finally:
+        rows.connection.execute("DROP OWNED BY only_reads")
+        rows.connection.execute("DROP ROLE only_reads")
+
+
+def test_an_unknown_kind_is_named_with_those_that_exist(settings):
+    """Before anything is asked of the server."""
+    for change in (indexes.create, indexes.drop):
+        with pytest.raises(ConfigurationError, match=r"'body'.*attributes, text"):
+            change("body", settings)
