@@ -17,7 +17,8 @@ import orjson
 from . import values
 from .errors import QueryError
 from .routing import CATEGORIES
-from .words import words_of_row
+from .search import Search
+from .sql_files import Names
 
 __all__ = [
     "FILTERS",
@@ -54,7 +55,7 @@ COMMON = {
     "end": '"time" < %(end)s',
     "attributes": "attributes @> %(attributes)s::jsonb",
     "data": "body @> %(data)s::jsonb",
-    "text": "{words} @@ websearch_to_tsquery('pg_catalog.simple', %(text)s)",
+    "text": "{search}",
     "event_id": "attributes ->> 'otel_pg.event.id' = ANY(%(event_id)s)",
     "agent_id": "agent_id = ANY(%(agent_id)s)",
     "task_id": "task_id = ANY(%(task_id)s)",
@@ -82,7 +83,7 @@ OWN = {
     },
 }
 FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
-"""Category → filter → condition; {words} stands for the words of a row."""
+"""Category → filter → condition; {search} stands for that of a search."""
 
 SUMMARY_FILTERS: Mapping[str, str] = {
     **{name: COMMON[name] for name in ("event_type", "status", "service", "agent_id", "start", "end")},
@@ -128,8 +129,6 @@ USAGE_NUMBERS = {
 """Number that usage is ordered by → its expression."""
 
 _MAX_LIMIT, _MAX_OFFSET = 10_000, 1_000_000_000
-_MAX_TEXT_BYTES = 1_000
-"""PostgreSQL takes no word of 2,047 bytes or more, and a letter may take more of them in lower case."""
 
 
 class Page:
@@ -140,6 +139,7 @@ class Page:
         self.categories = [category] if category else list(CATEGORIES)
         self.conditions: dict[str, list[str]] = {name: [] for name in self.categories}
         self.parameters: dict[str, Any] = {"limit": limit + 1, "offset": offset}
+        self.search: Search | None = None
         self._column, self._type, stand_ins = ORDERS[category][order]
         self._stand_in = stand_ins[direction == "asc"]
 
@@ -159,9 +159,13 @@ class Page:
         key: str | None = self.parameters.get("after_key")
         return datetime.fromisoformat(key) if key and self.order == "time" else None
 
-    def where(self, category: str) -> str:
-        """The WHERE clause for one table."""
-        return " AND ".join(self.conditions[category]).replace("{words}", words_of_row()) or "true"
+    def where(self, names: Names, category: str, *more: str) -> str:
+        """The WHERE clause for one table, with further conditions."""
+        sql = " AND ".join((*self.conditions[category], *more)) or "true"
+        if self.search is not None:
+            limits = [*self.parameters, *(["since"] if any("%(since)s" in one for one in more) else [])]
+            sql = sql.replace("{search}", self.search.condition(names, limits))
+        return sql
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""
@@ -232,7 +236,11 @@ def build_page(
             continue
         for each in page.categories:
             page.conditions[each].append(FILTERS[each][name])
-        page.parameters[name] = _parameter(name, value)
+        if name == "text":
+            page.search = Search.of(value)
+            page.parameters |= page.search.parameters
+        else:
+            page.parameters[name] = _parameter(name, value)
     if cursor is not None:
         page.continue_from(cursor)
     return page
@@ -285,8 +293,6 @@ def _parameter(name: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a mapping of key to value")
         return values.dump(value, name, []).decode()  # as a row's own attributes are written
-    if name == "text":
-        return _searched(value)
     wanted = [value] if isinstance(value, str) else value
     if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
         raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a text, or a list of texts")
@@ -294,14 +300,6 @@ def _parameter(name: str, value: Any) -> Any:
         return [trace_uuid(one) for one in wanted]
     # what a column cannot hold is stored cleaned, and is found the same way
     return [values.clean_text(one, name, []) for one in wanted]
-
-
-def _searched(value: Any) -> str:
-    cleaned = values.clean_text(value, "text", []) if isinstance(value, str) else ""
-    if not any(map(str.isalnum, cleaned)) or len(cleaned.encode()) > _MAX_TEXT_BYTES:
-        allowed = f"words with a letter or a digit, of up to {_MAX_TEXT_BYTES:,} bytes"
-        raise QueryError(f"text={value!r:.60} is not allowed; allowed are {allowed}")
-    return cleaned
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:

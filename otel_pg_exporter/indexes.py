@@ -1,4 +1,4 @@
-"""Optional indexes of the event tables, for what is searched: they cost writing and disk, and are off until somebody
+"""Optional indexes of the tables, for what is searched: they cost writing and disk, and are off until somebody
 makes them.
 
     from otel_pg_exporter import indexes
@@ -23,11 +23,17 @@ from .config import Settings
 from .database import Database, Session, opened
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
 from .sql_files import EVENT_TABLES, bind, quote
-from .words import words_of_row
+from .words import words_of_part, words_of_row
 
 __all__ = ["KINDS", "Coverage", "create", "drop", "status"]
 
-KINDS = ("attributes", "text")
+_TABLES = {
+    "attributes": dict.fromkeys(EVENT_TABLES, "index_of_attributes"),
+    "text": {**dict.fromkeys(EVENT_TABLES, "index_of_text"), "contents": "index_of_text_in_parts"},
+}
+"""Kind → table → query that says what its index holds."""
+
+KINDS = tuple(_TABLES)
 """What may be indexed: `attributes=…` of the queries, and `text=…`."""
 
 _SUFFIXES = {"attributes": "_attr", "text": "_text"}
@@ -89,7 +95,7 @@ def status(where: Settings | Database | None = None) -> list[Coverage]:
 def create(
     kind: str, where: Settings | Database | None = None, *, tell: Callable[[str], object] = lambda partition: None
 ) -> None:
-    """Make an index of all event tables, or go on with it where it was interrupted. Programs write meanwhile.
+    """Make an index of all its tables, or go on with it where it was interrupted. Programs write meanwhile.
 
     Args:
         kind: attributes or text.
@@ -106,7 +112,7 @@ def create(
     with opened(where) as database:
         migrate.ensure(database)
         with _alone(database), database.session(inf) as session:
-            for table in EVENT_TABLES:
+            for table in _TABLES[kind]:
                 _Building(database, session, kind, table).run(tell)
 
 
@@ -129,7 +135,8 @@ class _Building:
 
     def __init__(self, database: Database, session: Session, kind: str, table: str) -> None:
         self._database, self._session, self._kind, self._table = database, session, kind, table
-        self._method = database.sql(f"index_of_{kind}").replace("{words}", words_of_row())
+        method = database.sql(_TABLES[kind][table]).replace("{words_of_row}", words_of_row())
+        self._method = method.replace("{words_of_part}", words_of_part())
 
     def run(self, tell: Callable[[str], object]) -> None:
         """Make what is missing, until nothing is."""
@@ -179,7 +186,7 @@ def _look(database: Database, kind: str) -> dict[str, tuple[bool, list[_Part]]]:
     prefix = database.names.prefix
     parameters = {
         "schema": database.names.schema,
-        "tables": [prefix + table for table in EVENT_TABLES],
+        "tables": [prefix + table for table in _TABLES[kind]],
         "kind": kind,
         "suffix": _SUFFIXES[kind],
     }
@@ -188,7 +195,7 @@ def _look(database: Database, kind: str) -> dict[str, tuple[bool, list[_Part]]]:
         _, parts = found.setdefault(row.pop("table")[len(prefix) :], (row.pop("is_on"), []))
         if row["partition"] is not None:
             parts.append(_Part(**row))
-    return {table: found[table] for table in EVENT_TABLES if table in found}
+    return {table: found[table] for table in _TABLES[kind] if table in found}
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @click.pass_obj
 @plainly
 def create(settings: Settings, index: str) -> None:
-    """Make one for all event tables, or go on with it where it was interrupted. Later partitions come with it."""
+    """Make one, or go on with it where it was interrupted. Later partitions come with it."""
     from . import indexes as optional
     from .cli_progress import steps
 
@@ -69,7 +69,7 @@ def create(settings: Settings, index: str) -> None:
 @click.pass_obj
 @plainly
 def drop(settings: Settings, index: str) -> None:
-    """Drop one from all event tables. Queries answer the same without it, but take longer."""
+    """Drop one. Queries answer the same without it, but take longer."""
     from . import indexes as optional
 
     optional.drop(index, settings)

@@ -70,7 +70,7 @@ def usage(names: Names, kind: str, by: str, limit: int, filters: Mapping[str, An
         if value not in allowed:
             raise QueryError(f"{name}={value!r:.60} is not allowed; allowed are: {', '.join(allowed)}")
     page = build_page("agent", filters, limit=limit)
-    sql = query(f"usage_of_{kind}", names).replace("{where}", page.where("agent"))
+    sql = query(f"usage_of_{kind}", names).replace("{where}", page.where(names, "agent"))
     sql = sql.replace("{tokens}", query("totals_of_agents", names))
     ordered = query("most_used", names).replace("{usage}", sql).replace("{number}", USAGE_NUMBERS[by])
     rows = yield ordered, {**page.parameters, "limit": limit}

@@ -170,7 +170,7 @@ def _events(names: Names, page: Page, *conditions: str) -> str:
     for each in page.categories:
         name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
         sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
-        where = " AND ".join((page.where(each), *conditions))
+        where = page.where(names, each, *conditions)
         parts.append(sql.replace("{category}", each).replace("{where}", where))
     return _UNION.join(parts)
 
@@ -211,5 +211,5 @@ def page_of(names: Names, page: Page, category: str, is_since: bool = False) -> 
     """The statement for one table of a page; of what is not older than the parameter `since`, if that is there."""
     sql = query("events_of_table", names).replace("{table}", names.table(CATEGORIES[category]))
     filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
-    since = ' AND "time" >= %(since)s' if is_since else ""
-    return filled.replace("{where}", page.where(category) + since)
+    since = ('"time" >= %(since)s',) if is_since else ()
+    return filled.replace("{where}", page.where(names, category, *since))

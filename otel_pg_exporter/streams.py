@@ -45,7 +45,7 @@ def rows(connection: Any, names: Names, category: str | None, filters: Mapping[s
             sql = query("export_rows", names).replace("{table}", names.table(CATEGORIES[each]))
             cursor = opened.enter_context(connection.cursor(name=f"otel_pg_{each}"))
             cursor.itersize = _AT_ONCE
-            cursor.execute(sql.replace("{where}", page.where(each)).encode(), page.parameters)
+            cursor.execute(sql.replace("{where}", page.where(names, each)).encode(), page.parameters)
             streams.append(_named(each, cursor))
         merged = heapq.merge(*streams, key=_order)
         while chunk := list(islice(merged, _AT_ONCE)):

@@ -160,7 +160,7 @@ def _rows(names: Names, page: Page, batches: Rows) -> Question[list[tuple[Event,
             continue
         sql = query("tail_rows", names).replace("{table}", names.table(table))
         rows = yield (
-            sql.replace("{where}", page.where(category)),
+            sql.replace("{where}", page.where(names, category)),
             {
                 **page.parameters,
                 "batch_ids": [batch["batch_id"] for batch in with_rows],

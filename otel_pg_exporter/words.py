@@ -6,13 +6,19 @@ from functools import cache
 
 from .sql_files import Names, query
 
-__all__ = ["words_of_json", "words_of_row"]
+__all__ = ["words_of_json", "words_of_part", "words_of_row"]
 
 
 def words_of_json(column: str) -> str:
     """The words of a column that holds JSON: an expression of type tsvector, NULL where the column is."""
     of_text = _snippet("words_of_text").replace("{text}", f"{column}::text")
     return _snippet("words_of_json").replace("{words_of_text}", of_text).replace("{column}", column)
+
+
+@cache
+def words_of_part() -> str:
+    """The words of a part of a long text: an expression of type tsvector."""
+    return _snippet("words_of_text").replace("{text}", "body")
 
 
 @cache

@@ -12,16 +12,28 @@ END
 to_tsvector('pg_catalog.simple', regexp_replace(left({text}, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'))
 
 -- name: words_of_row
--- The words of an event: what a search for text looks at.
-(coalesce({input}, '') || coalesce({output}, ''))
+-- The words of an event: what a search for text looks at. What stands between keeps a phrase within one of both.
+(coalesce({input}, '') || '''|'':1'::tsvector || coalesce({output}, ''))
+
+-- name: row_says
+-- Whether an event says something: in its columns, or in one of the parts that its long texts consist of.
+({words_of_row} @@ {asked} OR input_contents && {parts} OR output_contents && {parts})
+
+-- name: parts_that_say
+-- The parts of long texts that say something.
+ARRAY(SELECT content_id FROM {contents} WHERE {words_of_part} @@ {asked}{bounds})
 
 -- name: index_of_attributes
 -- Which attributes an event has.
 gin (attributes jsonb_path_ops)
 
 -- name: index_of_text
--- Which words an event has.
-gin ({words})
+-- Which words an event has, and of which parts its long texts consist.
+gin ({words_of_row}, input_contents, output_contents)
+
+-- name: index_of_text_in_parts
+-- Which words a part of a long text has.
+gin (({words_of_part}))
 
 -- name: indexed_partitions
 -- Each partition of some tables, with the optional index of one kind that it has or is to have; NULLs for a table

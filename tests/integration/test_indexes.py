@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 from harness.rows import DAY, NOW
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter import EventQuery, PostgresSpanExporter, indexes, migrate, partitions
 from otel_pg_exporter.config import Settings
@@ -95,15 +98,16 @@ def test_it_is_off_until_it_is_made_and_gone_when_it_is_dropped(rows, settings, 
     assert {(False, 2, 0)} == coverage(settings, kind)
     told = []
     indexes.create(kind, settings, tell=told.append)
-    assert 2 * len(EVENT_TABLES) == len(told)
+    tables = len(EVENT_TABLES) + (kind == "text")  # the parts of long texts have one too
+    assert 2 * tables == len(told)
     assert {(True, 2, 2)} == coverage(settings, kind)
 
     rows.make_partitions({DAY + 1})
     made = names_of_indexes(settings)
     assert {(True, 3, 3)} == coverage(settings, kind)
     indexes.create(kind, settings, tell=told.append)
-    assert 2 * len(EVENT_TABLES) == len(told)
-    assert 4 * len(EVENT_TABLES) == len(made) == len(names_of_indexes(settings))
+    assert 2 * tables == len(told)
+    assert 4 * tables == len(made) == len(names_of_indexes(settings))
 
     indexes.drop(kind, settings)
     indexes.drop(kind, settings)
@@ -130,7 +134,8 @@ def test_the_server_uses_it_for_the_queries(rows, settings, table, kind, filters
 
     found = plan(settings, category, **filters)
 
-    assert 2 == found.count("Bitmap Index Scan on")
+    # of each partition by attributes, or by words, and by the parts of input and of output
+    assert {"attributes": 2, "text": 6}[kind] == found.count("Bitmap Index Scan on")
     assert all(name in names_of_indexes(settings) for name in names_in(found)), found
     with EventQuery(settings) as query:
         assert 2 == len(before)
@@ -160,6 +165,55 @@ def test_a_text_is_found_with_and_without_the_index(rows, settings):
         assert {"parcel"} == {event.event_name for event in query.events(text="parcel", name=["parcel", "invoice"])}
         assert 2 == query.statistics(text="where my").count
         assert ["invoice", "parcel"] == sorted(event.event_name for event in query.stream("task", text="where my"))
+
+
+def test_long_texts_are_found_too(dsn, settings):
+    """Words of one row in different parts of it, and in its columns; a phrase in one part; what must be missing, in all
+    of them."""
+    noise = [f"{number:x} " * 200 for number in range(10, 90)]
+    said = {
+        "history": {"input": ["Where is my parcel?", *noise, "A refund, then."], "output": "agreed"},
+        "prompt": {"input": "You answer calmly. " + " ".join(noise), "output": ["short", "invoice"]},
+        "answer": {"input": "a question", "output": ["The refund is", *noise, "late"]},
+        "short": {"input": "parcel", "output": "refund"},
+    }
+    searches = {
+        "parcel": {"history", "short"}, "parcel refund": {"history", "short"}, "refund -parcel": {"answer"},
+        "refund -agreed": {"answer", "short"}, "calmly invoice": {"prompt"}, "calmly or late": {"prompt", "answer"},
+        '"refund is"': {"answer"}, '"refund then" -invoice': {"history"}, "-refund": {"prompt"},
+        "parcel agreed or late question": {"history", "answer"}, '"parcel refund"': set(), "nowhere": set(),
+    }  # fmt: skip
+    exporter = PostgresSpanExporter(dsn)
+    exporter.export(
+        [
+            ReadableSpan(
+                name, SpanContext(7, number, False, TraceFlags(1)), resource=Resource({}),
+                attributes={"otel_pg.category": "task", **{f"{k}.value": json.dumps(v) for k, v in texts.items()}},
+                start_time=int(NOW.timestamp() * 1e9), end_time=int(NOW.timestamp() * 1e9) + 1,
+            )
+            for number, (name, texts) in enumerate(said.items(), 1)
+        ]
+    )  # fmt: skip
+    exporter.shutdown()
+    assert exporter.last_error is None
+
+    def answers():
+        with EventQuery(settings) as query:
+            for text, names in searches.items():
+                limits = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
+                assert names == {event.event_name for event in query.task_events(text=text)}, text
+                assert names == {event.event_name for event in query.events(text=text, **limits)}, text
+                assert set() == {event.event_name for event in query.events(text=text, end=limits["start"])}, text
+
+    answers()
+    indexes.create("text", settings)
+    answers()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET enable_seqscan = off")
+    answers()
+    found = plan(settings, "task", text="parcel refund")
+    assert "contents_p" in found
+    assert set(names_in(found)) <= names_of_indexes(settings), found
 
 
 def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
@@ -208,7 +262,7 @@ def test_names_fit_under_the_longest_prefix(empty_dsn):
     for kind in indexes.KINDS:
         indexes.create(kind, settings)
         assert {(True, 2, 2)} == coverage(settings, kind)
-    assert 2 * 3 * len(EVENT_TABLES) == len(names_of_indexes(settings))
+    assert 3 * (2 * len(EVENT_TABLES) + 1) == len(names_of_indexes(settings))
     indexes.drop("attributes", settings)
     migrate.down(settings)
     assert set() == names_of_indexes(settings)

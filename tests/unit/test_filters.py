@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from otel_pg_exporter.errors import QueryError
 from otel_pg_exporter.filters import FILTERS, ORDERS, build_page, trace_uuid
 from otel_pg_exporter.routing import CATEGORIES
+from otel_pg_exporter.sql_files import Names
+
+NAMES = Names("otel")
 
 NOW = datetime(2026, 11, 23, 12, 30, 0, 5, tzinfo=timezone.utc)
 INJECTION = "x'; DROP TABLE canary; --"
@@ -43,7 +46,8 @@ def test_every_filter_of_a_category_names_only_its_own_parameter():
     """No condition depends on another filter being given."""
     for category, conditions in FILTERS.items():
         for name, condition in conditions.items():
-            assert set(re.findall(r"%\((\w+)\)s", condition)) == {name}, (category, name)
+            own = {name} if condition != "{search}" else set()  # that depends on what is looked for
+            assert set(re.findall(r"%\((\w+)\)s", condition)) == own, (category, name)
 
 
 @pytest.mark.parametrize("value", [INJECTION, "", "TIME", "time desc", None, 1, ["time"], {"time": 1}, "\0"])
@@ -219,18 +223,45 @@ def test_a_text_to_look_for_has_words_and_fits(text):
     if text is None:
         assert "text" not in build_page(None, {"text": text}).parameters
         return
-    with pytest.raises(QueryError, match="allowed are words with a letter or a digit, of up to 1,000 bytes"):
+    with pytest.raises(QueryError, match="allowed are 1 to 20 words or phrases with a letter or a digit, of up to 1,0"):
         build_page(None, {"text": text})
 
 
 @given(st.text())
 def test_a_text_to_look_for_stays_a_parameter(text):
-    """Whatever it is, the condition is that of any other text: the words of the row, and a parameter."""
+    """Whatever it is, the condition is that of any other text of as many words: nothing of it but parameters."""
     try:
         page = build_page("task", {"text": text})
     except QueryError:
         return
-    assert build_page("task", {"text": "parcel"}).where("task") == page.where("task")
-    assert "{" not in page.where("task").replace("{4}", "")
-    page.parameters["text"].encode()
-    assert "\0" not in page.parameters["text"]
+    alternatives = page.search.alternatives
+    alike = " or ".join(" ".join("-parcel" if missing else "parcel" for missing, _ in terms) for terms in alternatives)
+    assert build_page("task", {"text": alike}).where(NAMES, "task") == page.where(NAMES, "task")
+    assert "{" not in page.where(NAMES, "task").replace("{4}", "")
+    for term in page.search.parameters.values():
+        assert "\0" not in term
+        assert term.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "alternatives"),
+    [
+        ("parcel", [["parcel"]]), ("parcel late", [["parcel", "late"]]), ("a or b c", [["a"], ["b", "c"]]),
+        ("a OR b", [["a"], ["b"]]), ("or a or or b or", [["a"], ["b"]]), ('"or"', [["or"]]), ("-or a", [["-or", "a"]]),
+        ('-"a b" c', [["-a b", "c"]]), ('say"a b"or', [["say", "a b"]]), ("a-b --c", [["a-b", "-c"]]),
+        ('"a b', [["a b"]]), ("a & | ! - b", [["a", "b"]]), ('a"or"b', [["a", "or", "b"]]),
+    ],
+)  # fmt: skip
+def test_what_was_typed_is_read_as_postgresql_reads_it(text, alternatives):
+    """Phrases, `or` between them, and `-` before what must be missing."""
+    search = build_page("task", {"text": text}).search
+    read = [["-" * missing + search.parameters[name][1:-1] for missing, name in terms] for terms in search.alternatives]
+
+    assert alternatives == read
+
+
+def test_so_many_words_are_looked_for_and_no_more():
+    """Each is a condition of its own."""
+    assert build_page("task", {"text": "w " * 20}).search
+    with pytest.raises(QueryError, match="1 to 20 words"):
+        build_page("task", {"text": "w " * 21})
