@@ -88,7 +88,7 @@ class EventQuery:
                 event_id; start and end (aware datetimes, end excluded); attributes and data (mappings that the
                 event's attributes, and a log record's body, contain; not what stands in the columns input and output,
                 and no long texts); text (words of input and output, in any case: all of them; "a phrase", this or that,
-                -not this; not of long texts).
+                -not this).
                 One category also takes its own: queue; action, tool, model, provider; environment, branch,
                 commit, pull_request, pipeline, result. Beside them order_by (time or duration; of agents
                 also input_tokens, output_tokens or cost), order_direction (asc or desc; events without
