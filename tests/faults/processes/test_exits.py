@@ -36,7 +36,7 @@ FLUSHED = {"SIGTERM, idle": -signal.SIGTERM, "SIGTERM, busy": -signal.SIGTERM, "
 AT_ONCE = {"SIGTERM": -signal.SIGTERM, "os._exit": 4, "kill -9": -signal.SIGKILL}
 WAYS = {**BY_EXIT_HANDLERS, **FLUSHED, **AT_ONCE}
 MOST_SECONDS = 5.0
-NOISE_SECONDS = 2.0  # a dozen programs end at once here, on a machine that may be busy with others
+NOISE_SECONDS = 4.0  # a dozen programs end at once here, on a machine that may be busy with others
 
 
 class Postgres:

@@ -23,7 +23,7 @@ telemetry = configure(
     dsn=os.environ["DSN"], durability=durability, flush_on_sigterm=way.startswith("SIGTERM, "), **slow
 )
 if oracle.broken("time"):
-    exits.register(lambda seconds: time.sleep(8), lambda seconds: None)
+    exits.register(lambda seconds: time.sleep(12), lambda seconds: None)
 oracle.both()
 telemetry.force_flush(5_000)
 if way == "everything open":
