@@ -30,7 +30,7 @@ _HELD = "table partition from until rows> size>"
 
 @click.group()
 def partitions() -> None:
-    """Partitions: list them, make them ahead, drop what is over the limits."""
+    """Partitions: list them, make them ahead, merge what they sum up, drop what is over the limits."""
 
 
 @partitions.command("list")
@@ -64,6 +64,16 @@ def create(settings: Settings, days: int) -> None:
     with opened(settings) as database:
         ahead(database, days)
     click.echo(f"partitions are there for today and {days} days more")
+
+
+@partitions.command()
+@click.pass_obj
+@plainly
+def merge(settings: Settings) -> None:
+    """Merge the summaries of hours that are over, from which statistics come, for writers that may not."""
+    from .merging import merge as merge_summaries
+
+    click.echo(f"merged the summaries of {merge_summaries(settings)} hours")
 
 
 @partitions.command()

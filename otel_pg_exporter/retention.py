@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Any
 
 from .config import Settings
 from .database import Database, Session, opened
@@ -225,10 +226,7 @@ class _Pruning:
         database, held = self._database, one.held
         names = database.names
         with self._session.transaction(_LOCK_SECONDS, _DROP_SECONDS) as connection:
-            key = {"key": f"{names.lock_key} retention"}
-            (lock,) = connection.execute(database.sql("try_retention").encode(), key).fetchall()
-            if not lock["is_ours"]:
-                raise DatabaseUnavailable("another process is dropping partitions", sqlstate="55P03")
+            self._require_turn(connection)
             about = {**vars(held), "reason": one.reason, "schema": names.schema}
             if not connection.execute(database.sql("note_pruned").encode(), about).fetchall():
                 return "gone"
@@ -237,11 +235,19 @@ class _Pruning:
             connection.execute(database.sql("drop_partition").format(partition=partition).encode())
         return "dropped"
 
+    def _require_turn(self, connection: Any) -> None:
+        """One process at a time drops, or merges summaries, to the end of the transaction."""
+        key = {"key": f"{self._database.names.lock_key} retention"}
+        (lock,) = connection.execute(self._database.sql("try_retention").encode(), key).fetchall()
+        if not lock["is_ours"]:
+            raise DatabaseUnavailable("another process is dropping partitions", sqlstate="55P03")
+
     def _forget_summaries(self, held: Held) -> None:
         """What is counted is what is there: nothing is left to do if the summaries' own partition has gone."""
         if category := _CATEGORIES.get(held.table):
             about = {"category": category, "lower": held.lower, "upper": held.upper}
             with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
+                self._require_turn(connection)
                 connection.execute(self._database.sql("forget_summaries").encode(), about)
 
     def _forget_processes(self) -> None:

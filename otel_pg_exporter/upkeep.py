@@ -1,5 +1,6 @@
-"""Looks after the tables while a program stores: tomorrow's partitions are made ahead, and what retention is to drop
-is dropped. Every program does it, none has to, and nothing of it is in the way of a record."""
+"""Looks after the tables while a program stores: tomorrow's partitions are made ahead, summaries of hours that are
+over are merged, and what retention is to drop is dropped. Every program does it, none has to, and nothing of it is in
+the way of a record."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from datetime import date, datetime, timezone
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
-from . import partitions, retention
+from . import merging, partitions, retention
 from .database import Database
 from .diagnostics import say, warn
 from .errors import AccessDenied, EventStoreError
@@ -41,7 +42,7 @@ class Upkeep:
         self._beginning = threading.Lock()
         self._thread: threading.Thread | None = None
         self._made_on: date | None = None
-        self._is_denied = False
+        self._is_denied, self._may_merge = False, True
         self._looks_in_use = 0
 
     def begin(self) -> None:
@@ -81,6 +82,8 @@ class Upkeep:
         # at the end of a program the embedded server is left, and must not be started again by a look
         if self._database.is_started:
             self._make_ahead()
+        if self._database.is_started and not self._stopped.is_set():
+            self._merge()
         if self._prunes and self._database.is_started and not self._stopped.is_set():
             self._prune()
 
@@ -93,6 +96,14 @@ class Upkeep:
         except AccessDenied:
             pass  # who must do it, storing says when it is time
         self._made_on = today
+
+    def _merge(self) -> None:
+        if not self._may_merge:
+            return
+        try:
+            merging.merge(self._database)
+        except AccessDenied:
+            self._may_merge = False  # statistics are right without it, and the owner of the tables may
 
     def _prune(self) -> None:
         found = retention.prune(self._database, attempts=2, pause=self._stopped.wait)

@@ -100,7 +100,7 @@ CREATE TABLE {event_summaries} (
     cost numeric
 ) PARTITION BY RANGE ("time");
 COMMENT ON TABLE {event_summaries} IS 'What the rows of a batch come to, for each hour and kind of event; in the same transaction as the rows. Statistics of whole hours read it in place of the events.';
-COMMENT ON COLUMN {event_summaries}.batch_id IS 'Batch whose rows are counted: event_batches.batch_id.';
+COMMENT ON COLUMN {event_summaries}.batch_id IS 'Batch whose rows are counted: event_batches.batch_id; all zero where the summaries of several were merged, once the hour was over.';
 COMMENT ON COLUMN {event_summaries}."time" IS 'Start of the hour that the rows'' time falls into, UTC; the partition key.';
 COMMENT ON COLUMN {event_summaries}.category IS 'system, task, agent or deployment: which table the rows are in.';
 COMMENT ON COLUMN {event_summaries}.event_type IS 'Their event_type.';

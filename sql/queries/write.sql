@@ -51,3 +51,26 @@ SELECT content_id, timestamptz 'epoch' + day * interval '24 hours', body
   FROM json_to_recordset(%(contents)s) AS shared(content_id uuid, day integer, body text)
  ORDER BY content_id, day
 ON CONFLICT DO NOTHING
+
+-- name: crowded_hours
+-- Hours of the last days, but for the latest, that have many more summaries than kinds of events.
+SELECT "time"
+  FROM {event_summaries}
+ WHERE "time" >= now() - interval '3 days' AND "time" < date_trunc('hour', now()) - interval '1 hour'
+ GROUP BY "time"
+HAVING count(*) > %(most)s
+   AND count(*) > 2 * count(DISTINCT (category, event_type, status, service_name, agent_id, agent_name))
+ ORDER BY "time"
+
+-- name: merge_summaries
+-- The summaries of an hour become one for each kind of event. What is added meanwhile stays beside it.
+WITH gone AS (DELETE FROM {event_summaries} WHERE "time" = %(hour)s RETURNING *)
+INSERT INTO {event_summaries} (
+    batch_id, "time", category, event_type, status, service_name, agent_id, agent_name, event_count, timed,
+    duration_sum, duration_min, duration_max, histogram, input_tokens, output_tokens, cost
+)
+SELECT '00000000-0000-0000-0000-000000000000', "time", category, event_type, status, service_name, agent_id, agent_name,
+       sum(event_count), sum(timed), sum(duration_sum), min(duration_min), max(duration_max), sum(histogram),
+       sum(input_tokens), sum(output_tokens), sum(cost)
+  FROM gone
+ GROUP BY "time", category, event_type, status, service_name, agent_id, agent_name

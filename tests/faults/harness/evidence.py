@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 
+from otel_pg_exporter.contents import put_back
 from otel_pg_exporter.readable import decode_row
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
@@ -23,7 +25,7 @@ _IDENTITY = Struct(">6x16s4xq")
 _COLUMNS = """
     e.trace_id, e.span_id, e."time", e.event_name, e.attributes, e.attribute_order, e.fixups, e.events, e.links,
     e.input::text AS input, e.input_attribute, e.output::text AS output, e.output_attribute,
-    b.producer_id, b.sequence, e.batch_index
+    e.input_contents, e.output_contents, e.attribute_contents, b.producer_id, b.sequence, e.batch_index
 """
 
 
@@ -48,6 +50,8 @@ def tables(dsn: str, schema: str = "otel", every: int = 1) -> list[StoredRow]:
     """
     found: list[StoredRow] = []
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        shared = connection.execute(f'SELECT content_id, body FROM "{schema}".contents'.encode())
+        bodies = {row["content_id"]: row["body"] for row in shared}
         for table in EVENT_TABLES:
             # a ledger that has lost its key may have a batch twice
             ledger = f'SELECT DISTINCT ON (batch_id) * FROM "{schema}".event_batches'
@@ -55,7 +59,7 @@ def tables(dsn: str, schema: str = "otel", every: int = 1) -> list[StoredRow]:
                          WHERE e.span_id <> 0"""
             with connection.cursor(name="rows") as cursor:  # there may be more than memory holds
                 cursor.itersize = 2000
-                found += (_stored(row, every) for row in cursor.execute(query.encode()))
+                found += (_stored(row, bodies, every) for row in cursor.execute(query.encode()))
     return found
 
 
@@ -86,12 +90,13 @@ def identity_of(row: bytes) -> Id:
     return int.from_bytes(trace_id, "big"), span_id & (1 << 64) - 1
 
 
-def _stored(row: dict[str, Any], every: int) -> StoredRow:
+def _stored(row: dict[str, Any], bodies: dict[UUID, str], every: int) -> StoredRow:
     identity = (row["trace_id"].int, row["span_id"] & (1 << 64) - 1)
     place = (str(row["producer_id"]), row["sequence"], row["batch_index"]) if row["producer_id"] else None
     if identity[1] % every:
         return StoredRow(identity, place, True)
     try:
+        put_back([row], bodies)
         decoded = decode_row(row)
         is_whole = is_payload(identity, decoded["event_name"], decoded["attributes"])
     except Exception:
