@@ -216,8 +216,8 @@ class Sink:
         new = self._store_sources(batch, deadline, "wait_for_no_disk")
         claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
         is_stored = self._writer.store(claim, self.copies(batch), deadline, self._notification())
-        if is_stored:  # by this COMMIT the server's disk has what came before it in the log
-            self._stored_sources.update(new)
+        # by this COMMIT, or that of the attempt which stored the batch, the disk has what came before it in the log
+        self._stored_sources.update(new)
         return is_stored
 
     def _notification(self) -> str | None:
