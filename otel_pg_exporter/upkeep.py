@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import threading
 from datetime import date, datetime, timezone
+from time import monotonic
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
@@ -25,6 +26,8 @@ _SECONDS = 10.0
 _SOON_SECONDS = 1.0
 _FIRST_SECONDS, _IDLE_SECONDS = 30.0, 3600.0
 """Without retention there is no hurry: tomorrow is far."""
+_MERGE_SECONDS = 3600.0
+"""To find hours that have many summaries takes reading those of two hours that have not been merged yet."""
 _USED_LOOKS = 3
 """So often a table may be in use at a look, before that is worth a line."""
 
@@ -43,6 +46,7 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._made_on: date | None = None
         self._is_denied, self._may_merge = False, True
+        self._merges_at = 0.0
         self._looks_in_use = 0
 
     def begin(self) -> None:
@@ -98,8 +102,9 @@ class Upkeep:
         self._made_on = today
 
     def _merge(self) -> None:
-        if not self._may_merge:
+        if not self._may_merge or monotonic() < self._merges_at:
             return
+        self._merges_at = monotonic() + _MERGE_SECONDS * random.uniform(0.8, 1.2)
         try:
             merging.merge(self._database)
         except AccessDenied:
