@@ -159,7 +159,7 @@ class Sink:
             EventStoreError: it cannot be had.
         """
         self._make_ready(batch, deadline)
-        self._stored_sources.update(self._store_sources(batch, deadline))
+        self._store_sources(batch, deadline)
 
     def _make_ready(self, batch: Batch, deadline: float) -> None:
         if not self.is_ready:
@@ -213,11 +213,11 @@ class Sink:
 
     def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
         self._make_ready(batch, deadline)
-        new = self._store_sources(batch, deadline, "wait_for_no_disk")
+        unsafe = self._store_sources(batch, deadline, is_followed=True)
         claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
         is_stored = self._writer.store(claim, self.copies(batch), deadline, self._notification())
         # by this COMMIT, or that of the attempt which stored the batch, the disk has what came before it in the log
-        self._stored_sources.update(new)
+        self._stored_sources.update(unsafe)
         return is_stored
 
     def _notification(self) -> str | None:
@@ -255,18 +255,22 @@ class Sink:
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({_quoted(tuple(columns))}) FROM STDIN (FORMAT binary)"
 
-    def _store_sources(self, batch: Batch, deadline: float, *conditions: str) -> list[bytes]:
-        """Store what the rows refer to, if it is not known to be there; gives the ids of what was sent."""
+    def _store_sources(self, batch: Batch, deadline: float, *, is_followed: bool = False) -> list[bytes]:
+        """Store what the rows refer to, if it is not known to be there; gives the ids of what the disk may lack.
+
+        Texts come often, so they wait for no disk if they are followed by a COMMIT of this connection that does.
+        """
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
         # and sorted, so that two processes never wait for each other
         new = sorted(key for key in batch.sources if key not in self._stored_sources)
         if not new:
             return new
-        statements = [self._begin(deadline), *map(self.database.sql, conditions)]
-        shared = []
-        for source in map(batch.sources.__getitem__, new):
+        sources = [batch.sources[key] for key in new]
+        shared = [source.row for source in sources if source.table == CONTENTS]
+        is_unsafe = is_followed and bool(shared)
+        statements = [self._begin(deadline), *([self.database.sql("wait_for_no_disk")] if is_unsafe else [])]
+        for source in sources:
             if source.table == CONTENTS:
-                shared.append(source.row)
                 continue
             name = "insert_resource" if source.table == "resources" else "insert_scope"
             statements.append(bind(self.database.sql(name), {**source.row, "id": source.id.hex()}))
@@ -274,7 +278,10 @@ class Sink:
             contents = {"contents": orjson.dumps(shared).decode()}
             statements.append(bind(self.database.sql("insert_contents"), contents))
         self._writer.execute(";\n".join((*statements, "COMMIT")), deadline)
-        return new
+        if is_unsafe:
+            return new
+        self._stored_sources.update(new)
+        return []
 
 
 @lru_cache(maxsize=64)

@@ -112,7 +112,7 @@ def test_a_build_that_gets_this_wrong_is_condemned(dsn, wire, judge, seed, tmp_p
         connection.execute("ALTER TABLE otel.event_batches DROP CONSTRAINT event_batches_pkey")
     broken.BUILDS[build](monkeypatch.setattr)
 
-    with Exports(wire.conninfo, tmp_path, judge) as exports:
+    with Exports(wire.conninfo, tmp_path, judge, shared_text_length=0) as exports:
         cut_again_and_again(wire, CUTS[where](seed), exports, judge, 20)
 
     verdict = judge.verdict(dsn, tmp_path, cut=20)
@@ -125,7 +125,7 @@ def test_without_a_cut_a_broken_build_passes(dsn, wire, judge, tmp_path, monkeyp
     broken.blind_retry(monkeypatch.setattr)
     wire.meddler = Recorder()
 
-    with Exports(wire.conninfo, tmp_path, judge) as exports:
+    with Exports(wire.conninfo, tmp_path, judge, shared_text_length=0) as exports:
         for _ in range(5):
             exports.export(SPANS)
 

@@ -101,12 +101,12 @@ def test_what_is_refused_is_set_aside_and_the_rest_is_stored_under_one_id(dsn, w
     assert [(1, 7, 1), (2, 7, 1)] == rows
 
 
-def given_up_and_taken_over(dsn, wire, judge, spool, rule, cut):
+def given_up_and_taken_over(dsn, wire, judge, spool, rule, cut, **settings):
     """A batch is cut off for good, its program ends, the rule is dropped, and the next program stores what it finds."""
     rule.on()
     wire.meddler = for_good = ForGood(wire, cut)
     number = judge.faults["program"]
-    with Exports(wire.conninfo, spool, judge, f"program {number}") as exports:
+    with Exports(wire.conninfo, spool, judge, f"program {number}", **settings) as exports:
         cut.arm()
         exports.export(SPANS)
     for_good.end()
@@ -140,7 +140,9 @@ def test_a_program_that_dies_as_it_stores_what_is_left(dsn, wire, judge, tmp_pat
     monkeypatch.setattr(delivery, "_SEARCH_SECONDS", 3)
     if build:
         broken.BUILDS[build](monkeypatch.setattr)
-    given_up_and_taken_over(dsn, wire, judge, tmp_path, Rule(dsn, "at the commit"), AfterCommit())
+    # the first COMMIT is to be that of rows
+    rule, cut = Rule(dsn, "at the commit"), AfterCommit()
+    given_up_and_taken_over(dsn, wire, judge, tmp_path, rule, cut, shared_text_length=0)
 
     verdict = judge.verdict(dsn, tmp_path, cut=1)
 

@@ -27,6 +27,12 @@ KINDS = 6
 """Kinds of events that `trickle` makes in an hour."""
 
 
+@pytest.fixture(autouse=True)
+def _nobody_else(monkeypatch):
+    """The exporters that fill the tables do not look after them."""
+    monkeypatch.setattr(Upkeep, "begin", lambda self: None)
+
+
 def trickle(dsn, hours, each=150):
     """A program that has little to do: a batch for each span. Gives their number."""
     exporter = PostgresSpanExporter(dsn)
@@ -199,6 +205,7 @@ def test_what_retention_drops_leaves_merged_summaries_too(dsn):
 def test_a_program_does_it_by_itself(dsn, monkeypatch):
     """With nothing set: at a look of the thread that makes partitions."""
     trickle(dsn, [THIS_HOUR - 3 * HOUR])
+    monkeypatch.undo()
     monkeypatch.setattr("otel_pg_exporter.upkeep._FIRST_SECONDS", 0.1)
     database = Database(Settings(dsn=dsn))
     upkeep = Upkeep(database)

@@ -231,8 +231,8 @@ def remember_for_ever(patch: _Patch) -> None:
     """What the server was given once is taken to be there, whatever became of the server."""
     store = Sink._store_sources
 
-    def remembered(self: Sink, *given: Any) -> list[bytes]:
-        new = store(self, *given)
+    def remembered(self: Sink, *given: Any, **more: Any) -> list[bytes]:
+        new = store(self, *given, **more)
         self._stored_sources.update(new)
         return new
 
