@@ -135,7 +135,7 @@ def test_the_server_uses_it_for_the_queries(rows, settings, table, kind, filters
     found = plan(settings, category, **filters)
 
     # of each partition by attributes, or by words, and by the parts of input and of output
-    assert {"attributes": 2, "text": 6}[kind] == found.count("Bitmap Index Scan on")
+    assert {"attributes": 2, "text": 6}[kind] == found.count(f"Bitmap Index Scan on {table}_p")
     assert all(name in names_of_indexes(settings) for name in names_in(found)), found
     with EventQuery(settings) as query:
         assert 2 == len(before)
