@@ -8,8 +8,8 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import uuid
-from datetime import datetime, timezone
 from itertools import islice
 
 import psycopg
@@ -34,13 +34,8 @@ from otel_pg_exporter.spool import Spool
 from otel_pg_exporter.treatment import Treatment
 from otel_pg_exporter.wire_rows import read_records
 
-NOW = datetime.now(timezone.utc)
 DAY_NS = 86_400_000_000_000
 LONG = 2048
-
-
-def now_ns():
-    return int(NOW.timestamp() * 1e9)
 
 
 def text_of(seed, size):
@@ -51,7 +46,7 @@ TOOLS = json.dumps([{"name": f"tool {number}", "schema": text_of(number, 1500)} 
 
 
 def span_of(number, attributes, start=None, trace_id=7):
-    start = start or now_ns() + number
+    start = start or time.time_ns() + number
     return ReadableSpan(
         "chat m", SpanContext(trace_id, number, False, TraceFlags(1)), resource=Resource({}), attributes=attributes,
         start_time=start, end_time=start + 5,
@@ -217,7 +212,7 @@ def test_many_exporters_store_the_same_text_at_once(dsn):
 
 def test_another_day_has_texts_of_its_own(dsn):
     """Also in 1970, and where two days are in a partition of a year."""
-    days = [now_ns(), now_ns() - DAY_NS, 5, DAY_NS + 5, now_ns() + 40 * 366 * DAY_NS]
+    days = [time.time_ns(), time.time_ns() - DAY_NS, 5, DAY_NS + 5, time.time_ns() + 40 * 366 * DAY_NS]
     attributes = {"otel_pg.category": "task", "input.value": text_of(1, 3000), "note": text_of(2, 3000)}
     export(dsn, [span_of(number, attributes, start) for number, start in enumerate(days, 1)])
 
@@ -230,7 +225,7 @@ def test_another_day_has_texts_of_its_own(dsn):
 
 def test_texts_go_when_no_row_of_their_day_is_left(dsn):
     """With the category that is kept longest; rows of another day keep theirs."""
-    old = now_ns() - 20 * DAY_NS
+    old = time.time_ns() - 20 * DAY_NS
     attributes = {"input.value": text_of(1, 3000)}
     spans = [
         span_of(1, {**attributes, "otel_pg.category": "task"}, old),
@@ -434,7 +429,7 @@ def test_log_records_share_their_attributes(dsn):
     messages = turns(9)[-1].attributes["gen_ai.input.messages"]
     exporter = PostgresLogRecordExporter(dsn)
     record = LogRecord(
-        timestamp=now_ns(), event_name="gen_ai.client.inference.operation.details",
+        timestamp=time.time_ns(), event_name="gen_ai.client.inference.operation.details",
         attributes={"gen_ai.input.messages": messages, "gen_ai.operation.name": "chat"},
     )  # fmt: skip
     exporter.export([ReadableLogRecord(record, Resource({}))] * 3)

@@ -22,9 +22,12 @@ from otel_pg_exporter.merging import merge
 from otel_pg_exporter.upkeep import Upkeep
 
 HOUR = timedelta(hours=1)
-THIS_HOUR = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 KINDS = 6
 """Kinds of events that `trickle` makes in an hour."""
+
+
+def this_hour():
+    return datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +72,12 @@ def summaries(dsn):
 
 def statistics(dsn, **filters):
     with EventQuery(dsn=dsn) as query:
-        return query.statistics(bucket=HOUR, start=THIS_HOUR - 9 * HOUR, end=THIS_HOUR + HOUR, **filters)
+        return query.statistics(bucket=HOUR, start=this_hour() - 9 * HOUR, end=this_hour() + HOUR, **filters)
 
 
 def test_statistics_stay_the_same(dsn):
     """In all their numbers, percentiles too, also for one agent; and equal to those from the events."""
-    trickle(dsn, [THIS_HOUR - 3 * HOUR, THIS_HOUR - 2 * HOUR])
+    trickle(dsn, [this_hour() - 3 * HOUR, this_hour() - 2 * HOUR])
     before = [statistics(dsn), statistics(dsn, agent="agent 1", status="error")]
 
     assert 2 == merge(Settings(dsn=dsn))
@@ -90,7 +93,7 @@ def test_statistics_stay_the_same(dsn):
 
 def test_a_build_that_leaves_what_it_has_merged_is_found_out(dsn, monkeypatch):
     """The counterpart: what is counted twice is seen."""
-    trickle(dsn, [THIS_HOUR - 3 * HOUR])
+    trickle(dsn, [this_hour() - 3 * HOUR])
     before = statistics(dsn)
     sql = Database.sql
 
@@ -106,8 +109,8 @@ def test_a_build_that_leaves_what_it_has_merged_is_found_out(dsn, monkeypatch):
 
 def test_hours_that_are_not_over_or_have_few_are_left(dsn):
     """The present one and the one before it, in which batches still come, and a hundred summaries or less."""
-    trickle(dsn, [THIS_HOUR, THIS_HOUR - HOUR])
-    trickle(dsn, [THIS_HOUR - 5 * HOUR], each=90)
+    trickle(dsn, [this_hour(), this_hour() - HOUR])
+    trickle(dsn, [this_hour() - 5 * HOUR], each=90)
     before = summaries(dsn)
 
     assert 0 == merge(Settings(dsn=dsn))
@@ -116,7 +119,7 @@ def test_hours_that_are_not_over_or_have_few_are_left(dsn):
 
 def test_what_comes_later_counts_and_is_merged_in_turn(dsn):
     """A batch of long ago beside the merged ones, then many."""
-    hour = THIS_HOUR - 4 * HOUR
+    hour = this_hour() - 4 * HOUR
     trickle(dsn, [hour])
     merge(Settings(dsn=dsn))
     trickle(dsn, [hour], each=1)
@@ -131,7 +134,7 @@ def test_what_comes_later_counts_and_is_merged_in_turn(dsn):
 
 def test_writers_and_readers_see_no_difference_meanwhile(dsn):
     """While it is merged again and again, and batches come for the same hours, each answer is that of the events."""
-    hour = THIS_HOUR - 3 * HOUR
+    hour = this_hour() - 3 * HOUR
     trickle(dsn, [hour])
     is_over = threading.Event()
 
@@ -168,7 +171,7 @@ def test_writers_and_readers_see_no_difference_meanwhile(dsn):
 
 def test_it_waits_for_retention_which_takes_summaries_out(dsn):
     """While one has its turn, the other does nothing: what is dropped must not come back."""
-    trickle(dsn, [THIS_HOUR - 3 * HOUR])
+    trickle(dsn, [this_hour() - 3 * HOUR])
     database = Database(Settings(dsn=dsn))
     with psycopg.connect(dsn) as connection:
         key = {"key": f"{database.names.lock_key} retention"}
@@ -181,7 +184,7 @@ def test_it_waits_for_retention_which_takes_summaries_out(dsn):
 
 def test_what_retention_drops_leaves_merged_summaries_too(dsn):
     """A category that is kept for a shorter time, of a day whose summaries stay for the others."""
-    hour = (THIS_HOUR - 26 * HOUR).replace(hour=12)
+    hour = (this_hour() - 26 * HOUR).replace(hour=12)
     trickle(dsn, [hour])
     exporter = PostgresSpanExporter(dsn)
     start = int(hour.timestamp() * 1e9)
@@ -204,27 +207,27 @@ def test_what_retention_drops_leaves_merged_summaries_too(dsn):
 
 def test_a_program_does_it_by_itself(dsn, monkeypatch):
     """With nothing set: at a look of the thread that makes partitions."""
-    trickle(dsn, [THIS_HOUR - 3 * HOUR])
+    trickle(dsn, [this_hour() - 3 * HOUR])
     monkeypatch.undo()
     monkeypatch.setattr("otel_pg_exporter.upkeep._FIRST_SECONDS", 0.1)
     database = Database(Settings(dsn=dsn))
     upkeep = Upkeep(database)
     upkeep.begin()
     for _ in range(200):
-        if summaries(dsn)[THIS_HOUR - 3 * HOUR][0] == KINDS:
+        if summaries(dsn)[this_hour() - 3 * HOUR][0] == KINDS:
             break
         threading.Event().wait(0.05)
     upkeep.stop(5)
     database.close()
 
-    assert (KINDS, 150) == summaries(dsn)[THIS_HOUR - 3 * HOUR]
+    assert (KINDS, 150) == summaries(dsn)[this_hour() - 3 * HOUR]
 
 
 def test_a_writer_that_may_not_goes_on(dsn, caplog):
     """Its thread says nothing, and makes partitions as before; by hand it is told."""
     role = f"writer_{uuid.uuid4().hex[:12]}"
     partitions.ahead(Database(Settings(dsn=dsn)), 2)
-    trickle(dsn, [THIS_HOUR - 3 * HOUR])
+    trickle(dsn, [this_hour() - 3 * HOUR])
     grants.grant(Settings(dsn=dsn), writers=[role], create=True)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {role} LOGIN PASSWORD 'x'")
@@ -241,4 +244,4 @@ def test_a_writer_that_may_not_goes_on(dsn, caplog):
             connection.execute(f"DROP OWNED BY {role}")
             connection.execute(f"DROP ROLE {role}")
     assert "partitions were not looked after" not in caplog.text
-    assert 150 == summaries(dsn)[THIS_HOUR - 3 * HOUR][0]
+    assert 150 == summaries(dsn)[this_hour() - 3 * HOUR][0]
