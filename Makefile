@@ -62,8 +62,8 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 # Longer runs of fault tests: cycles of each cut around a COMMIT, kills of the server under load, kills of the program
-# in each durability, and outages in five ways, one after the other, each of SECONDS and what it then takes to store all (ten minutes of each:
-# an hour and a quarter, and 2 GB of disk).
+# in each durability, and outages in five ways, one after the other, each of SECONDS and what it then takes to store all
+# (ten minutes of each: an hour and a quarter, and 2 GB of disk).
 CYCLES ?= 1000
 soak-commit: .venv/.dev
 	FAULTS_CYCLES=$(CYCLES) $(BIN)/python -m pytest -q -s tests/faults/test_ambiguous_commit.py

@@ -11,6 +11,7 @@ from time import monotonic
 
 from .config import Settings
 from .database import Database, opened
+from .retention import takes_turn
 
 __all__ = ["merge"]
 
@@ -36,9 +37,7 @@ def merge(where: Settings | Database | None = None) -> int:
         for hour in hours:
             with session.transaction(_LOCK_SECONDS, _SECONDS) as connection:
                 # retention takes summaries out too: of what it drops none may come back
-                key = {"key": f"{database.names.lock_key} retention"}
-                (lock,) = connection.execute(database.sql("try_retention").encode(), key).fetchall()
-                if not lock["is_ours"]:
+                if not takes_turn(database, connection):
                     return done
                 connection.execute(database.sql("merge_summaries").encode(), {"hour": hour["time"]})
                 done += 1

@@ -24,7 +24,7 @@ from .obstacles import PRUNE_FIX
 from .routing import CATEGORIES
 from .sql_files import PARTITIONED, quote
 
-__all__ = ["LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prune"]
+__all__ = ["LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prune", "takes_turn"]
 
 LEAST_LEDGER_DAYS = 30
 """The ledger is kept for so long at least, days: what comes from a spool is looked up there."""
@@ -182,6 +182,14 @@ def ledger_begin(database: Database, batch_day: int) -> int | None:
         return begin
 
 
+def takes_turn(database: Database, connection: Any) -> bool:
+    """Whether it is this process that takes rows out by the partition or the hour, to the end of the transaction: one
+    at a time does."""
+    key = {"key": f"{database.names.lock_key} retention"}
+    (lock,) = connection.execute(database.sql("try_retention").encode(), key).fetchall()
+    return bool(lock["is_ours"])
+
+
 def _turn(held: Held) -> tuple[int, bool, bool, bool, str]:
     """Oldest first; the summaries before what they count, which else had to be taken out of them; contents after the
     rows that refer to them; the ledger last."""
@@ -236,10 +244,7 @@ class _Pruning:
         return "dropped"
 
     def _require_turn(self, connection: Any) -> None:
-        """One process at a time drops, or merges summaries, to the end of the transaction."""
-        key = {"key": f"{self._database.names.lock_key} retention"}
-        (lock,) = connection.execute(self._database.sql("try_retention").encode(), key).fetchall()
-        if not lock["is_ours"]:
+        if not takes_turn(self._database, connection):
             raise DatabaseUnavailable("another process is dropping partitions", sqlstate="55P03")
 
     def _forget_summaries(self, held: Held) -> None:

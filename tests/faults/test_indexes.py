@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from harness.inserting import Inserting
 from harness.rows import NOW, Rows
 
 from otel_pg_exporter import indexes, sql_files
@@ -23,34 +24,9 @@ ROW = f"""INSERT INTO {{into}} (trace_id, span_id, batch_id, batch_index, "time"
     'completed', '"where is it"', '{{{{"order": 7}}}}')"""
 
 
-class Writer:
-    """Inserts into the tasks again and again, and knows how long it waited at most and how often it did."""
-
-    def __init__(self, dsn: str) -> None:
-        self.longest, self.count = 0.0, 0
-        self._dsn, self._stopped = dsn, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
-            while not self._stopped.wait(0.01):
-                begun = time.monotonic()
-                connection.execute(ROW.format(into="otel.task_events").encode())
-                self.longest = max(self.longest, time.monotonic() - begun)
-                self.count += 1
-
-
-def beside_a_writer(dsn: str, holding: str, work: Callable[[], object]) -> Writer:
+def beside_a_writer(dsn: str, holding: str, work: Callable[[], object]) -> Inserting:
     """Work while a session holds what a statement takes, for four seconds, and a program writes."""
-    with psycopg.connect(dsn) as holder, Writer(dsn) as writer:
+    with psycopg.connect(dsn) as holder, Inserting(dsn, ROW.format(into="otel.task_events"), pause=0.01) as writer:
         holder.execute(holding.encode())
         letting_go = threading.Timer(HOLDING_SECONDS, holder.rollback)
         letting_go.start()

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from harness.inserting import Inserting
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
@@ -30,6 +31,7 @@ from otel_pg_exporter.upkeep import Upkeep
 
 TODAY = (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 READING_SECONDS = 4.0
+BEAT = "INSERT INTO otel.heartbeats SELECT md5(random()::text)::uuid, now(), 1, now()"
 LONGEST_WAIT_SECONDS = 2.0
 """A fifth of a second by the rules, and slack for a machine that is busy."""
 
@@ -59,36 +61,10 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-class Writer:
-    """Inserts into a table again and again, and knows how long it waited at most."""
-
-    def __init__(self, dsn: str) -> None:
-        self.longest, self.count = 0.0, 0
-        self._dsn, self._stopped = dsn, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        wait_until(lambda: self.count > 0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
-            while not self._stopped.is_set():
-                begun = time.monotonic()
-                connection.execute("INSERT INTO otel.heartbeats VALUES (%s, now(), 1, now())", [uuid.uuid4()])
-                self.longest = max(self.longest, time.monotonic() - begun)
-                self.count += 1
-
-
 def beside_a_reader_and_a_writer(dsn: str, work: Callable[[], Any]) -> tuple[float, Any]:
     """How long the writer waited at most while work was done and a session read from the same table, and what came
     of the work."""
-    with Writer(dsn) as writer, psycopg.connect(dsn) as reader:
+    with Inserting(dsn, BEAT) as writer, psycopg.connect(dsn) as reader:
         reader.execute("SELECT count(*) FROM otel.heartbeats")
         ends_at = time.monotonic() + READING_SECONDS
         thread = threading.Thread(target=lambda: (time.sleep(max(0, ends_at - time.monotonic())), reader.rollback()))
