@@ -14,7 +14,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from . import merging, partitions, retention
 from .database import Database
 from .diagnostics import say, warn
-from .errors import AccessDenied, EventStoreError
+from .errors import AccessDenied, DatabaseUnavailable, EventStoreError
 from .inventory import readable_size
 from .obstacles import PRUNE_FIX
 from .retention import Due, Policy
@@ -45,7 +45,7 @@ class Upkeep:
         self._beginning = threading.Lock()
         self._thread: threading.Thread | None = None
         self._made_on: date | None = None
-        self._is_denied, self._may_merge = False, True
+        self._is_denied, self._may_merge, self._was_away = False, True, False
         self._merges_at = 0.0
         self._looks_in_use = 0
 
@@ -76,8 +76,12 @@ class Upkeep:
             pause = self._interval * random.uniform(0.8, 1.2)
             try:
                 self._look()
+                self._was_away = False
+            except DatabaseUnavailable as error:
+                if self._was_away:  # once is an outage, of which storing speaks
+                    warn(f"partitions were not looked after: {error}", topic="upkeep")
+                self._was_away = True
             except EventStoreError as error:
-                # storing says what is wrong with the server, and more often
                 warn(f"partitions were not looked after: {error}", topic="upkeep")
             except Exception as error:  # the thread must live as long as the program
                 warn(f"partitions were not looked after: {type(error).__name__}: {error}", topic="upkeep")

@@ -332,11 +332,20 @@ def test_a_look_starts_no_embedded_server(tmp_path, heard):
     assert [] == heard
 
 
-def test_the_thread_outlives_its_server_and_ends_with_the_program(heard):
-    """While the server is away it says so, tries again, and is no reason to wait at the end."""
-    upkeep = Upkeep(Database(Settings(dsn="host=127.0.0.1 port=9 user=x dbname=y", retention_days=1)))
+def test_the_thread_outlives_its_server_and_ends_with_the_program(heard, monkeypatch):
+    """While the server is away it tries again, says so from the second time on, and is no reason to wait at the end."""
+    dsn = "host=127.0.0.1 port=9 user=x dbname=y"
+    upkeep = Upkeep(Database(Settings(dsn=dsn, retention_days=1, retention_interval_seconds=1)))
+    looks, look = [], upkeep._look
+
+    def counted():
+        looks.append(len(heard))
+        look()
+
+    monkeypatch.setattr(upkeep, "_look", counted)
     upkeep.begin()
     wait_until(lambda: any("not looked after" in line for line in heard))
+    assert [0, 0] == looks[:2]
     begun = time.monotonic()
     upkeep.stop(5)
     assert time.monotonic() - begun < 3
