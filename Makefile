@@ -80,7 +80,7 @@ RATE ?= 1000
 WAYS ?= refused black-holed silent slow flapping
 soak-outage: .venv/.dev
 	@failed=; for way in $(WAYS); do \
-	  FAULTS_SECONDS=$(SECONDS) FAULTS_RATE=$(RATE) FAULTS_RATE_BESIDE=$(RATE) \
+	  FAULTS_SECONDS=$(SECONDS) FAULTS_RATE=$(RATE) \
 	    $(BIN)/python -m pytest -q -s tests/faults/test_outages.py -k "costs_nothing and $$way" || failed="$$failed $$way"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
