@@ -29,7 +29,7 @@ __all__ = ["LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prun
 LEAST_LEDGER_DAYS = 30
 """The ledger is kept for so long at least, days: what comes from a spool is looked up there."""
 _LEDGER_MARGIN_DAYS = 7
-_LEDGER, _SUMMARIES, _CONTENTS = "event_batches", "event_summaries", "contents"
+_LEDGER, _SUMMARIES, _CONTENTS, _RESOURCES = "event_batches", "event_summaries", "contents", "resource_days"
 _CATEGORIES = {table: category for category, table in CATEGORIES.items()}
 _OVERRIDES = {
     "system": "retention_system_days",
@@ -46,7 +46,7 @@ _PAUSE_SECONDS = 0.5
 _ATTEMPTS = 3
 _ROUND_SECONDS = 600.0
 _RUNS = ("heartbeats", "open_spans")
-_PROCESSES_AT_ONCE = 1_000
+_PROCESSES_AT_ONCE, _RESOURCES_AT_ONCE = 1_000, 200
 _LATE_DAYS = 1
 _IN_USE = frozenset({"55P03", "57014", "40P01"})
 """SQLSTATE of a drop that waited for too long."""
@@ -191,9 +191,10 @@ def takes_turn(database: Database, connection: Any) -> bool:
 
 
 def _turn(held: Held) -> tuple[int, bool, bool, bool, str]:
-    """Oldest first; the summaries before what they count, which else had to be taken out of them; contents after the
-    rows that refer to them; the ledger last."""
-    return held.upper, held.table == _LEDGER, held.table == _CONTENTS, held.table != _SUMMARIES, held.table
+    """Oldest first; the summaries before what they count, which else had to be taken out of them; contents and
+    resources after the rows that refer to them; the ledger last."""
+    is_referred_to = held.table in (_CONTENTS, _RESOURCES)
+    return held.upper, held.table == _LEDGER, is_referred_to, held.table != _SUMMARIES, held.table
 
 
 class _Pruning:
@@ -209,6 +210,8 @@ class _Pruning:
         done = [self._insist(one) if one.held.is_ours else replace(one, fate="denied") for one in due]
         if any(one.fate == "dropped" and one.held.table in _RUNS for one in done):
             self._forget_processes()
+        if any(one.fate == "dropped" and one.held.table == _RESOURCES for one in done):
+            self._forget_resources()
         return done
 
     def _insist(self, one: Due) -> Due:
@@ -262,5 +265,18 @@ class _Pruning:
                     gone = connection.execute(self._database.sql("forget_processes").encode()).fetchall()
                 if len(gone) < _PROCESSES_AT_ONCE:
                     return
+        except (AccessDenied, DatabaseUnavailable):
+            return  # the next round does it
+
+    def _forget_resources(self) -> None:
+        try:
+            with self._session.transaction(_LOCK_SECONDS, _LOOK_SECONDS) as connection:
+                idle = connection.execute(self._database.sql("idle_resources").encode()).fetchall()
+            ids = [row["resource_id"] for row in idle]
+            for place in range(0, len(ids), _RESOURCES_AT_ONCE):
+                with self._session.transaction(_LOCK_SECONDS, _DROP_SECONDS) as connection:
+                    connection.execute(self._database.sql("shut_out_resources").encode())
+                    some = {"ids": ids[place : place + _RESOURCES_AT_ONCE]}
+                    connection.execute(self._database.sql("forget_resources").encode(), some)
         except (AccessDenied, DatabaseUnavailable):
             return  # the next round does it

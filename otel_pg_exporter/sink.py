@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from .remembered import Remembered
 from .retention import ledger_begin
 from .room import Room
 from .sharing import CONTENTS
+from .sources import Source
 from .sql_files import bind, quote
 from .tables import SUMMARY
 
@@ -256,16 +258,18 @@ class Sink:
         return f"COPY {self.database.names.table(table)} ({_quoted(tuple(columns))}) FROM STDIN (FORMAT binary)"
 
     def _store_sources(self, batch: Batch, deadline: float, *, is_followed: bool = False) -> list[bytes]:
-        """Store what the rows refer to, if it is not known to be there; gives the ids of what the disk may lack.
+        """Store what the rows refer to, if it is not known to be there; gives the keys of what the disk may lack.
 
         Texts come often, so they wait for no disk if they are followed by a COMMIT of this connection that does.
         """
         # in a transaction of their own: a batch holds no lock on rows that other processes insert too,
         # and sorted, so that two processes never wait for each other
-        new = sorted(key for key in batch.sources if key not in self._stored_sources)
+        last_day = max(batch.days, default=0)
+        wanted = {_key(source, last_day): source for source in batch.sources.values()}
+        new = sorted(key for key in wanted if key not in self._stored_sources)
         if not new:
             return new
-        sources = [batch.sources[key] for key in new]
+        sources = [wanted[key] for key in new]
         shared = [source.row for source in sources if source.table == CONTENTS]
         is_unsafe = is_followed and bool(shared)
         statements = [self._begin(deadline), *([self.database.sql("wait_for_no_disk")] if is_unsafe else [])]
@@ -273,7 +277,8 @@ class Sink:
             if source.table == CONTENTS:
                 continue
             name = "insert_resource" if source.table == "resources" else "insert_scope"
-            statements.append(bind(self.database.sql(name), {**source.row, "id": source.id.hex()}))
+            about = {**source.row, "id": source.id.hex(), "last_day": last_day}
+            statements.append(bind(self.database.sql(name), about))
         if shared:
             contents = {"contents": orjson.dumps(shared).decode()}
             statements.append(bind(self.database.sql("insert_contents"), contents))
@@ -282,6 +287,11 @@ class Sink:
             return new
         self._stored_sources.update(new)
         return []
+
+
+def _key(source: Source, last_day: int) -> bytes:
+    """By which it is remembered that a source is stored: a resource, that its rows of this day are told of."""
+    return source.id + struct.pack(">q", last_day) if source.table == "resources" else source.id
 
 
 @lru_cache(maxsize=64)

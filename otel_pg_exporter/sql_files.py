@@ -32,7 +32,9 @@ _PACKAGED: Traversable = files("otel_pg_exporter") / "sql"
 EVENT_TABLES = ("events", "task_events", "agent_events", "deployment_events")
 """The tables that hold events, in the order in which a batch writes them."""
 
-PARTITIONED = (*EVENT_TABLES, "event_batches", "event_summaries", "contents", "open_spans", "heartbeats")
+PARTITIONED = (
+    *EVENT_TABLES, "event_batches", "event_summaries", "contents", "resource_days", "open_spans", "heartbeats",
+)  # fmt: skip
 """The tables that are partitioned by time."""
 
 WRITTEN = (*PARTITIONED, "resources", "scopes", "processes")

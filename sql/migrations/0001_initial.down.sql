@@ -5,4 +5,4 @@ DROP FUNCTION {events_of_trace}(uuid), {task_events_of_trace}(uuid), {agent_even
     {deployment_events_of_trace}(uuid);
 DROP TABLE {open_spans}, {heartbeats}, {processes};
 DROP TABLE {events}, {task_events}, {agent_events}, {deployment_events}, {event_batches}, {event_summaries},
-    {contents}, {resources}, {scopes};
+    {contents}, {resources}, {resource_days}, {scopes};

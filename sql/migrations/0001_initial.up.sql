@@ -11,7 +11,7 @@ CREATE TABLE {resources} (
     fixups jsonb CHECK (jsonb_typeof(fixups) = 'array'),
     first_seen timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE {resources} IS 'OpenTelemetry resources, each stored once.';
+COMMENT ON TABLE {resources} IS 'OpenTelemetry resources, each stored once, for as long as rows refer to it.';
 COMMENT ON COLUMN {resources}.resource_id IS 'First 16 bytes of the SHA-256 of the content.';
 COMMENT ON COLUMN {resources}.service_name IS 'The attribute service.name.';
 COMMENT ON COLUMN {resources}.attributes IS 'All attributes under their own names.';
@@ -19,6 +19,15 @@ COMMENT ON COLUMN {resources}.attribute_order IS 'As in the event tables.';
 COMMENT ON COLUMN {resources}.schema_url IS 'Schema URL of the resource; empty if it has none.';
 COMMENT ON COLUMN {resources}.fixups IS 'As in the event tables.';
 COMMENT ON COLUMN {resources}.first_seen IS 'When the row was written, UTC.';
+
+CREATE TABLE {resource_days} (
+    resource_id uuid NOT NULL,
+    "time" timestamptz NOT NULL,
+    PRIMARY KEY (resource_id, "time")
+) PARTITION BY RANGE ("time");
+COMMENT ON TABLE {resource_days} IS 'Days up to which rows refer to a resource: when retention has dropped all of them, the resource goes too.';
+COMMENT ON COLUMN {resource_days}.resource_id IS 'Which resource: resources.resource_id.';
+COMMENT ON COLUMN {resource_days}."time" IS 'Start of the latest day, UTC, of the rows of a batch that refer to it; the partition key.';
 
 CREATE TABLE {scopes} (
     scope_id uuid PRIMARY KEY,

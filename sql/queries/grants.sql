@@ -8,7 +8,7 @@ CREATE ROLE {role}
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON {schema_migrations}, {pruned} TO {role};
 GRANT INSERT ON {events}, {task_events}, {agent_events}, {deployment_events}, {event_batches}, {event_summaries},
-    {contents}, {resources}, {scopes}, {processes}, {heartbeats}, {open_spans} TO {role}
+    {contents}, {resources}, {resource_days}, {scopes}, {processes}, {heartbeats}, {open_spans} TO {role}
 
 -- name: grant_reader
 -- What whoever reads in SQL needs: the contract, and no table.
@@ -49,7 +49,8 @@ $owner$
 -- name: revoke_role
 -- Takes back what was granted; the schema may still be used, as it may hold other tables.
 REVOKE ALL ON {events}, {task_events}, {agent_events}, {deployment_events}, {event_batches}, {event_summaries},
-    {contents}, {resources}, {scopes}, {processes}, {heartbeats}, {open_spans}, {schema_migrations}, {pruned},
+    {contents}, {resources}, {resource_days}, {scopes}, {processes}, {heartbeats}, {open_spans}, {schema_migrations},
+    {pruned},
     {spans}, {traces}, {runs}, {tasks}, {agent_actions}, {llm_usage}, {deployments}, {errors}, {all_events} FROM {role};
 REVOKE ALL ON FUNCTION {contract_version}, {trace_tree}, {span_ancestors}, {span_descendants}, {subtree_totals},
     {deployments_before_rise}, {joined_contents}, {whole_attributes} FROM {role}

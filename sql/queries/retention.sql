@@ -67,3 +67,19 @@ DELETE FROM {processes}
           AND NOT EXISTS (SELECT FROM {open_spans} AS o WHERE o.process_id = p.process_id)
         LIMIT 1000)
 RETURNING 1
+
+-- name: idle_resources
+-- Resources of whose days nothing is left.
+SELECT resource_id FROM {resources} AS r
+ WHERE NOT EXISTS (SELECT FROM {resource_days} AS d WHERE d.resource_id = r.resource_id)
+ LIMIT 10000
+
+-- name: shut_out_resources
+-- Waits for whoever stores a resource, and lets nobody begin to: see insert_resource.
+LOCK TABLE {resources} IN SHARE ROW EXCLUSIVE MODE
+
+-- name: forget_resources
+-- Takes out some resources, but for those that were used meanwhile.
+DELETE FROM {resources} AS r
+ WHERE resource_id = ANY(%(ids)s)
+   AND NOT EXISTS (SELECT FROM {resource_days} AS d WHERE d.resource_id = r.resource_id)

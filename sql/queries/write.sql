@@ -33,7 +33,11 @@ INSERT INTO {event_batches} (
 SET LOCAL synchronous_commit = off
 
 -- name: insert_resource
--- Stores a resource; another writer may have done so.
+-- Stores a resource, and the last day of what refers to it; another writer may have done so. The day first: whoever
+-- takes out a resource that has no days shuts out whoever stores one, and sees the days of all before.
+INSERT INTO {resource_days} (resource_id, "time")
+VALUES (%(id)s, timestamptz 'epoch' + %(last_day)s * interval '24 hours')
+ON CONFLICT DO NOTHING;
 INSERT INTO {resources} (resource_id, service_name, attributes, attribute_order, schema_url, fixups)
 VALUES (%(id)s, %(service_name)s, %(attributes)s, %(attribute_order)s, %(schema_url)s, %(fixups)s)
 ON CONFLICT DO NOTHING

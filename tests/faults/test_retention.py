@@ -31,6 +31,7 @@ from otel_pg_exporter.upkeep import Upkeep
 
 TODAY = (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 READING_SECONDS = 4.0
+WAITING = [("otel.resources",)]
 BEAT = "INSERT INTO otel.heartbeats SELECT md5(random()::text)::uuid, now(), 1, now()"
 LONGEST_WAIT_SECONDS = 2.0
 """A fifth of a second by the rules, and slack for a machine that is busy."""
@@ -128,6 +129,57 @@ def test_making_holds_nobody_up(dsn, monkeypatch, is_broken):
     else:
         assert longest < LONGEST_WAIT_SECONDS
         assert seconds < READING_SECONDS
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_resource_that_is_used_again_at_this_moment_stays(dsn, monkeypatch, is_broken):
+    """It was idle for as long as rows are kept, and a writer is about to refer to it: whoever takes out idle resources
+    waits for the writer, and leaves it to the next round. A build that shuts nobody out takes it away."""
+    make(dsn, 0)
+    if is_broken:
+        queries = {**sql_files._queries(), "shut_out_resources": "SELECT 1"}
+        monkeypatch.setattr(sql_files, "_queries", lambda: queries)
+        sql_files.query.cache_clear()
+    database, resource_id = Database(Settings(dsn=dsn)), str(uuid.uuid4())
+    execute(dsn, f"INSERT INTO otel.resources VALUES ('{resource_id}', 's', '{{}}', NULL, '')")
+    statement = sql_files.bind(
+        database.sql("insert_resource"),
+        {
+            "id": resource_id, "last_day": TODAY, "service_name": "s", "attributes": "{}", "attribute_order": None,
+            "schema_url": "", "fixups": None,
+        },
+    )  # fmt: skip
+
+    with database.session(time.monotonic() + 60) as session:
+        remover = retention._Pruning(database, session, 1, time.sleep)
+        with psycopg.connect(dsn) as writer:
+            writer.execute(statement.encode())
+            remover._forget_resources()
+        remover._forget_resources()
+
+    database.close()
+    sql_files.query.cache_clear()
+    assert [(int(not is_broken),)] == execute(dsn, "SELECT count(*) FROM otel.resources")
+
+
+def test_a_resource_that_is_just_taken_out_is_stored_anew(dsn, tmp_path):
+    """A program was idle for as long as rows are kept, and stores again while its resource is taken out."""
+    make(dsn, 0)
+    provider = TracerProvider(shutdown_on_exit=False)
+    telemetry = configure(dsn=dsn, spool_dir=str(tmp_path), tracer_provider=provider)
+    provider.get_tracer("tests").start_span("first").end()
+    assert telemetry.force_flush()
+    execute(dsn, "DELETE FROM otel.resource_days")
+    with psycopg.connect(dsn) as remover:
+        remover.execute("LOCK TABLE otel.resources IN SHARE ROW EXCLUSIVE MODE")
+        remover.execute("DELETE FROM otel.resources")
+        tomorrow = time.time_ns() + 86_400 * 10**9
+        provider.get_tracer("tests").start_span("second", start_time=tomorrow).end(tomorrow)
+        wait_until(lambda: WAITING == execute(dsn, "SELECT relation::regclass::text FROM pg_locks WHERE NOT granted"))
+    assert telemetry.force_flush()
+    telemetry.shutdown()
+
+    assert [(2,)] == execute(dsn, "SELECT count(*) FROM otel.events e JOIN otel.resources r USING (resource_id)")
 
 
 def test_a_writer_whose_partition_cannot_be_made_gives_up_in_time(dsn):

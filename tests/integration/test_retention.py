@@ -193,6 +193,34 @@ def test_processes_go_with_their_last_sign_of_life(dsn):
     assert {living, new} == {str(row[0]) for row in execute(dsn, "SELECT process_id FROM otel.processes")}
 
 
+def test_resources_go_with_the_last_day_of_their_rows(dsn):
+    """One whose days were dropped; not one that was used since."""
+    make(dsn, 20, 50)
+    forgotten, used = (str(uuid.uuid4()) for _ in range(2))
+    for resource_id, days in ((forgotten, [50]), (used, [50, 20])):
+        execute(dsn, f"INSERT INTO otel.resources VALUES ('{resource_id}', 's', '{{}}', NULL, '')")
+        for day in days:
+            execute(dsn, f"INSERT INTO otel.resource_days VALUES ('{resource_id}', now() - interval '{day} days')")
+
+    retention.prune(Settings(dsn=dsn, retention_days=30))
+
+    assert [used] == [str(row[0]) for row in execute(dsn, "SELECT resource_id FROM otel.resources")]
+
+
+def test_a_resource_is_kept_up_to_the_latest_row_that_refers_to_it(dsn, tmp_path):
+    """Each day that it is used is told of, once; rows of a day far ahead keep it until that day is dropped."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    telemetry = configure(dsn=dsn, spool_dir=str(tmp_path), tracer_provider=provider)
+    for moment in (None, None, datetime(2100, 1, 2, 3, tzinfo=timezone.utc)):
+        nanoseconds = None if moment is None else int(moment.timestamp()) * 10**9
+        provider.get_tracer("tests").start_span("s", start_time=nanoseconds).end(nanoseconds)
+        assert telemetry.force_flush()
+    telemetry.shutdown()
+
+    told = execute(dsn, "SELECT d.time FROM otel.resource_days d JOIN otel.resources USING (resource_id) ORDER BY 1")
+    assert [(EPOCH + timedelta(days=TODAY),), (datetime(2100, 1, 2, tzinfo=timezone.utc),)] == told
+
+
 def test_a_process_that_was_forgotten_says_anew_who_it_is(dsn, monkeypatch):
     """One that had no runs for longer than the retention is no nameless one afterwards."""
     monkeypatch.setattr(lease, "_KNOWN_SECONDS", 0.0)
