@@ -20,7 +20,7 @@ from .health import Health
 from .query import EventQuery
 from .recall import Recall
 from .runs import Run
-from .sql_files import Names, query
+from .sql_files import Names
 from .statistics import Statistics
 from .summaries import TracePage, Usage
 from .tail import AsyncTail, Position, check_poll_seconds, poll
@@ -184,8 +184,7 @@ class AsyncEventQuery:
         if not self._is_ready:
             await asyncio.to_thread(migrate.ensure, self._database.blocking)
             self._is_ready = True
-        async with self._database.connection() as connection:
-            await connection.execute(query("same_moment", self._names).encode())
+        async with self._database.connection("same_moment") as connection:
             try:
                 sql, parameters = next(question)
                 while True:

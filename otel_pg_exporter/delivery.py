@@ -361,7 +361,7 @@ class Delivery:
         while True:
             untold = Counter(self._untold[batch.producer_id])
             try:
-                is_new = sink.store(batch, untold, deadline, connections)
+                is_new = self._stored(sink, batch, untold, deadline, connections)
                 break
             except DataRefused as error:
                 if not is_searching:
@@ -382,6 +382,18 @@ class Delivery:
         if is_new:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
+
+    def _stored(
+        self, sink: Sink, batch: Batch, untold: Counter[str], deadline: float, connections: int | None
+    ) -> bool:
+        try:
+            return sink.store(batch, untold, deadline, connections)
+        except EventStoreError:
+            raise
+        except Exception as error:  # of ours or of the driver's: the batch is not to be lost for it
+            raise DatabaseUnavailable(
+                f"cannot store in {self.database.settings.target}: {type(error).__name__}: {error}"
+            ) from error
 
     def _set_aside(self, batch: Batch, error: DatabaseError) -> None:
         self.counts["dead"] += len(batch)

@@ -187,8 +187,7 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
 
 
 def _read_ledger(database: Database, since: datetime, spool: _Spooled) -> tuple[Rows, Rows]:
-    with database.connection() as connection:
-        connection.execute(database.sql("same_moment").encode())
+    with database.connection("same_moment") as connection:
         connection.execute(database.sql("limit_time").encode(), limits(monotonic() + _SECONDS))
 
         def fetch(name: str, parameters: Mapping[str, Any]) -> Rows:

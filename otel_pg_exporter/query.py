@@ -325,8 +325,7 @@ class EventQuery:
     def _snapshot(self) -> Iterator[Any]:
         """A connection whose statements all see the same data."""
         self._make_ready()
-        with self._database.connection() as connection:
-            connection.execute(self._database.sql("same_moment").encode())
+        with self._database.connection("same_moment") as connection:
             yield connection
 
     def _ask(self, question: questions.Question[T]) -> T:
@@ -339,8 +338,7 @@ class EventQuery:
             self._is_ready = True
 
     def _carry(self, question: questions.Question[T], seconds: float | None = None) -> T:
-        with self._database.connection() as connection:
-            connection.execute(self._database.sql("same_moment").encode())
+        with self._database.connection("same_moment") as connection:
             if seconds is not None:
                 connection.execute(self._database.sql("limit_time").encode(), limits(monotonic() + seconds))
             try:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from .config import Settings
-from .database import Database, Session, opened
+from .database import Database, Session, limits, opened
 from .errors import AccessDenied, DatabaseError, DatabaseUnavailable
 from .inventory import Held, Inventory, day, readable_size, take
 from .obstacles import PRUNE_FIX
@@ -30,6 +30,8 @@ LEAST_LEDGER_DAYS = 30
 """The ledger is kept for so long at least, days: what comes from a spool is looked up there."""
 _LEDGER_MARGIN_DAYS = 7
 _LEDGER, _SUMMARIES, _CONTENTS, _RESOURCES = "event_batches", "event_summaries", "contents", "resource_days"
+_OF_EVENTS = (_SUMMARIES, _CONTENTS, _RESOURCES)
+"""What the rows of events refer to, and what counts them: of a day whose events are still there it is needed."""
 _CATEGORIES = {table: category for category, table in CATEGORIES.items()}
 _OVERRIDES = {
     "system": "retention_system_days",
@@ -60,7 +62,8 @@ class Due:
     reason: str
     """age or size"""
     fate: str = "due"
-    """due, dropped, gone (somebody else dropped it), locked (in use each time), denied (the role may not), failed."""
+    """due, dropped, gone (somebody else dropped it), locked (in use each time), needed (by events that could not be
+    dropped), denied (the role may not), failed."""
     error: str | None = None
     """Why it failed."""
 
@@ -190,11 +193,9 @@ def takes_turn(database: Database, connection: Any) -> bool:
     return bool(lock["is_ours"])
 
 
-def _turn(held: Held) -> tuple[int, bool, bool, bool, str]:
-    """Oldest first; the summaries before what they count, which else had to be taken out of them; contents and
-    resources after the rows that refer to them; the ledger last."""
-    is_referred_to = held.table in (_CONTENTS, _RESOURCES)
-    return held.upper, held.table == _LEDGER, is_referred_to, held.table != _SUMMARIES, held.table
+def _turn(held: Held) -> tuple[int, bool, bool, str]:
+    """Oldest first; after the events what they refer to, and what counts them; the ledger last."""
+    return held.upper, held.table == _LEDGER, held.table in _OF_EVENTS, held.table
 
 
 class _Pruning:
@@ -204,15 +205,33 @@ class _Pruning:
         self._database, self._session = database, session
         self._attempts, self._pause = attempts, pause
         self._in_use: set[str] = set()
+        self._left: list[Held] = []
+        """Partitions of events that are still there, and should be gone."""
 
     def drop(self, due: list[Due]) -> list[Due]:
         """Drop partitions, in this order."""
-        done = [self._insist(one) if one.held.is_ours else replace(one, fate="denied") for one in due]
+        done = [self._try(one) for one in due]
         if any(one.fate == "dropped" and one.held.table in _RUNS for one in done):
             self._forget_processes()
         if any(one.fate == "dropped" and one.held.table == _RESOURCES for one in done):
             self._forget_resources()
         return done
+
+    def _try(self, one: Due) -> Due:
+        if not one.held.is_ours:
+            done = replace(one, fate="denied")
+        elif one.held.table in _OF_EVENTS and self._is_needed(one.held):
+            done = replace(one, fate="needed")
+        else:
+            done = self._insist(one)
+        if one.held.table in _CATEGORIES and done.fate not in ("dropped", "gone"):
+            self._left.append(one.held)
+        return done
+
+    def _is_needed(self, held: Held) -> bool:
+        if held.table == _RESOURCES:  # a batch tells of the latest day of its rows
+            return any(held.upper > left.lower for left in self._left)
+        return any(held.upper > left.lower and held.lower < left.upper for left in self._left)
 
     def _insist(self, one: Due) -> Due:
         if one.held.table in self._in_use:  # each attempt holds writers up
@@ -221,7 +240,6 @@ class _Pruning:
             if attempt:
                 self._pause(_PAUSE_SECONDS)
             try:
-                self._forget_summaries(one.held)
                 return replace(one, fate=self._drop(one))
             except AccessDenied:
                 return replace(one, fate="denied")
@@ -236,11 +254,16 @@ class _Pruning:
     def _drop(self, one: Due) -> str:
         database, held = self._database, one.held
         names = database.names
-        with self._session.transaction(_LOCK_SECONDS, _DROP_SECONDS) as connection:
+        with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
             self._require_turn(connection)
+            if category := _CATEGORIES.get(held.table):
+                counted = {"category": category, "lower": held.lower, "upper": held.upper}
+                connection.execute(database.sql("forget_summaries").encode(), counted)
             about = {**vars(held), "reason": one.reason, "schema": names.schema}
             if not connection.execute(database.sql("note_pruned").encode(), about).fetchall():
                 return "gone"
+            hurried = limits(monotonic() + _DROP_SECONDS, _LOCK_SECONDS)
+            connection.execute(database.sql("limit_time").encode(), hurried)
             # last: what follows holds everybody up who uses the table
             partition = f"{quote(names.schema)}.{quote(held.partition)}"
             connection.execute(database.sql("drop_partition").format(partition=partition).encode())
@@ -249,14 +272,6 @@ class _Pruning:
     def _require_turn(self, connection: Any) -> None:
         if not takes_turn(self._database, connection):
             raise DatabaseUnavailable("another process is dropping partitions", sqlstate="55P03")
-
-    def _forget_summaries(self, held: Held) -> None:
-        """What is counted is what is there: nothing is left to do if the summaries' own partition has gone."""
-        if category := _CATEGORIES.get(held.table):
-            about = {"category": category, "lower": held.lower, "upper": held.upper}
-            with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
-                self._require_turn(connection)
-                connection.execute(self._database.sql("forget_summaries").encode(), about)
 
     def _forget_processes(self) -> None:
         try:
@@ -268,15 +283,17 @@ class _Pruning:
         except (AccessDenied, DatabaseUnavailable):
             return  # the next round does it
 
+    def _idle_resources(self) -> list[Any]:
+        with self._session.transaction(_LOCK_SECONDS, _LOOK_SECONDS) as connection:
+            return [row["resource_id"] for row in connection.execute(self._database.sql("idle_resources").encode())]
+
     def _forget_resources(self) -> None:
         try:
-            with self._session.transaction(_LOCK_SECONDS, _LOOK_SECONDS) as connection:
-                idle = connection.execute(self._database.sql("idle_resources").encode()).fetchall()
-            ids = [row["resource_id"] for row in idle]
-            for place in range(0, len(ids), _RESOURCES_AT_ONCE):
-                with self._session.transaction(_LOCK_SECONDS, _DROP_SECONDS) as connection:
-                    connection.execute(self._database.sql("shut_out_resources").encode())
-                    some = {"ids": ids[place : place + _RESOURCES_AT_ONCE]}
-                    connection.execute(self._database.sql("forget_resources").encode(), some)
+            while ids := self._idle_resources():
+                for place in range(0, len(ids), _RESOURCES_AT_ONCE):
+                    with self._session.transaction(_LOCK_SECONDS, _DROP_SECONDS) as connection:
+                        connection.execute(self._database.sql("shut_out_resources").encode())
+                        some = {"ids": ids[place : place + _RESOURCES_AT_ONCE]}
+                        connection.execute(self._database.sql("forget_resources").encode(), some)
         except (AccessDenied, DatabaseUnavailable):
             return  # the next round does it

@@ -21,6 +21,7 @@ from .writer import Copy
 
 __all__ = ["write_in", "write_in_async"]
 
+_UTF8 = b"SET LOCAL client_encoding = 'UTF8'"
 _OPEN = b"SELECT 1"
 """Any statement makes the driver begin the program's transaction, so that ours becomes a savepoint in it."""
 
@@ -44,10 +45,15 @@ def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: 
         if _begins(connection):
             cursor.execute(_OPEN)
         with connection.transaction():
+            restored = _own_encoding(connection)
+            if restored:
+                cursor.execute(_UTF8, prepare=False)
             cursor.execute(statement.encode(), prepare=False)
             for rows in copies:
                 with cursor.copy(rows.statement.encode()) as copy:
                     copy.write(_data(rows))
+            if restored:
+                cursor.execute(restored, prepare=False)
     except psycopg.Error as error:
         raise _explained(error, settings) from error
 
@@ -60,10 +66,15 @@ async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy]
         if _begins(connection):
             await cursor.execute(_OPEN)
         async with connection.transaction():
+            restored = _own_encoding(connection)
+            if restored:
+                await cursor.execute(_UTF8, prepare=False)
             await cursor.execute(statement.encode(), prepare=False)
             for rows in copies:
                 async with cursor.copy(rows.statement.encode()) as copy:
                     await copy.write(_data(rows))
+            if restored:
+                await cursor.execute(restored, prepare=False)
     except psycopg.Error as error:
         raise _explained(error, settings) from error
 
@@ -74,6 +85,12 @@ def _check(connection: Any, kind: type[Any]) -> None:
         raise InvalidEventError(f"connection={connection!r:.60} is not allowed; allowed is an open {name}")
     if connection.info.transaction_status == pq.TransactionStatus.INERROR:
         raise DatabaseError("the connection's transaction has failed before: roll it back first", sqlstate="25P02")
+
+
+def _own_encoding(connection: Any) -> bytes | None:
+    """The statement that gives the connection its own encoding back; None if that is what our bytes are in."""
+    name: bytes = connection.pgconn.parameter_status(b"client_encoding") or b"UTF8"
+    return None if name == b"UTF8" else b"SET LOCAL client_encoding = '" + name + b"'"
 
 
 def _begins(connection: Any) -> bool:

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from ..config import Settings
 from ..diagnostics import warn
-from ..errors import UnsupportedServer
+from ..errors import DatabaseUnavailable, UnsupportedServer
 from .failures import translate
 
 __all__ = ["Connection", "Record", "connect", "limits", "location", "options"]
@@ -66,6 +66,8 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
     """
     try:
         connection = Connection.connect(conninfo, **options(settings, deadline))
+    except UnicodeError as error:  # a name of a server that none can have, or a password that is no text
+        raise DatabaseUnavailable(f"cannot reach {settings.target}: {type(error).__name__}: {error.args[-1]}") from None
     except psycopg.Error as error:
         clear_frames(error.__traceback__)  # one keeps the error itself, and so the socket
         raise translate(error, settings) from error
@@ -113,6 +115,7 @@ def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:
     remaining = max(_LEAST_CONNECT_SECONDS, deadline - monotonic())
     return {
         "autocommit": True,
+        "client_encoding": "utf8",  # whatever the environment or the role says: our bytes are that
         "prepare_threshold": None,  # PgBouncer in transaction mode has no prepared statements of ours
         "row_factory": dict_row,
         "connect_timeout": int(min(remaining, settings.connect_timeout_seconds)),

@@ -36,6 +36,7 @@ _ADVICE = {
     " (SELECT pid FROM pg_locks WHERE granted AND mode LIKE '%Exclusive%')",
     "57014": "If nobody cancelled it, the role's statement_timeout is too short: ALTER ROLE {role} SET"
     " statement_timeout = '30s'",
+    "25P04": "The role's transaction_timeout is too short: ALTER ROLE {role} SET transaction_timeout = '30s'",
     "25P03": "The role's idle_in_transaction_session_timeout is too short: ALTER ROLE {role} SET"
     " idle_in_transaction_session_timeout = '30s'",
 }

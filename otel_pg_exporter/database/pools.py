@@ -77,14 +77,18 @@ class Database:
             return server.start()
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Record]]:
+    def connection(self, beginning: str = "usual_settings") -> Iterator[psycopg.Connection[Record]]:
         """Lend a connection for one transaction: committed at the end, rolled back on an exception.
+
+        Args:
+            beginning: name of the query that it begins with.
 
         Raises:
             DatabaseError: PostgreSQL cannot be reached or refused a statement.
         """
         try:
             with self._opened().connection() as connection:
+                connection.execute(self.sql(beginning).encode())
                 yield connection
         except PoolTimeout:
             connect(self.conninfo(), self.settings).close()  # raises what the pool keeps to itself
@@ -168,6 +172,7 @@ class Session:
         """
         try:
             with self._connection.transaction():
+                self._connection.execute(self._database.sql("usual_settings").encode())
                 settings = limits(monotonic() + seconds, lock_seconds)
                 self._connection.execute(self._database.sql("limit_time").encode(), settings)
                 yield self._connection
@@ -211,11 +216,12 @@ class _HurriedDatabase(Database):
         return _HurriedDatabase(self._database, min(deadline, self._deadline))
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Record]]:
+    def connection(self, beginning: str = "usual_settings") -> Iterator[psycopg.Connection[Record]]:
         with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
             try:
                 _configure(connection)
                 with connection.transaction():
+                    connection.execute(self.sql(beginning).encode())
                     connection.execute(self.sql("limit_time").encode(), limits(self._deadline))
                     yield connection
             except psycopg.Error as error:
@@ -242,11 +248,12 @@ class AsyncDatabase:
             return await (await connection.execute(sql.encode(), parameters)).fetchall()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Record]]:
+    async def connection(self, beginning: str = "usual_settings") -> AsyncIterator[psycopg.AsyncConnection[Record]]:
         """As `Database.connection`."""
         try:
             pool = await self._opened()
             async with pool.connection() as connection:
+                await connection.execute(self._database.sql(beginning).encode())
                 yield connection
         except PoolTimeout:
             raise DatabaseUnavailable(f"no connection to {self.settings.target} within the time limit") from None

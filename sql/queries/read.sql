@@ -19,8 +19,12 @@ SELECT * FROM {scopes} WHERE scope_id = ANY(%(ids)s)
 SELECT content_id, body FROM {contents} WHERE content_id = ANY(%(ids)s) AND "time" = ANY(%(days)s)
 
 -- name: same_moment
--- Makes all statements of a transaction see the same data.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+-- Begins a transaction whose statements all see the same data; else as usual_settings.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET LOCAL DateStyle = 'ISO, MDY';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL standard_conforming_strings = on
 
 -- name: statistics_of_rows
 -- Counts, durations and tokens: in all, and by category, type, status and agent.

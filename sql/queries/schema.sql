@@ -1,3 +1,12 @@
+-- name: usual_settings
+-- Begins a transaction, as PostgreSQL does by itself: what is set for a role or a database must not change what we read,
+-- nor have a statement see less than what was there when it got the lock it waited for.
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SET LOCAL DateStyle = 'ISO, MDY';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL standard_conforming_strings = on
+
 -- name: lock_schema
 -- Lets one process at a time change the tables. Ends with the transaction: safe behind PgBouncer.
 SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))
@@ -48,8 +57,8 @@ DROP TABLE {schema_migrations}
 -- a table that has none.
 SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
        (upper::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS upper
-  FROM (SELECT "table", (regexp_match(bound, 'FROM \(''([^'']+)'''))[1] AS lower,
-               (regexp_match(bound, 'TO \(''([^'']+)'''))[1] AS upper
+  FROM (SELECT "table", (regexp_match(bound, 'FROM [(]''([^'']+)'''))[1] AS lower,
+               (regexp_match(bound, 'TO [(]''([^'']+)'''))[1] AS upper
           FROM (SELECT p.relname AS "table", pg_get_expr(c.relpartbound, c.oid) AS bound
                   FROM pg_class p
                   JOIN pg_namespace n ON n.oid = p.relnamespace
@@ -62,7 +71,9 @@ SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01
 -- Limits of our own for one transaction, in place of those that the role has.
 SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
-       set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, true)
+       set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, true),
+       CASE WHEN current_setting('server_version_num')::integer >= 170000
+            THEN set_config('transaction_timeout', '0', true) END
 
 -- name: create_partition
 -- A partition, made beside its table and then attached: writers and readers are not blocked.

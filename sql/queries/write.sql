@@ -3,13 +3,15 @@
 -- A server that answers before its own disk has the rows would let us forget them too early;
 -- a stricter setting than "on" is left alone. While the server waits for rows no timeout of its own holds:
 -- from a client that has vanished it would wait for hours, and keep its batch from the next attempt.
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('tcp_keepalives_idle', '10', true),
        set_config('tcp_keepalives_interval', '2', true),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
-            THEN set_config('synchronous_commit', 'on', true) END
+            THEN set_config('synchronous_commit', 'on', true) END,
+       CASE WHEN current_setting('server_version_num')::integer >= 170000
+            THEN set_config('transaction_timeout', '0', true) END
 
 -- name: end_trial
 -- Ends a transaction in which rows were only tried: rules that wait for the COMMIT are looked at, and nothing is kept.

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import configure, doctor, grants, partitions, retention, room, sql_files
+from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sql_files
 from otel_pg_exporter.batches import Batch, derived_batch_id, encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
@@ -48,6 +48,10 @@ def make(dsn: str, *ages: int) -> None:
     database = Database(Settings(dsn=dsn))
     partitions.ensure(database, [TODAY - age for age in ages])
     database.close()
+
+
+def name_of(dsn: str) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
 
 
 def days_of(dsn: str, table: str) -> int:
@@ -132,10 +136,41 @@ def test_making_holds_nobody_up(dsn, monkeypatch, is_broken):
 
 
 @pytest.mark.parametrize("is_broken", [False, True])
-def test_a_resource_that_is_used_again_at_this_moment_stays(dsn, monkeypatch, is_broken):
+def test_what_rows_refer_to_stays_as_long_as_they_do(dsn, monkeypatch, is_broken):
+    """Somebody reads from a table whose partition is to go: the texts and resources of its rows stay, and what counts
+    them, until it has gone too. A build that takes each partition alone leaves rows without them."""
+    if is_broken:
+        monkeypatch.setattr(retention, "_OF_EVENTS", ())
+    old = datetime.fromtimestamp((TODAY - 50) * 86_400 + 7, timezone.utc)
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_agent_event(event_name="long ago", input="x y " * 1000, timestamp=old, wait=True)
+    execute(dsn, "UPDATE otel.resource_days SET time = time - interval '50 days'")
+    settings = Settings(dsn=dsn, retention_days=30)
+
+    with psycopg.connect(dsn) as reader, EventQuery(dsn=dsn) as query:
+        reader.execute("SELECT count(*) FROM otel.agent_events")
+        fates = {due.held.table: due.fate for due in retention.prune(settings, attempts=1)}
+        (event,) = query.agent_events()
+        counts = (
+            query.statistics(start=old.replace(second=0), end=old + timedelta(hours=2)).count,
+            len(execute(dsn, "TABLE otel.resources")),
+        )
+
+    assert ("locked", "dropped") == (fates["agent_events"], fates["task_events"])
+    assert (is_broken, (0, 0) if is_broken else (1, 1)) == (event.input is None, counts)
+    assert {"dropped"} == {due.fate for due in retention.prune(settings)}
+    assert [] == execute(dsn, "TABLE otel.resources")
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_resource_that_is_used_again_at_this_moment_stays(dsn, monkeypatch, is_broken, isolation):
     """It was idle for as long as rows are kept, and a writer is about to refer to it: whoever takes out idle resources
     waits for the writer, and leaves it to the next round. A build that shuts nobody out takes it away."""
     make(dsn, 0)
+    execute(
+        dsn, f"ALTER ROLE CURRENT_USER IN DATABASE {name_of(dsn)} SET default_transaction_isolation = '{isolation}'"
+    )
     if is_broken:
         queries = {**sql_files._queries(), "shut_out_resources": "SELECT 1"}
         monkeypatch.setattr(sql_files, "_queries", lambda: queries)

@@ -14,7 +14,18 @@ import psycopg
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter import EventQuery, EventStore, configure, doctor, lease, migrate, partitions, retention, upkeep
+from otel_pg_exporter import (
+    EventQuery,
+    EventStore,
+    configure,
+    doctor,
+    lease,
+    migrate,
+    partitions,
+    retention,
+    sql_files,
+    upkeep,
+)
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.routing import CATEGORIES
@@ -131,17 +142,21 @@ def test_at_the_limit_of_size_the_oldest_day_goes_and_never_today(dsn):
     assert "no day is left to drop" in (doctor.examine(Settings(dsn=dsn, max_bytes=1)).retention or "")
 
 
-def test_what_cannot_be_dropped_keeps_nothing_else_back(dsn):
-    """A view of somebody's depends on one partition: that is told, and stays."""
-    make(dsn, 0, 50)
+def test_what_cannot_be_dropped_keeps_back_only_what_its_rows_need(dsn):
+    """A view of somebody's depends on one partition: that is told, and stays, with the texts of its day."""
+    make(dsn, 0, 49, 50)
     day = f"{EPOCH + timedelta(days=TODAY - 50):%Y%m%d}"
     execute(dsn, f"CREATE VIEW mine AS SELECT * FROM otel.agent_events_p{day}")
 
-    found = {due.held.table: due for due in retention.prune(Settings(dsn=dsn, retention_days=30))}
+    found = retention.prune(Settings(dsn=dsn, retention_days=30))
 
-    assert "failed" == found.pop("agent_events").fate
-    assert {"dropped"} == {due.fate for due in found.values()}
-    assert in_step({0}) | {"agent_events": {0, 50}} == ages(dsn)
+    fates = {(due.held.table, TODAY - due.held.lower): due.fate for due in found}
+    assert "failed" == fates.pop(("agent_events", 50))
+    needed = {("contents", 50), ("event_summaries", 50), ("resource_days", 50), ("resource_days", 49)}
+    assert needed == {each for each, fate in fates.items() if fate == "needed"}
+    assert {"dropped"} == {fate for each, fate in fates.items() if each not in needed}
+    kept = {table: {0, 50} for table in ("agent_events", "contents", "event_summaries")}
+    assert in_step({0}) | kept | {"resource_days": {0, 49, 50}} == ages(dsn)
 
 
 def test_what_is_left_though_it_should_be_gone_is_told_by_doctor(dsn):
@@ -319,8 +334,11 @@ def test_statistics_count_what_is_left(dsn):
 def test_statistics_that_nobody_told_of_a_drop_count_too_many(dsn, monkeypatch):
     """The counterpart: the summaries of one category stay."""
     old_events(dsn, 20)
-    monkeypatch.setattr(retention._Pruning, "_forget_summaries", lambda self, held: None)
+    queries = {**sql_files._queries(), "forget_summaries": "SELECT %(category)s::text, %(lower)s::int, %(upper)s::int"}
+    monkeypatch.setattr(sql_files, "_queries", lambda: queries)
+    sql_files.query.cache_clear()
 
     retention.prune(Settings(dsn=dsn, retention_days=40, retention_agent_days=10))
 
+    sql_files.query.cache_clear()
     assert (3, 0) == counted(dsn)["agent"]

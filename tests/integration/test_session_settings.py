@@ -1,0 +1,148 @@
+"""What is set for a database or a role, or in the environment, changes neither what is stored nor what is read."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from psycopg.conninfo import conninfo_to_dict
+
+from otel_pg_exporter import EventQuery, EventStore, configure, doctor, retention
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.errors import DatabaseUnavailable
+
+NAME = "naïve ü"
+ODD = {
+    "DateStyle": "German",
+    "client_encoding": "LATIN1",
+    "default_transaction_isolation": "serializable",
+    "standard_conforming_strings": "off",
+    "quote_all_identifiers": "on",
+    "extra_float_digits": "0",
+    "transaction_timeout": "50ms",
+    "TimeZone": "Asia/Kathmandu",
+    "IntervalStyle": "sql_standard",
+    "search_path": "pg_catalog",
+}
+
+
+def set_for(dsn: str, name: str, value: str) -> None:
+    database = conninfo_to_dict(dsn)["dbname"]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if name == "transaction_timeout" and connection.info.server_version < 170000:
+            return  # it has none
+        connection.execute(f"ALTER DATABASE \"{database}\" SET {name} = '{value}'".encode())
+
+
+def store(dsn: str, folder: str, *names: str) -> dict[str, int]:
+    """A program that stores a span of each name."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    telemetry = configure(dsn=dsn, spool_dir=folder, tracer_provider=provider)
+    for number, name in enumerate(names):
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.usage.cost": (number + 1) / 3, "input.value": NAME * 900}
+        provider.get_tracer("tests").start_span(name, attributes=attributes).end()
+    telemetry.force_flush()
+    counts = telemetry.counts
+    telemetry.shutdown()
+    return {fate: count for fate, count in counts.items() if count}
+
+
+@pytest.mark.parametrize(("name", "value"), ODD.items())
+def test_a_setting_of_the_database_changes_nothing(empty_dsn, tmp_path, name, value):
+    """The tables are made, used by a second program, read, and looked after; a bad row is set aside alone."""
+    set_for(empty_dsn, name, value)
+
+    assert {"stored": 3} == store(empty_dsn, str(tmp_path), NAME, NAME, NAME)
+    with psycopg.connect(empty_dsn, client_encoding="utf8", autocommit=True) as connection:
+        connection.execute("ALTER TABLE otel.agent_events ADD CHECK (event_name <> 'bad')")
+    assert {"stored": 3, "dead": 1} == store(empty_dsn, str(tmp_path), NAME, "bad", NAME, NAME)
+
+    settings = Settings(dsn=empty_dsn, retention_days=3650)
+    with EventQuery(settings) as query:
+        found = query.agent_events(name=NAME)
+        assert {NAME * 900} == {event.input for event in found}
+        pages, cursor = [], None
+        while len(pages) < 7 and (cursor or not pages):
+            page = query.agent_events(order_by="cost", limit=1, cursor=cursor)
+            pages += page
+            cursor = page.next_cursor
+        assert sorted(event.span_id for event in found) == sorted(event.span_id for event in pages)
+        assert 6 == query.statistics().count
+        assert query.health().is_healthy
+    assert [] == retention.prune(settings)
+    assert () == doctor.examine(settings).obstacles
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_programs_that_start_together_make_the_tables_together(empty_dsn, isolation):
+    """Whoever waited for another sees what that one has made."""
+    set_for(empty_dsn, "default_transaction_isolation", isolation)
+    failed: list[Exception] = []
+
+    def start(number: int) -> None:
+        try:
+            with EventStore(dsn=empty_dsn, health_monitoring=False) as events:
+                events.log_system_event(event_name=f"started {number}", wait=True)
+        except Exception as error:
+            failed.append(error)
+
+    programs = [threading.Thread(target=start, args=(number,)) for number in range(6)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+
+    assert [] == failed
+    with EventQuery(dsn=empty_dsn) as query:
+        assert 6 == len(query.system_events())
+
+
+def test_a_connection_of_another_encoding_is_left_as_it_was(dsn):
+    """An event in a transaction of the program's: its text is right, and so is what the program writes after it."""
+    with (
+        EventStore(dsn=dsn, health_monitoring=False) as events,
+        psycopg.connect(dsn, client_encoding="LATIN1") as connection,
+    ):
+        connection.execute("CREATE TABLE orders (name text)")
+        events.log_task_event(event_name=NAME, output=[NAME], connection=connection)
+        connection.execute("INSERT INTO orders VALUES (%s)", [NAME])
+        assert "iso8859-1" == connection.info.encoding
+
+    with psycopg.connect(dsn, client_encoding="utf8") as connection:
+        assert [(NAME,)] == connection.execute("SELECT name FROM orders").fetchall()
+        assert [(NAME, [NAME])] == connection.execute("SELECT event_name, output FROM otel.task_events").fetchall()
+
+
+@pytest.mark.parametrize(
+    "where", ["host=a..b.invalid", f"host={'a' * 70}.invalid", "host=127.0.0.1 port=1 password='\udce9'"]
+)
+def test_a_server_that_cannot_be_named_is_one_that_is_away(tmp_path, where):
+    """The driver has errors of its own for it: records wait in the spool, and nothing raises into the program."""
+    assert {"spooled": 1} == store(where + " dbname=x user=x", str(tmp_path), NAME)
+    with EventQuery(dsn=where + " dbname=x user=x") as query, pytest.raises(DatabaseUnavailable, match="cannot reach"):
+        query.events()
+
+
+def test_no_error_at_all_costs_a_batch(dsn, tmp_path, monkeypatch):
+    """One that nobody thought of: the batch waits in the spool for a version that knows better."""
+
+    def fail(*given: object) -> None:
+        raise TypeError("nobody thought of it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("otel_pg_exporter.sink.Sink.copies", fail)
+        assert {"spooled": 1} == store(dsn, str(tmp_path), NAME)
+
+    assert {"replayed": 1, "stored": 1} == store(dsn, str(tmp_path), NAME)
+
+
+def test_environment_of_libpq_changes_no_text(dsn, tmp_path, monkeypatch):
+    """PGCLIENTENCODING and PGDATESTYLE."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGDATESTYLE", "Postgres, DMY")
+
+    assert {"stored": 1} == store(dsn, str(tmp_path), NAME)
+    with EventQuery(dsn=dsn) as query:
+        assert [NAME] == [event.event_name for event in query.events(name=NAME)]
