@@ -25,7 +25,7 @@ from .treatment import Treatment
 __all__ = ["Direct"]
 
 _CONNECTIONS = 6
-"""So many that fail mean that PostgreSQL is away: with the pauses between them about a second, longer than a restart."""
+"""So many that fail mean that PostgreSQL is away: with their pauses about a second, longer than a usual restart."""
 _UNCOUNTED = 0
 """Whoever logs an event here is told if it is not stored: a number that is missing would say no more."""
 

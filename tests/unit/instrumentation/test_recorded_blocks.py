@@ -143,6 +143,20 @@ def test_action_attributes(recorded: Any, kind: str, operation: str | None, span
     assert span.attributes["gen_ai.request.model"] == "m"
 
 
+def test_a_kind_that_looks_like_a_slip_is_said_once(recorded: Any, complaints_expected: Any) -> None:
+    """When the decorator or block is made; a word that is like none of ours is the program's own."""
+    for _ in range(2):
+        for kind in ("llmm", "Tools", "handoff", "rerank", "llm" * 20):
+            action("a", kind=kind)
+    with action("a", kind="llmm"):
+        pass
+    assert recorded.span.attributes["otel_pg.action"] == "llmm"
+    assert complaints_expected.messages == [
+        "kind='llmm' of an action is taken for a word of your own; did you mean 'llm'?",
+        "kind='Tools' of an action is taken for a word of your own; did you mean 'tool'?",
+    ]
+
+
 def test_deployment_attributes(recorded: Any) -> None:
     """A deployment says what went where, how build and tests went, and how it ended."""
     with deployment(
