@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _logger = logging.getLogger("instrumentation")
 _SILENCE_SECONDS = 60.0
+_MOST_REPORTS = 1_000
 _last_report: dict[str, float] = {}
 
 
 def report(place: str, error: BaseException) -> None:
     """Log that recording failed at `place`, at most once a minute for each place. Never raises."""
     try:
-        now = time.monotonic()
-        if now - _last_report.get(place, -_SILENCE_SECONDS) < _SILENCE_SECONDS:
-            return
-        _last_report[place] = now
         # Only the type: the message may hold what redaction has not seen.
-        _logger.warning("%s failed with %s; your code goes on, this record is incomplete", place, type(error))
+        _warn(f"{place} failed with {type(error).__name__}")
     except Exception:
         pass  # near the recursion limit even logging fails
+
+
+def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: BaseException) -> None:
+    """Log that a call failed: what is wrong with its arguments, else which it had. Tells names, and no values."""
+    place = function.__qualname__
+    try:
+        signature = inspect.signature(function)
+        names = [name for name in signature.parameters if name != "self"]
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as misfit:  # made of names alone
+            _warn(f"{place} {misfit!s:.200}; it takes {', '.join(names)}")
+            return
+        place += f"({', '.join(f'{name}=…' for name in names if name in given)})"
+    except Exception:
+        pass
+    report(place, error)
+
+
+def _warn(failure: str) -> None:
+    now = time.monotonic()
+    if now - _last_report.get(failure, -_SILENCE_SECONDS) < _SILENCE_SECONDS:
+        return
+    if len(_last_report) >= _MOST_REPORTS:
+        _last_report.clear()
+    _last_report[failure] = now
+    _logger.warning("%s; your code goes on, this record is incomplete", failure)
 
 
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -40,7 +65,7 @@ def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                report(function.__qualname__, error)
+                _report_call(function, args, kwargs, error)
                 return default
 
         return call

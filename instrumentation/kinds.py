@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
@@ -9,12 +11,15 @@ from opentelemetry.trace import SpanKind
 
 from . import attributes as names
 from .blocks import Block
+from .guard import guarded
 from .recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPERATIONS = {"tool": "execute_tool", "llm": "chat", "retrieval": "retrieval", "embedding": "embeddings"}
 _REMOTE = {"llm", "embedding"}
+_LONGEST_SLIP, _ALIKE = 20, 0.8
+_logger = logging.getLogger("instrumentation")
 
 
 @overload
@@ -166,9 +171,12 @@ def action(
     """Record one thing that an agent does: a call of a tool, of a model (`kind="llm"`), a search.
 
     `kind` is `tool`, `llm`, `retrieval`, `embedding`, or a word of your own. Calls of models and embeddings
-    are CLIENT spans and the others INTERNAL, unless `span_kind` says so.
+    are CLIENT spans and the others INTERNAL, unless `span_kind` says so. A word that looks like a slip of one
+    of the four is a line in the log.
     """
     word = kind if isinstance(kind, str) else ""
+    if word not in _OPERATIONS and 0 < len(word) <= _LONGEST_SLIP:
+        _tell_of_slip(word)
     return _made(
         name,
         category="agent",
@@ -250,6 +258,16 @@ def deployment(
         capture_input=capture_input,
         capture_output=capture_output,
     )
+
+
+@guarded(None)
+@functools.lru_cache(maxsize=256)
+def _tell_of_slip(word: str) -> None:
+    """Once for each word: `llmm` would be missing wherever calls of models are counted."""
+    from difflib import get_close_matches  # of use for few programs
+
+    for meant in get_close_matches(word.lower(), _OPERATIONS, 1, _ALIKE):
+        _logger.warning("kind=%r of an action is taken for a word of your own; did you mean %r?", word, meant)
 
 
 def _made(name: Any, **recipe: Any) -> Any:

@@ -100,7 +100,7 @@ class Cache:
     def _opened(self) -> Any:
         with self._lock:
             if self._redis is None:
-                redis, retry, backoff = (optional(name) for name in ("redis", "redis.retry", "redis.backoff"))
+                redis, retry, backoff = (optional(name, "cache") for name in ("redis", "redis.retry", "redis.backoff"))
                 self._redis = redis.Redis.from_url(
                     self._url,
                     socket_timeout=_DEADLINE_SECONDS,

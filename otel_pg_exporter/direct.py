@@ -24,6 +24,8 @@ from .treatment import Treatment
 
 __all__ = ["Direct"]
 
+_CONNECTIONS = 6
+"""So many that fail mean that PostgreSQL is away: with their pauses about a second, longer than a usual restart."""
 _UNCOUNTED = 0
 """Whoever logs an event here is told if it is not stored: a number that is missing would say no more."""
 
@@ -55,10 +57,10 @@ class Direct:
         """Store a record; it is committed when this returns.
 
         Raises:
-            DatabaseError: it could not be stored within `export_timeout_millis`.
+            DatabaseError: it could not be stored: six connections failed, or `export_timeout_millis` were over.
         """
         with self._lock:
-            self._sink.store(self._batch(record), {}, self._deadline())
+            self._sink.store(self._batch(record), {}, self._deadline(), _CONNECTIONS)
         self._on_stored()
 
     def store_in(self, connection: Any, record: LogRecord) -> None:

@@ -40,7 +40,10 @@ __all__ = [
     "StorageFull",
     "LedgerForgotten",
     "UnsupportedServer",
+    "shown",
 ]
+
+_SHOWN = 60
 
 
 class EventStoreError(Exception):
@@ -115,3 +118,9 @@ class LedgerForgotten(DatabaseError):
 
 class UnsupportedServer(DatabaseError):
     """The server cannot hold the tables: older than PostgreSQL 12, or its encoding is not UTF-8."""
+
+
+def shown(value: object) -> str:
+    """What a message shows of a wrong value: the beginning of its repr, with … where it goes on."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -15,8 +15,8 @@ from uuid import UUID
 import orjson
 
 from . import values
-from .errors import QueryError
-from .routing import CATEGORIES
+from .errors import QueryError, shown
+from .routing import CATEGORIES, STATUSES
 from .search import Search
 from .sql_files import Names
 
@@ -33,11 +33,13 @@ __all__ = [
     "trace_uuid",
 ]
 
-_TRACE_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TRACE_BEGINNING = re.compile(r"[0-9a-f]{1,32}")
 """Some of the first digits of a trace id, or all."""
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
 _DIGITS = re.compile(r"-?\d{1,19}")
+_CLOSED = {"status": STATUSES, "record": ("span", "log"), "category": tuple(CATEGORIES)}
+"""Filter → all that its column ever holds."""
 
 COMMON = {
     "event_type": "event_type = ANY(%(event_type)s)",
@@ -189,7 +191,7 @@ class Page:
                 raise ValueError(index)
             self.parameters |= {"after_key": key, "after_batch": UUID(batch_id), "after_index": index}
         except (ValueError, TypeError, AttributeError):
-            raise QueryError(f"cursor={cursor!r:.60} is not one that a page of events gave") from None
+            raise QueryError(f"cursor={shown(cursor)} is not one that a page of events gave") from None
         if (order, direction) != (self.order, self.direction):
             raise QueryError(
                 f"the cursor belongs to order {order!s:.20} {direction!s:.20}, not to {self.order} {self.direction}"
@@ -231,7 +233,7 @@ def build_page(
     known = FILTERS[category] if category else COMMON
     for name, value in filters.items():
         if name not in known:
-            raise QueryError(f"unknown filter {name!r:.60}; known are: {', '.join(known)}")
+            raise QueryError(f"unknown filter {shown(name)}; known are: {', '.join(known)}")
         if value is None:
             continue
         for each in page.categories:
@@ -256,7 +258,7 @@ def select_runs(filters: Mapping[str, Any], limit: int) -> tuple[str, dict[str, 
     given = {name: value for name, value in filters.items() if value is not None or name not in RUN_FILTERS}
     for name in given:
         if name not in RUN_FILTERS:
-            raise QueryError(f"unknown filter {name!r:.60}; known are: {', '.join(RUN_FILTERS)}")
+            raise QueryError(f"unknown filter {shown(name)}; known are: {', '.join(RUN_FILTERS)}")
     parameters = {name: _parameter(name, value) for name, value in given.items()}
     return " AND ".join(RUN_FILTERS[name] for name in given) or "true", {**parameters, "limit": limit}
 
@@ -267,8 +269,8 @@ def trace_uuid(trace_id: str) -> UUID:
     Raises:
         QueryError: it is something else.
     """
-    if not isinstance(trace_id, str) or not _TRACE_ID.fullmatch(trace_id):
-        raise QueryError(f"trace id {trace_id!r:.60} is not allowed; allowed are 32 hex digits")
+    if not isinstance(trace_id, str) or not _UUID.fullmatch(trace_id):
+        raise QueryError(f"trace id {shown(trace_id)} is not allowed; allowed are 32 hex digits")
     return UUID(trace_id)
 
 
@@ -287,27 +289,37 @@ def _check_key(order: Any, key: Any) -> None:
 def _parameter(name: str, value: Any) -> Any:
     if name in {"start", "end"}:
         if not isinstance(value, datetime) or value.utcoffset() is None:
-            raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a datetime with a time zone")
+            raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a datetime with a time zone")
         return value
     if name in {"attributes", "data"}:
         if not isinstance(value, Mapping):
-            raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a mapping of key to value")
+            raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a mapping of key to value")
         return values.dump(value, name, []).decode()  # as a row's own attributes are written
     wanted = [value] if isinstance(value, str) else value
     if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
-        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a text, or a list of texts")
+        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a text, or a list of texts")
     if name == "trace":
         return [trace_uuid(one) for one in wanted]
+    if name == "event_id":
+        return [_event_id(one) for one in wanted]
+    for one in wanted if name in _CLOSED else ():
+        _one_of(name, one, _CLOSED[name])
     # what a column cannot hold is stored cleaned, and is found the same way
     return [values.clean_text(one, name, []) for one in wanted]
 
 
+def _event_id(value: str) -> str:
+    if not _UUID.fullmatch(value):
+        raise QueryError(f"event_id={shown(value)} is not allowed; allowed is a UUID, as logging the event gave it")
+    return str(UUID(value))
+
+
 def _whole(name: str, value: Any, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed is a whole number from {low} to {high}")
+        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a whole number from {low} to {high}")
 
 
 def _one_of(name: str, value: Any, allowed: Any) -> None:
     if not isinstance(value, str | None) or value not in allowed:
-        shown = ", ".join(str(one) for one in allowed if one)
-        raise QueryError(f"{name}={value!r:.60} is not allowed; allowed are: {shown}")
+        words = ", ".join(str(one) for one in allowed if one)
+        raise QueryError(f"{name}={shown(value)} is not allowed; allowed are: {words}")

@@ -24,6 +24,7 @@ from typing import Any
 
 from .diagnostics import say
 from .errors import ConfigurationError
+from .optional import optional
 
 __all__ = ["FILE", "KINDS", "capture_file", "capture_named", "named_functions"]
 
@@ -46,7 +47,7 @@ def capture_named() -> None:
 
     Raises:
         ConfigurationError: a value is not allowed.
-        ImportError: wrapt is not installed.
+        ImportError: wrapt, or what reads pyproject.toml, is not installed.
     """
     is_first = _PARENT not in os.environ
     os.environ.setdefault(_PARENT, str(os.getpid()))
@@ -61,6 +62,7 @@ def capture_named() -> None:
             f"named functions are not recorded: the program has an 'instrumentation' of its own: {foreign}",
         )
         return
+    optional("wrapt", extra="auto")  # what `instrumentation` patches with; it knows no extras
     patches: Any = import_module("instrumentation.patches")
     try:
         patches.instrument(**named)
@@ -104,7 +106,7 @@ def _table(file: Path) -> dict[str, list[str]]:
     try:
         toml: Any = import_module("tomllib")
     except ImportError:  # Python 3.10
-        toml = import_module("tomli")
+        toml = optional("tomli", extra="auto")
     try:
         found = toml.loads(file.read_text("utf-8")).get("tool", {}).get("otel_pg", {}).get("capture", {})
     except (OSError, ValueError) as error:

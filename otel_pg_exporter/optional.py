@@ -8,8 +8,8 @@ from typing import Any
 __all__ = ["optional"]
 
 
-def optional(name: str) -> Any:
-    """The module of that name.
+def optional(name: str, extra: str | None = None) -> Any:
+    """The module of that name, which one of our extras may bring.
 
     Raises:
         ImportError: it is not installed; the message says how to get it.
@@ -19,4 +19,5 @@ def optional(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise  # it is there, and lacks something itself
-        raise ImportError(f"this needs {name}, which is not installed. Run: pip install {name}", name=name) from error
+        wanted = f"'otel-pg-exporter[{extra}]'" if extra else name
+        raise ImportError(f"this needs {name}, which is not installed. Run: pip install {wanted}", name=name) from error

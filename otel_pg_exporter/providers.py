@@ -67,8 +67,8 @@ def configure(
     """Store what this program emits from now on. Returns at once: nothing is connected yet.
 
     A second call for the same tables gives what the first one set up, also where that was done from outside by
-    `otel-pg run` or OpenTelemetry's `postgres` exporter: nothing is stored twice. With `OTEL_SDK_DISABLED=true`
-    nothing is set up.
+    `otel-pg run` or OpenTelemetry's `postgres` exporter: nothing is stored twice. A second call for other tables
+    has the program stored in both, and says so in the log. With `OTEL_SDK_DISABLED=true` nothing is set up.
 
     Args:
         settings: all settings; default the environment.
@@ -88,7 +88,9 @@ def configure(
     settings = settings or Settings.from_env(redact=is_on, **overrides)
     with _lock:
         if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
-            _current = Telemetry(settings, tracer_provider, logger_provider, resource, callback)
+            earlier, _current = _current, Telemetry(settings, tracer_provider, logger_provider, resource, callback)
+            if earlier is not None:
+                _current.tell_of_both(earlier)
             if settings.flush_on_sigterm:
                 sigterm.install()
         return _current
@@ -177,6 +179,18 @@ class Telemetry:
                 f" {', '.join(changed)}. Give them to the first call, or in the environment",
             )
         return True
+
+    def tell_of_both(self, earlier: Telemetry) -> None:
+        """Say that what an earlier `configure` has set up goes on beside this, if it does."""
+        shared = self.tracer_provider is earlier.tracer_provider or self.logger_provider is earlier.logger_provider
+        if sdk_is_disabled() or earlier.is_shut_down or not shared or self.database.place == earlier.database.place:
+            return
+        first, second = (_tables(one.settings) for one in (earlier, self))
+        say(
+            logging.WARNING,
+            f"configure() was called before for other tables: this program is stored in {first} and in {second}."
+            " If one of them is meant, shut down what the other call gave",
+        )
 
     @property
     def query(self) -> EventQuery:
@@ -301,6 +315,10 @@ class Telemetry:
             self._query.close()
         self.delivery.close(max(_CLOSE_SECONDS, ends_at - _CLOSE_SECONDS - monotonic()))
         self.database.close(max(_CLOSE_SECONDS, ends_at - monotonic()))
+
+
+def _tables(settings: Settings) -> str:
+    return f"{settings.schema}.{settings.table_prefix}* of {settings.target}"
 
 
 def _millis_until(moment: float) -> int:

@@ -94,7 +94,7 @@ def _prepare(environment: MutableMapping[str, str]) -> None:
     try:
         if (file := capture_file(environment)) is not None:
             environment[FILE] = str(file)
-    except ConfigurationError:
+    except (ConfigurationError, ImportError):
         pass  # the program's start says so
 
 

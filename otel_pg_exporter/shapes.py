@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from .errors import InvalidEventError
+from .errors import InvalidEventError, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -163,7 +163,7 @@ class EventShape:
                 object.__setattr__(self, each.name, each.metadata["check"](value))
             except ValueError as error:
                 raise InvalidEventError(
-                    f"{type(self).__name__}.{each.name}={value!r:.60} is not allowed; allowed is {error}"
+                    f"{type(self).__name__}.{each.name}={shown(value)} is not allowed; allowed is {error}"
                 ) from None
         if self.status is None:
             object.__setattr__(self, "status", self._status())
@@ -186,12 +186,13 @@ class EventShape:
         """
         if event is not None:
             if given or not isinstance(event, cls):
-                shown = f"event={event!r:.60}" + (f" with {next(iter(given))}=…" if given else "")
-                raise InvalidEventError(f"{shown} is not allowed; allowed is a {cls.__name__}, or its fields")
+                beside = f" with {next(iter(given))}=…" if given else ""
+                wanted = f"{'an' if cls.__name__[0] in 'AEIOU' else 'a'} {cls.__name__}, or its fields"
+                raise InvalidEventError(f"event={shown(event)}{beside} is not allowed; allowed is {wanted}")
             return event
         known = [each.name for each in fields(cls)]
         if unknown := [name for name in given if name not in known]:
-            raise InvalidEventError(f"{cls.__name__} has no field {unknown[0]!r:.60}; it has {', '.join(known)}")
+            raise InvalidEventError(f"{cls.__name__} has no field {shown(unknown[0])}; it has {', '.join(known)}")
         if "event_name" not in given:
             raise InvalidEventError(f"{cls.__name__}.event_name is missing; needed is a text of one character or more")
         return cls(**given)

@@ -32,7 +32,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from . import exits, forks, migrate
 from .config import Settings
 from .direct import Direct
-from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError
+from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError, shown
 from .events import EventPage
 from .health import Health
 from .monitor import Monitor
@@ -338,4 +338,7 @@ def _bound(name: str, value: Any) -> Any:
     if isinstance(value, date) and not isinstance(value, datetime):
         begin = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
         return begin + _DAY if name == "end_date" else begin
+    if value is not None and (not isinstance(value, datetime) or value.utcoffset() is None):
+        allowed = "a date, or a datetime with a time zone"
+        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is {allowed}")
     return value

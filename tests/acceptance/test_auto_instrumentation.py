@@ -421,26 +421,44 @@ def test_a_venv_without_us_is_said_once(folder):
     ] == (done.stderr.splitlines())
 
 
-def test_without_opentelemetry_instrumentation_there_are_no_instrumentors(dsn, folder):
-    """The rest is the same: spans, log records and named functions are stored."""
+def without(folder: Path, *modules: str) -> str:
+    """A PYTHONPATH on which these modules are not to be found."""
     (folder / "block").mkdir()
     (folder / "block" / "sitecustomize.py").write_text(
         "import sys\n"
         "class Block:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'opentelemetry.instrumentation':\n"
+        f"        if name in {modules!r}:\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Block())\n"
     )
+    return str(folder / "block")
 
+
+def test_without_opentelemetry_instrumentation_there_are_no_instrumentors(dsn, folder):
+    """The rest is the same: spans, log records and named functions are stored."""
     done = run(
         "--tasks", "shop.jobs:load", "python", "-c", "import app, shop.jobs; app.work('a'); shop.jobs.load(1)",
-        cwd=folder, dsn=dsn, PYTHONPATH=str(folder / "block"),
+        cwd=folder, dsn=dsn, PYTHONPATH=without(folder, "opentelemetry.instrumentation"),
     )  # fmt: skip
 
     assert (0, "") == (done.returncode, done.stderr)
     assert ["a", "a logged"] == stored(dsn)
     assert ["load"] == stored(dsn, "task_events")
+
+
+@pytest.mark.parametrize("modules", [["wrapt"], ["tomli", "tomllib"]])
+def test_what_named_functions_need_is_said(dsn, folder, modules):
+    """One line says what to install; the program is recorded, without the functions."""
+    (folder / "pyproject.toml").write_text('[tool.otel_pg.capture]\ntasks = ["shop.jobs:load"]\n')
+
+    path = without(folder, "opentelemetry.instrumentation", *modules)
+
+    done = run("python", "-c", "import app; app.work('a')", cwd=folder, dsn=dsn, PYTHONPATH=path)
+
+    cure = f"this needs {modules[0]}, which is not installed. Run: pip install 'otel-pg-exporter[auto]'"
+    assert (0, f"named functions are not recorded: ImportError: {cure}\n") == (done.returncode, done.stderr)
+    assert ["a", "a logged"] == stored(dsn)
 
 
 @pytest.mark.parametrize("disabled", ["", "flask"])

@@ -9,6 +9,8 @@ import sys
 import psycopg
 import pytest
 
+from otel_pg_exporter.config import hide_password
+
 SET_UP = "from opentelemetry import trace; from otel_pg_exporter import configure\n"
 
 
@@ -62,6 +64,28 @@ def test_configuring_twice_stores_once(dsn):
     )
 
     assert ("True 1\n", "") == (done.stdout, done.stderr)
+
+
+def test_configuring_for_other_tables_stores_in_both_and_says_so(dsn):
+    """One line names both; none is said where the first was shut down, or another provider is given."""
+    done = run(
+        SET_UP + "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk._logs import LoggerProvider\n"
+        "first = configure(); second = configure(table_prefix='my_')\n"
+        "trace.get_tracer('x').start_span('both').end()\n"
+        "print(first.force_flush(), second.force_flush(), [t.query.counts()['events'] for t in (first, second)])\n"
+        "second.shutdown(); configure(schema='third')\n"
+        "configure(schema='fourth', tracer_provider=TracerProvider(), logger_provider=LoggerProvider())",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    target = hide_password(dsn)
+    assert "True True [1, 1]\n" == done.stdout
+    assert [
+        "configure() was called before for other tables: this program is stored in"
+        f" otel.* of {target} and in otel.my_* of {target}."
+        " If one of them is meant, shut down what the other call gave"
+    ] == done.stderr.splitlines()
 
 
 def test_a_flush_that_could_not_store_says_so():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import uuid
 from datetime import date, datetime, timezone
 
@@ -156,7 +157,7 @@ def test_what_is_not_waited_for_is_stored_when_the_store_closes(dsn):
 @pytest.mark.parametrize(
     ("event", "fields", "said"),
     [
-        (SystemEvent(event_name="x"), {}, "allowed is a TaskEvent"),
+        (SystemEvent(event_name="x"), {}, "allowed is a TaskEvent, or its fields"),
         (TaskEvent(event_name="x"), {"queue": "q"}, "with queue=…"),
         (None, {"event_name": "x", "colour": 1}, "TaskEvent has no field 'colour'; it has event_name"),
         (None, {}, "event_name is missing"),
@@ -233,8 +234,10 @@ def test_a_date_stands_for_the_whole_day(store):
 
     assert ["21 00", "21 23"] == names(start_date=date(2026, 11, 21), end_date=date(2026, 11, 21))
     assert ["20 23", "21 00"] == names(start_date=days[1], end_date=days[3])
-    with pytest.raises(QueryError, match="time zone"):
-        names(start_date=datetime(2026, 11, 21))
+    for name, wrong in (("start_date", datetime(2026, 11, 21)), ("start_date", "2026-11-01"), ("end_date", 5)):
+        allowed = "allowed is a date, or a datetime with a time zone"
+        with pytest.raises(QueryError, match=re.escape(f"{name}={wrong!r} is not allowed; {allowed}")):
+            names(**{name: wrong})
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])

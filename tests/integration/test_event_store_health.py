@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import EventStore, diagnostics
 from otel_pg_exporter.embedded import EmbeddedServer
-from otel_pg_exporter.errors import AccessDenied, DatabaseError
+from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable
 from otel_pg_exporter.health import Health
 from otel_pg_exporter.monitor import Monitor
 
@@ -124,6 +124,31 @@ def test_what_could_not_be_stored_is_counted_by_cause(server):
 
     assert (False, 3, {}) == (waiting.is_healthy, waiting.queue_depth, waiting.failed)
     assert (0, {"unreachable": 3}) == (lost.queue_depth, lost.failed)
+
+
+def test_waiting_for_an_event_outlasts_a_restart_but_not_an_absence(server, monkeypatch):
+    """Five connections may fail; the sixth is the last, long before the time limit."""
+    failures = []
+
+    def failed(error):
+        failures.append(error)
+        if len(failures) == 5:
+            server.start()
+
+    with EventStore(dsn=server.conninfo, export_timeout_millis=25_000, health_monitoring=False) as store:
+        store.initialize()
+        server.close()
+        monkeypatch.setattr(store.direct._sink, "doubt", failed)
+        store.log_task_event(event_name="restarted", wait=True)
+        assert ["restarted"] == [event.event_name for event in store.query_task_events()]
+        server.close()
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            store.log_task_event(event_name="absent", wait=True)
+        took = time.monotonic() - began
+
+    assert 11 == len(failures)
+    assert took < 10
 
 
 def test_records_that_a_full_queue_pushes_out_are_counted(dsn):

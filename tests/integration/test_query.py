@@ -482,7 +482,7 @@ def test_the_numbers_of_one_answer_agree_while_rows_are_written(query, stored):
 
 
 def ask_with_everything(query: EventQuery, payload: Any) -> list[tuple[str, dict[str, Any]]]:
-    names = ("event_type", "name", "status", "record", "agent", "task", "session", "user", "service", "error_type")
+    names = ("event_type", "name", "agent", "task", "session", "user", "service", "error_type")
     own = ("tool", "model", "provider", "action")
     asked: list[tuple[str, dict[str, Any]]] = [("events", {name: payload}) for name in names]
     asked += [("agent_events", {name: [payload, "x"]}) for name in own]
@@ -507,6 +507,7 @@ def test_hostile_text_is_only_text(query, stored, payload):
         {"order_by": payload}, {"order_direction": payload}, {"cursor": payload}, {"limit": payload},
         {"category": payload}, {"trace": payload}, {"start": payload}, {"end": payload},
         {"attributes": payload}, {payload: "x"}, {"order_by": f"time {payload}"},
+        {"status": payload}, {"record": payload}, {"event_id": payload},
     ):  # fmt: skip
         with pytest.raises(QueryError):
             query.events(**options)

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_pg_exporter.errors import QueryError
-from otel_pg_exporter.filters import FILTERS, ORDERS, build_page, trace_uuid
-from otel_pg_exporter.routing import CATEGORIES
+from otel_pg_exporter.filters import FILTERS, ORDERS, build_page, select_runs, trace_uuid
+from otel_pg_exporter.routing import CATEGORIES, STATUSES
 from otel_pg_exporter.sql_files import Names
 
 NAMES = Names("otel")
 
 NOW = datetime(2026, 11, 23, 12, 30, 0, 5, tzinfo=timezone.utc)
+UUID_TEXT = str(UUID(int=0xABC))
 INJECTION = "x'; DROP TABLE canary; --"
 
 
@@ -31,7 +32,7 @@ def a_row(key: object) -> dict[str, object]:
     return {"order_key": key, "batch_id": uuid4(), "batch_index": 7}
 
 
-@given(st.text(), st.sampled_from(["name", "status", "agent", "session"]))
+@given(st.text(), st.sampled_from(["name", "action", "agent", "session"]))
 def test_a_text_becomes_a_parameter_and_never_sql(text, name):
     """The conditions are the same whatever the text is."""
     page = build_page("agent", {name: text})
@@ -106,6 +107,38 @@ def test_a_text_filter_takes_a_text_or_several(value):
     assert build_page(None, {"name": {"a"}}).parameters["name"] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("status", "done", "='done' is not allowed; allowed are: started, completed, error, cancelled, suspended"),
+        ("status", ["error", "Error"], "status='Error' is not allowed; allowed are: started,"),
+        ("record", "event", "record='event' is not allowed; allowed are: span, log"),
+        ("event_id", "x", "event_id='x' is not allowed; allowed is a UUID"),
+        ("event_id", "x" * 99, f"event_id='{'x' * 58}… is not allowed; allowed is a UUID"),
+    ],
+)
+def test_what_no_row_can_hold_is_refused(name, value, said):
+    """An empty page would look as if there were no such events."""
+    with pytest.raises(QueryError, match=re.escape(said)):
+        build_page(None, {name: value})
+
+
+def test_every_status_and_any_form_of_an_event_id_is_taken():
+    """An id is stored in lower case."""
+    asked = {"status": list(STATUSES), "record": ("span", "log"), "event_id": UUID_TEXT.upper()}
+
+    parameters = build_page(None, asked).parameters
+
+    assert (list(STATUSES), ["span", "log"], [UUID_TEXT]) == tuple(parameters[name] for name in asked)
+
+
+def test_runs_have_one_of_four_categories():
+    """As events have."""
+    assert select_runs({"category": "task"}, 5)[1]["category"] == ["task"]
+    with pytest.raises(QueryError, match="category='tasks' is not allowed; allowed are: system, task, agent, deploy"):
+        select_runs({"category": "tasks"}, 5)
+
+
 def test_attributes_are_compared_as_they_are_stored():
     """Bytes, NaN, NUL and large integers stand in jsonb in a form of their own."""
     given_attributes = {"b": b"\1", "f": float("nan"), "t": "a\0b", "i": 1 << 70, "s": "\\u0000"}
@@ -166,7 +199,6 @@ def test_a_cursor_belongs_to_one_order():
             build_page(None, {}, cursor=cursor, **other)
 
 
-UUID_TEXT = str(UUID(int=1))
 TIME_TEXT = NOW.isoformat()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_pg_exporter import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
-from otel_pg_exporter.errors import EventStoreError, InvalidEventError
+from otel_pg_exporter.errors import EventStoreError, InvalidEventError, shown
 from otel_pg_exporter.routing import CATEGORIES, SOURCES, route
 from otel_pg_exporter.shapes import SHAPES
 
@@ -103,7 +103,7 @@ def test_an_error_names_shape_field_value_and_what_is_allowed(shape, field, valu
     with pytest.raises(InvalidEventError) as caught:
         shape(**{"event_name": "x", field: value})
 
-    assert str(caught.value).startswith(f"{shape.__name__}.{field}={value!r:.60} is not allowed; allowed is ")
+    assert str(caught.value).startswith(f"{shape.__name__}.{field}={shown(value)} is not allowed; allowed is ")
     assert allowed in str(caught.value)
     assert isinstance(caught.value, EventStoreError)
     assert isinstance(caught.value, ValueError)
@@ -185,3 +185,13 @@ def test_a_timestamp_is_exact_to_the_microsecond():
 def test_numbers_become_texts_where_an_id_is_meant():
     """A pull request is 42 or '42'."""
     assert "42" == DeploymentEvent(event_name="x", pull_request=42).pull_request
+
+
+def test_an_event_of_another_category_is_shown_in_short():
+    """Cut where it says so, with what is wanted instead."""
+    shown = "event=TaskEvent(event_name='a long name', event_type='task_execut… is not allowed"
+    with pytest.raises(InvalidEventError) as refused:
+        AgentEvent.of(TaskEvent(event_name="a long name"), {})
+    assert f"{shown}; allowed is an AgentEvent, or its fields" == str(refused.value)
+    with pytest.raises(InvalidEventError, match=r"^event='x' with task_id=… is not allowed; allowed is a TaskEvent,"):
+        TaskEvent.of("x", {"task_id": "1"})

@@ -143,6 +143,20 @@ def test_action_attributes(recorded: Any, kind: str, operation: str | None, span
     assert span.attributes["gen_ai.request.model"] == "m"
 
 
+def test_a_kind_that_looks_like_a_slip_is_said_once(recorded: Any, complaints_expected: Any) -> None:
+    """When the decorator or block is made; a word that is like none of ours is the program's own."""
+    for _ in range(2):
+        for kind in ("llmm", "Tools", "handoff", "rerank", "llm" * 20):
+            action("a", kind=kind)
+    with action("a", kind="llmm"):
+        pass
+    assert recorded.span.attributes["otel_pg.action"] == "llmm"
+    assert complaints_expected.messages == [
+        "kind='llmm' of an action is taken for a word of your own; did you mean 'llm'?",
+        "kind='Tools' of an action is taken for a word of your own; did you mean 'tool'?",
+    ]
+
+
 def test_deployment_attributes(recorded: Any) -> None:
     """A deployment says what went where, how build and tests went, and how it ended."""
     with deployment(
@@ -316,6 +330,24 @@ def test_no_method_raises(recorded: Any, value: Any, complaints_expected: Any) -
         pass
     assert len(recorded.spans) == 1 + 2 * len(WORDS) + 2
     assert recorded.everything().encode()
+
+
+def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) -> None:
+    """Each wrong call is one line a minute, with the names that are wrong and those allowed, and without values."""
+    goes_on = "; your code goes on, this record is incomplete"
+    tokens = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost"
+    with agent("a") as block:
+        for _ in range(2):
+            block.usage(inputtokens="s3cret")  # type: ignore[call-arg]
+            block.usage(costs="s3cret")  # type: ignore[call-arg]
+            block.set("s3cret")  # type: ignore[call-arg]
+            block.usage(input_tokens=3, cost="s3cret")  # type: ignore[arg-type]
+    assert complaints_expected.messages == [
+        f"Block.usage got an unexpected keyword argument 'inputtokens'; it takes {tokens}{goes_on}",
+        f"Block.usage got an unexpected keyword argument 'costs'; it takes {tokens}{goes_on}",
+        f"Block.set missing a required argument: 'value'; it takes key, value{goes_on}",
+        f"Block.usage(input_tokens=…, cost=…) failed with ValueError{goes_on}",
+    ]
 
 
 def test_an_exception_without_text(recorded: Any) -> None:
