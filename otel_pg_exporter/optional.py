@@ -14,9 +14,11 @@ def optional(name: str) -> Any:
     Raises:
         ImportError: it is not installed; the message says how to get it.
     """
+    package = name.partition(".")[0]
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
+        if error.name not in {name, package}:
             raise  # it is there, and lacks something itself
-        raise ImportError(f"this needs {name}, which is not installed. Run: pip install {name}", name=name) from error
+        said = f"this needs {package}, which is not installed. Run: pip install {package}"
+        raise ImportError(said, name=name) from error

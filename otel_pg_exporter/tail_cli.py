@@ -15,6 +15,7 @@ from .config import Settings
 from .errors import DatabaseUnavailable
 from .routing import CATEGORIES
 from .terminal import harmless
+from .waterfall import duration_text
 
 if TYPE_CHECKING:
     from .events import Event
@@ -74,12 +75,11 @@ def tail(
 
 
 def _line(event: Event) -> str:
-    duration = "" if event.duration_ns is None else f"{event.duration_ns / 1e6:.1f} ms"
     words = [
         f"{event.time:%Y-%m-%d %H:%M:%S}.{event.time.microsecond // 1000:03}",
         f"{event.category:<10}",
         f"{event.status:<9}",
-        f"{duration:>12}",
+        f"{duration_text(event.duration_ns):>9}",
         event.event_name,
         event.error_message or event.error_type or "",
     ]
