@@ -25,7 +25,7 @@ __all__ = ["partitions"]
 _LINES = 1_000
 _LOOK_SECONDS = 30.0
 _ATTEMPTS = 20
-_HELD = "table partition from until rows> size>"
+_HELD = "table partition1 from until rows> size>"
 
 
 @click.group()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["stats", "top"]
 
-_GROUPS = columns("by name… events> errors> p50> p95> tokens_in> tokens_out> cost>")
-_USAGE = columns("kind name… count> errors> p50> p95> tokens_in> tokens_out> cost>")
+_GROUPS = columns("by name… events> errors> p50>1 p95> tokens_in>2 tokens_out>3 cost>4")
+_USAGE = columns("kind name… count> errors> p50>1 p95> tokens_in>2 tokens_out>3 cost>4")
 
 
 @click.command()

@@ -17,6 +17,7 @@ import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_pg_exporter import EventStore
+from otel_pg_exporter.waterfall import columns_of
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
 HOSTILE = "a\x1b[31mb\x9b31mc\u202ed\ne"
@@ -210,6 +211,17 @@ def test_top_counts_agents_tools_and_models(otel_pg, demo):
     assert "" == otel_pg("top", "--service", "another").stdout
 
 
+def test_a_duration_is_shown_alike_everywhere(otel_pg, dsn):
+    """In the unit that suits it, also where a millisecond is long."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_agent_event(
+            event_name="quick", agent_id="a", action="invoke", duration_seconds=0.000_015_7, wait=True
+        )
+
+    for command in ("ls --events", "tail", "top agents", "stats"):
+        assert "15.7 µs" in otel_pg(*command.split()).stdout, command
+
+
 def test_nothing_in_the_data_steers_the_terminal(otel_pg, record_spans):
     """Names, services, messages and ids in every command that prints them."""
 
@@ -237,33 +249,50 @@ def test_nothing_in_the_data_steers_the_terminal(otel_pg, record_spans):
     assert otel_pg("ls").stdout.count("\n") == 3
 
 
+def on_terminal(dsn, *command, **environment):
+    """What a terminal of 90 columns is shown."""
+    parent, child = pty.openpty()
+    own = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS"}}
+    settings = {**own, "TERM": "xterm", "COLUMNS": "90", **environment}
+    process = subprocess.Popen([PROGRAM, "--dsn", dsn, *command], stdout=child, stdin=child, stderr=child, env=settings)
+    os.close(child)
+    text = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            text += chunk
+    except OSError:  # Linux says so at the end of a pty
+        pass
+    os.close(parent)
+    assert 0 == process.wait(60)
+    return text.decode()
+
+
+def widest(text):
+    """Columns of the longest line, colours aside."""
+    return max(columns_of(re.sub(r"\x1b\[\d+m", "", line).rstrip()) for line in text.splitlines())
+
+
 def test_colours_are_for_terminals_that_want_them(demo, dsn):
     """A pipe has none, nor a terminal with NO_COLOR or TERM=dumb; a terminal has them, bars, and lines that fit."""
-
-    def on_terminal(*command, **environment):
-        parent, child = pty.openpty()
-        own = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS"}}
-        settings = {**own, "TERM": "xterm", "COLUMNS": "90", **environment}
-        process = subprocess.Popen(
-            [PROGRAM, "--dsn", dsn, *command], stdout=child, stdin=child, stderr=child, env=settings
-        )
-        os.close(child)
-        text = b""
-        try:
-            while chunk := os.read(parent, 65536):
-                text += chunk
-        except OSError:  # Linux says so at the end of a pty
-            pass
-        os.close(parent)
-        assert 0 == process.wait(60)
-        return text.decode()
-
-    coloured = on_terminal("show", demo)
+    coloured = on_terminal(dsn, "show", demo)
     assert "\x1b[31m" in coloured
     assert "━" in coloured
-    assert max(len(re.sub(r"\x1b\[\d+m", "", line).rstrip()) for line in coloured.splitlines()) <= 90
-    assert "\x1b[" not in on_terminal("show", demo, NO_COLOR="1")
-    assert re.search(f"{demo[:12]}\\s", on_terminal("ls", TERM="dumb"))
+    assert widest(coloured) <= 90
+    assert "\x1b[" not in on_terminal(dsn, "show", demo, NO_COLOR="1")
+    assert re.search(f"{demo[:12]}\\s", on_terminal(dsn, "ls", TERM="dumb"))
+
+
+@pytest.mark.parametrize("command", ["ls", "ls --events", "errors", "deploys", "stats"])
+def test_lists_fit_a_terminal(otel_pg, demo, dsn, command):
+    """Ids and names are cut, then what tells least is left out; a pipe gets all of it."""
+    shown = on_terminal(dsn, *command.split(), COLUMNS="80", TERM="dumb")
+    whole = otel_pg(*command.split()).stdout
+
+    assert widest(shown) <= 80 < widest(whole)
+    assert len(shown.splitlines()) == len(whole.splitlines())
+    assert {*shown.split("\n")[0].split()} < {*whole.split("\n")[0].split()}
+    assert "guide" in shown or demo[:12] in shown
+    assert widest(on_terminal(dsn, *command.split(), COLUMNS="200")) == widest(whole)
 
 
 def test_the_demo_runs_from_the_package_alone(otel_pg, dsn):
