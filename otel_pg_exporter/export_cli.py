@@ -28,7 +28,9 @@ _DOCUMENT = 1000
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default stdout.")
-@click.option("--format", "form", type=click.Choice(["otlp", "csv", "parquet"]), help="Default as the file's name ends.")
+@click.option(
+    "--format", "form", type=click.Choice(["otlp", "csv", "parquet"]), help="Default as the file's name says."
+)
 @filters("category", "status", "name", "service", "agent", "task", "session", "user", "trace", "text")
 @period()
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest.")
