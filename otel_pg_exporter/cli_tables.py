@@ -53,19 +53,21 @@ def print_lines(among: Sequence[Column], pages: Iterable[Sequence[tuple[str, Seq
     """Print pages of rows as they come, a line for each, under one line of titles.
 
     The first page says how wide the columns are. A row is its status, which colours the cell that says the same,
-    and its cells.
+    and its cells. Without a row a person is told that there is none, on stderr.
     """
     widths: list[int] = []
     for page in pages:
         rows = [(status, [harmless(cell) for cell in cells]) for status, cells in page]
         if not widths:
             if not rows:
-                return
+                continue
             widths = _widths(among, [cells for _, cells in rows])
             line = _joined(among, widths, [column.title for column in among])
             click.echo(click.style(line, bold=True) if has_colours() else line)
         for status, cells in rows:
             click.echo(_joined(among, widths, cells, status))
+    if not widths and sys.stderr.isatty():
+        click.echo("nothing found", err=True)
 
 
 def _widths(among: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:

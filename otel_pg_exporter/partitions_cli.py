@@ -119,7 +119,8 @@ def _end(settings: Settings, fates: set[str], error: str | None) -> None:
 def _print(titles: str, rows: Sequence[tuple[str, Sequence[object]]]) -> None:
     from .cli_tables import columns, print_lines
 
-    print_lines(columns(titles), _pages(rows))
+    if rows:  # else the line of the sum says so
+        print_lines(columns(titles), _pages(rows))
 
 
 def _pages(rows: Sequence[tuple[str, Sequence[object]]]) -> Iterable[Sequence[tuple[str, Sequence[object]]]]:

@@ -13,7 +13,7 @@ import click
 from .cli_errors import plainly
 from .config import Settings
 from .errors import DatabaseUnavailable
-from .routing import CATEGORIES
+from .routing import CATEGORIES, STATUSES
 from .terminal import harmless
 from .waterfall import duration_text
 
@@ -28,7 +28,7 @@ _PAUSE_SECONDS = 2.0
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Wait for more, also while the server is away; Ctrl-C ends it.")
 @click.option("--category", type=click.Choice([*CATEGORIES]), help="Only this one.")
-@click.option("--status", help="Only events of this status.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only events of this status.")
 @click.option("--cursor", help="Go on after this one, as --json shows it; default the beginning, with -f now.")
 @click.option("--from-start", is_flag=True, help="With -f: begin with the oldest event.")
 @click.option("--limit", type=click.IntRange(min=1), help="End after so many.")

@@ -57,6 +57,24 @@ def test_filters_and_limits_select_what_is_listed(otel_pg, demo):
     assert "" == otel_pg("ls", "--service", "another").stdout
 
 
+def test_a_list_that_would_be_empty_for_its_options_is_wrong_usage(otel_pg):
+    """A status that no event has, and times between which nothing can be."""
+    assert "'started', 'completed', 'error', 'cancelled'" in otel_pg("ls", "--status", "foo", code=2).stderr
+    assert "nothing is between them" in otel_pg("ls", "--since", "2h", "--until", "3h", code=2).stderr
+    assert "nothing is between them" in otel_pg("top", "--until", "2d", code=2).stderr  # its --since is 1d
+    assert "" == otel_pg("ls", "--status", "suspended", "--since", "3h", "--until", "2h").stdout
+
+
+@pytest.mark.parametrize("command", ["ls", "errors", "ps", "stats --since 0s", "deploys", "top"])
+def test_a_person_is_told_that_nothing_was_found(otel_pg, dsn, command):
+    """On a terminal, on stderr; not a program, which gets nothing on either."""
+    quiet = otel_pg(*command.split())
+    assert ("", "") == (quiet.stdout, quiet.stderr)
+
+    assert "nothing found\r\n" == on_terminal(dsn, *command.split())
+    assert "nothing" not in on_terminal(dsn, *command.split(), "--json")
+
+
 def test_lists_go_on_past_a_page(otel_pg, dsn):
     """More rows than are asked for at once, each once, newest first."""
     with EventStore(dsn=dsn, health_monitoring=False) as store:
@@ -115,7 +133,7 @@ def test_the_beginning_of_an_id_is_enough(otel_pg, record_spans):
     other = "0123456789abcdef"[(int(ids[0][0], 16) + 1) % 16]
     if other != ids[1][0]:
         assert f"Error: trace {other}: nothing is stored\n" == otel_pg("show", other, code=1).stderr
-    assert "allowed are 32 hex digits, or the first of them" in otel_pg("show", "xyz", code=1).stderr
+    assert "allowed are 32 hex digits, the first of them, or last" in otel_pg("show", "xyz", code=2).stderr
 
 
 def test_ids_with_a_common_beginning_are_told_apart(otel_pg, record_spans):
