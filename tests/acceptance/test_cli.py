@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -258,7 +259,11 @@ def test_health_as_json_holds_the_error():
     done = otel_pg("--dsn", "host=127.0.0.1 port=9", "health", "--json")
 
     assert ("", 1) == (done.stderr, done.returncode)
-    assert "cannot reach" in json.loads(done.stdout)["error"]
+    found = json.loads(done.stdout)
+    assert "cannot reach" in found["error"]
+    assert (None, None) == (found["migrations_applied"], found["migrations_pending"])  # not known, which is not 0
+    plain = otel_pg("--dsn", "host=127.0.0.1 port=9", "health").stdout
+    assert re.search("^migrations_applied +-\nmigrations_pending +-\n", plain, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

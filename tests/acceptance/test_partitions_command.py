@@ -50,9 +50,15 @@ def test_they_are_listed_planned_and_dropped(dsn, otel_pg):
     assert 2 * len(PARTITIONED) == len(otel_pg("partitions", "list", "--json").output.splitlines())
 
 
-def test_without_a_limit_it_says_how_to_give_one(otel_pg):
-    """Wrong usage, not silence."""
+def test_without_a_limit_it_says_how_to_give_one(otel_pg, monkeypatch):
+    """Wrong usage, not silence; a limit at which rows are refused is not one by which they go."""
     assert "EVENT_RETENTION_DAYS" in otel_pg("partitions", "prune", code=2).output
+
+    monkeypatch.setenv("EVENT_MAX_BYTES", "100000000")
+    monkeypatch.setenv("EVENT_MAX_BYTES_POLICY", "refuse")
+    said = "Error: EVENT_MAX_BYTES_POLICY=refuse drops nothing: give --days or --max-bytes\n"
+    assert otel_pg("partitions", "prune", code=2).stderr.endswith(said)
+    otel_pg("partitions", "prune", "--max-bytes", "100000000")
 
 
 def test_what_is_in_use_is_named_and_exit_code_1(dsn, otel_pg, monkeypatch):
