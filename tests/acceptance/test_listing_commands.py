@@ -207,8 +207,8 @@ def test_errors_and_deployments_are_listed(otel_pg, demo):
     assert "" == otel_pg("errors", "--error-type", "ValueError").stdout
 
     (deployed,) = lines(otel_pg("deploys", "--environment", "staging", "--json"))
-    assert ("main", "4f2a91c", "succeeded") == tuple(deployed[name] for name in ("branch", "commit_sha", "result"))
-    assert re.search(r"staging +completed +succeeded .* deploy guide +main +4f2a91c", otel_pg("deploys").stdout)
+    assert ("main", "4f2a91c", "success") == tuple(deployed[name] for name in ("branch", "commit_sha", "result"))
+    assert re.search(r"staging +completed +success .* deploy guide +main +4f2a91c", otel_pg("deploys").stdout)
     assert "" == otel_pg("deploys", "--environment", "production").stdout
 
 
