@@ -23,7 +23,7 @@ class CaptureSettings(NamedTuple):
     """Record results and yielded items. `EVENT_CAPTURE_OUTPUTS`."""
     max_length: int = 16_384
     """Longest recorded input or output in all. `EVENT_CAPTURE_MAX_LENGTH`."""
-    max_string: int = 4_096
+    max_string: int = 16_384
     """Longest string inside it."""
     max_items: int = 100
     """Most items of one list or mapping."""

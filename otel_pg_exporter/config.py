@@ -19,6 +19,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import misspelt
 from .errors import ConfigurationError
 
 __all__ = ["Settings", "parse", "sdk_is_disabled"]
@@ -262,6 +263,7 @@ class Settings:
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(overrides) - set(known)):
             raise ConfigurationError(f"unknown setting {unknown[0]!r}; known are: {', '.join(known)}")
+        misspelt.tell(environ, [option.metadata["env"] for option in known.values()])
         location = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
         given = {name: value for name, value in overrides.items() if value is not None}
         if "dsn" not in given and any(name in given for name in location):

@@ -39,8 +39,12 @@ class Monitor:
 
     def stop(self) -> None:
         """End; a look that hangs is left to itself after a second."""
-        self._stopped.set()
+        self.leave()
         self._thread.join(_JOIN_SECONDS)
+
+    def leave(self, seconds: float = 0) -> None:
+        """End, without waiting for a look, of which nothing is said any more: what it looks at may be closed now."""
+        self._stopped.set()
 
     @property
     def is_running(self) -> bool:

@@ -29,7 +29,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from . import forks, migrate
+from . import exits, forks, migrate
 from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError
@@ -268,6 +268,7 @@ class _Open:
         self.direct = direct(self.telemetry)
         self.monitor = Monitor(self.health, settings.health_interval_seconds) if settings.health_monitoring else None
         if self.monitor is not None:
+            exits.register(self.monitor.leave, _nothing)  # before the telemetry ends, and perhaps the server
             self.monitor.start()
 
     def health(self) -> Health:
@@ -278,12 +279,17 @@ class _Open:
 
     def close(self, timeout_millis: int) -> None:
         if self.monitor is not None:
+            exits.unregister(self.monitor.leave)
             self.monitor.stop()
         self.direct.close()
         if self._is_owned:
             self.telemetry.shutdown(timeout_millis)
         else:
             self.telemetry.force_flush(timeout_millis)
+
+
+def _nothing(seconds: float) -> None:
+    """A monitor has nothing to store."""
 
 
 def log_record(event: EventShape) -> tuple[str, LogRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import migrate
+from otel_pg_exporter import diagnostics, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.embedded import EmbeddedServer, find_binaries
 
@@ -42,6 +43,22 @@ def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in [name for name in os.environ if name.startswith(_CONFIGURING)]:
         del os.environ[name]
     os.environ["EVENT_SPOOL_DIR"] = str(tmp_path_factory.mktemp("spool"))
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the host's log got to hear."""
+    monkeypatch.setattr(diagnostics, "_said", {})
+    lines: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    listener = Listener()
+    logging.getLogger().addHandler(listener)
+    yield lines
+    logging.getLogger().removeHandler(listener)
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
         right: what a role needs that was refused a table.
     """
     state = error.sqlstate
-    text = " ".join(str(error).split()).rstrip(".")
+    text = _text(error)
     where = settings.target
     if state is None and any(phrase in text for phrase in _FULL_TEXTS):
         state = "53300"  # the driver gives no code for what a server says while it is connected to
@@ -95,6 +95,17 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
             place=_place(error.diag.context or ""),
         )
     return DatabaseError(f"{where} answered {state}: {text}", sqlstate=state)
+
+
+def _text(error: psycopg.Error) -> str:
+    """What the server said, without the place in our statement; else what the driver says, in one line."""
+    if error.diag.message_primary:
+        return error.diag.message_primary.rstrip(".")
+    text = ""
+    for line in filter(None, map(str.strip, str(error).splitlines())):
+        is_sentence = line[0].isupper() and text and text[-1] not in ".:?"
+        text += (". " if is_sentence else " " if text else "") + line
+    return text.rstrip(".")
 
 
 def _way_in(text: str, settings: Settings) -> str:

@@ -3,7 +3,7 @@
 -- A tsvector holds a million bytes, and a row must not be refused for that: of a long value the beginning counts. The
 -- index keeps this very expression; one that was made of another is not used.
 CASE WHEN length({column}::text) <= 50000
-     THEN json_to_tsvector('pg_catalog.simple', {column}, '["string", "numeric"]')
+     THEN {type}_to_tsvector('pg_catalog.simple', {column}, '["string", "numeric"]')
      ELSE {words_of_text}
 END
 
@@ -11,9 +11,14 @@ END
 -- The words of the beginning of a text that may be JSON, or a part of it: with its keys, without what is escaped.
 to_tsvector('pg_catalog.simple', regexp_replace(left({text}, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'))
 
+-- name: words_of_error
+-- The words of an error: its type and what it says.
+to_tsvector('pg_catalog.simple', left(coalesce(error_type, '') || ' ' || coalesce(error_message, ''), 10000))
+
 -- name: words_of_row
--- The words of an event: what a search for text looks at. What stands between keeps a phrase within one of both.
-(coalesce({input}, '') || '''|'':1'::tsvector || coalesce({output}, ''))
+-- The words of an event: what a search for text looks at. What stands between keeps a phrase within one of them.
+(coalesce({input}, '') || '''|'':1'::tsvector || coalesce({output}, '') || '''|'':1'::tsvector
+    || coalesce({body}, '') || '''|'':1'::tsvector || {error})
 
 -- name: row_says
 -- Whether an event says something: in its columns, or in one of the parts that its long texts consist of.

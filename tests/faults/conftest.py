@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 from collections.abc import Iterator
@@ -12,8 +11,6 @@ import pytest
 from harness.cluster import Cluster
 from harness.judge import Judge
 from harness.wire import Wire
-
-from otel_pg_exporter import diagnostics
 
 
 @pytest.fixture
@@ -42,19 +39,3 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A running server of the test's own, with fsync on."""
     with Cluster(tmp_path / "server") as made:
         yield made
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the host's log got to hear."""
-    monkeypatch.setattr(diagnostics, "_said", {})
-    lines: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    listener = Listener()
-    logging.getLogger().addHandler(listener)
-    yield lines
-    logging.getLogger().removeHandler(listener)

@@ -593,6 +593,18 @@ def test_a_forked_child_does_not_prolong_the_use_of_its_parent(data_dir: Path, r
     assert still_running == []
 
 
+def test_a_program_that_ends_does_not_complain_that_the_server_ends_with_it(data_dir: Path) -> None:
+    """Whoever looks at the health of the store sees it go, and knows why."""
+    program = "from otel_pg_exporter import EventStore; EventStore().initialize()"
+    environment = {**os.environ, "EVENT_DATA_DIR": str(data_dir)}
+
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", program], check=False, capture_output=True, text=True, env=environment
+        )
+        assert ("", 0) == (done.stderr, done.returncode)
+
+
 def test_keep_leaves_the_server_running(data_dir: Path) -> None:
     """With keep(True) the last one out leaves the server to the next, until keep(False)."""
     server = EmbeddedServer(data_dir)

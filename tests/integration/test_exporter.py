@@ -27,22 +27,6 @@ RESOURCE = Resource({"service.name": "test"})
 KINDS = [{"otel_pg.category": category} for category in ("system", "task", "agent", "deployment")]
 
 
-@pytest.fixture
-def heard(monkeypatch):
-    """What the host's log got to hear."""
-    monkeypatch.setattr(diagnostics, "_said", {})
-    lines = []
-
-    class Listener(logging.Handler):
-        def emit(self, record):
-            lines.append(record.getMessage())
-
-    listener = Listener()
-    logging.getLogger().addHandler(listener)
-    yield lines
-    logging.getLogger().removeHandler(listener)
-
-
 def spans(count, start=None, **attributes):
     now = time.time_ns() if start is None else start
     return [

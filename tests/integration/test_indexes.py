@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import EventQuery, PostgresSpanExporter, indexes, migrate, partitions
+from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
@@ -167,6 +167,24 @@ def test_a_text_is_found_with_and_without_the_index(rows, settings):
         assert ["invoice", "parcel"] == sorted(event.event_name for event in query.stream("task", text="where my"))
 
 
+def test_what_failed_and_what_was_logged_is_found_too(dsn, settings):
+    """Words of errors and of bodies; a phrase within one of them."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_task_event(
+            event_name="failed", error_type="TimeoutError", error_message="payment gateway timeout", wait=True
+        )
+        store.log_system_event(event_name="configured", data={"retries": "no more than five"}, wait=True)
+    searches = {
+        "timeout": {"failed"}, "TimeoutError": {"failed"}, '"gateway timeout"': {"failed"}, "five": {"configured"},
+        "retries": set(), '"timeouterror payment"': {"failed"},
+    }  # fmt: skip
+
+    for create in (lambda kind, settings: None, indexes.create):
+        create("text", settings)
+        with EventQuery(settings) as query:
+            assert searches == {text: {event.event_name for event in query.events(text=text)} for text in searches}
+
+
 def test_long_texts_are_found_too(dsn, settings):
     """Words of one row in different parts of it, and in its columns; a phrase in one part; what must be missing, in all
     of them."""
@@ -234,6 +252,12 @@ def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
         provider.get_tracer("t").start_span(f"say {number}", attributes=attributes).end()
     assert provider.force_flush()
     provider.shutdown()
+    with EventStore(dsn=dsn, shared_text_length=0, health_monitoring=False) as store:
+        for text in hostile:
+            store.log_task_event(
+                event_name="all", input=text, output=text, data={"text": text}, error_type=text[:100],
+                error_message=text, wait=True,
+            )  # fmt: skip
 
     assert {"stored": len(hostile)} == {
         name: count for name, count in exporter.counts.items() if count and name in KEPT
@@ -243,9 +267,11 @@ def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
         assert {f"say {number}" for number in range(len(hostile))} == stored
         found = {event.event_name for event in query.agent_events(text="word")}
         assert {"say 0", "say 4", "say 8"} <= found
-        assert found == {event.event_name for event in query.tail(from_start=True, follow=False, text="word")}
+        tailed = {event.event_name for event in query.tail(from_start=True, follow=False, text="word")}
+        assert found | {"all"} == tailed
         assert found == {trace.root.event_name for trace in query.traces(text="word")}
         assert len(found) == sum(tool.count for tool in query.usage("tools", text="word"))
+        assert len(hostile) == len(query.task_events(name="all"))
 
 
 KEPT = ("stored", "dropped", "dead", "rejected")

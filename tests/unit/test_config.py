@@ -98,3 +98,38 @@ def test_a_password_with_quotes_reaches_libpq_whole():
     settings = Settings.from_env({"POSTGRES_HOST": "h", "POSTGRES_PASSWORD": "it's \\ me"})
 
     assert conninfo_to_dict(settings.conninfo)["password"] == "it's \\ me"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("OTEL_EXPORTER_POSTGRES_DNS", "did you mean OTEL_EXPORTER_POSTGRES_DSN?"),
+        ("POSTGRES_HOTS", "did you mean POSTGRES_HOST?"),
+        ("EVENT_RETENTION_TASKS_DAYS", "did you mean EVENT_RETENTION_TASK_DAYS?"),
+        ("EVENT_BATCHSIZE", "did you mean EVENT_BATCH_SIZE?"),
+        ("EVENT_CAPTURE_INPUT", "did you mean EVENT_CAPTURE_INPUTS?"),
+        ("OTEL_EXPORTER_POSTGRES_COMPRESSION", "does nothing"),
+    ],
+)
+def test_a_variable_that_is_misspelt_is_told(heard, variable, meant):
+    """What it was to change stays as it is."""
+    Settings.from_env({variable: "1"})
+
+    (line,) = heard
+    assert f"the environment variable {variable} is not known" in line
+    assert line.endswith(meant)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"POSTGRES_DB": "shop", "POSTGRES_INITDB_ARGS": "-k", "POSTGRES_HOST_AUTH_METHOD": "trust"},
+        {"EVENT_LOOP": "uvloop", "EVENT_NAME": "x"},
+        {"EVENT_POOL_MAX": "9", "EVENT_POOL_MAX2": "8"},
+    ],
+)
+def test_variables_of_others_are_theirs(heard, environ):
+    """What looks like none of ours, or stands beside it, is no slip."""
+    Settings.from_env(environ)
+
+    assert [] == list(heard)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_pg_exporter import config
+from otel_pg_exporter import config, misspelt
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.errors import ConfigurationError
 
@@ -71,6 +71,7 @@ def test_every_variable_of_the_code_is_on_the_page_and_the_other_way_round():
     described = {name for name in re.findall(FOREIGN, PAGE) if name[-1] != "_"}
 
     assert read == described
+    assert {name for name in described if name.startswith("EVENT_CAPTURE_")} == set(misspelt._CAPTURE)
     assert set(re.findall(r"\bEVENT_[A-Z_]+[A-Z]\b", (ROOT / "README.md").read_text("utf-8"))) <= described
 
 

@@ -30,7 +30,7 @@ class Diagnosis:
 def refused(state, text="refused", **said):
     error = psycopg.Error(text)
     error.sqlstate = state
-    diagnosis = type("Said", (Diagnosis,), said)
+    diagnosis = type("Said", (Diagnosis,), {"message_primary": text, **said})
     return type("Refused", (type(error),), {"sqlstate": state, "diag": diagnosis, "__str__": lambda self: text})(text)
 
 
@@ -98,3 +98,23 @@ def test_a_missing_right_is_named_as_the_statement_that_grants_it(text, right, s
 def test_the_place_of_a_refused_row_is_read_in_any_language(context, place):
     """Table and line stand in the last line of the context."""
     assert place == translate(refused("22P05", context=context), SETTINGS).place
+
+
+def test_what_the_driver_says_in_lines_becomes_sentences():
+    """Lines that go on with a small letter belong to the one before."""
+    said = "connection failed: Connection refused\n\tIs the server running on that host\n\tand accepting connections?\n"
+
+    message = str(translate(psycopg.OperationalError(said), SETTINGS))
+
+    assert message.endswith(
+        "connection failed: Connection refused. Is the server running on that host and accepting connections?"
+    )
+
+
+def test_the_place_in_our_statement_is_left_out():
+    """The line that PostgreSQL quotes is of no use to who reads the log."""
+    text = "permission denied for schema otel\nLINE 1: SELECT version FROM otel.schema_migrations\n                ^"
+
+    message = str(translate(refused("42501", text, message_primary="permission denied for schema otel"), SETTINGS))
+
+    assert "permission denied for schema otel. GRANT USAGE" in message

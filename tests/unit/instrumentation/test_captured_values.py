@@ -258,6 +258,8 @@ def test_any_value_at_any_limit(value: Any, limit: int) -> None:
 
 def test_what_is_cut_says_so() -> None:
     """Strings, lists, mappings and depth are cut inside the value, with what is missing."""
+    assert json.loads(json_text("x" * 5_000)) == "x" * 5_000
+    configure_capture(max_string=4_096)
     assert json.loads(json_text("x" * 5_000)) == "x" * 4_096 + "… [904 more characters]"
     assert json.loads(json_text(list(range(150)))) == [*range(100), "… 50 more"]
     assert json.loads(json_text({str(n): n for n in range(150)}))["…"] == "50 more"

@@ -303,8 +303,10 @@ def test_keys_and_patterns_from_the_environment(monkeypatch: pytest.MonkeyPatch,
 def test_a_secret_at_the_cut(recorded: Any) -> None:
     """A secret that the limit would cut in the middle is not recorded in part."""
     secret = "ghp_" + "planted1" * 5
-    for before in range(4_096 - 60, 4_096 + 1):
-        assert "planted" not in json_text("x " * (before // 2) + secret)
+    for limit in (16_384, 4_096):
+        configure_capture(max_string=limit)
+        for before in range(limit - 120, limit + 1):
+            assert "planted" not in json_text("x " * (before // 2) + secret)
     with task("t") as block:
         block.set("note", " " * (16_384 - 20) + secret)
     with pytest.raises(ValueError), task("u"):  # noqa: PT011
