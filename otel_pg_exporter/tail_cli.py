@@ -12,7 +12,7 @@ import click
 
 from .cli_errors import plainly
 from .config import Settings
-from .errors import DatabaseUnavailable
+from .errors import DatabaseUnavailable, QueryError
 from .routing import CATEGORIES, STATUSES
 from .terminal import harmless
 from .waterfall import duration_text
@@ -25,11 +25,23 @@ __all__ = ["tail"]
 _PAUSE_SECONDS = 2.0
 
 
+def _place(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from .tail import Position
+
+    try:
+        Position.of(value)
+    except QueryError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Wait for more, also while the server is away; Ctrl-C ends it.")
 @click.option("--category", type=click.Choice([*CATEGORIES]), help="Only this one.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only events of this status.")
-@click.option("--cursor", help="Go on after this one, as --json shows it; default the beginning, with -f now.")
+@click.option(
+    "--cursor", callback=_place, help="Go on after this one, as --json shows it; default the beginning, with -f now."
+)
 @click.option("--from-start", is_flag=True, help="With -f: begin with the oldest event.")
 @click.option("--limit", type=click.IntRange(min=1), help="End after so many.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each, with the cursor after it.")
@@ -48,6 +60,8 @@ def tail(
     """Print each event once, in the order in which it was committed."""
     from .query import EventQuery
 
+    if from_start and cursor is not None:
+        raise click.UsageError("--from-start and --cursor were given; one of them says where to begin")
     begins = from_start or (not follow and cursor is None)
     with EventQuery(settings) as query:
         found = query.tail(
