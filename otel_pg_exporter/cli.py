@@ -18,6 +18,7 @@ from .completion_cli import completion
 from .db_cli import db
 from .demo_cli import demo
 from .doctor_cli import doctor
+from .errors import ConfigurationError
 from .export_cli import export
 from .grants_cli import grant, revoke, tenants
 from .health_cli import health
@@ -52,7 +53,11 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another
     if context.invoked_subcommand in _WITHOUT_SETTINGS:
         return  # a wrong variable is no reason not to start a program
-    context.obj = Settings.from_env(dsn=dsn, schema=schema, table_prefix=table_prefix)
+    try:
+        context.obj = Settings.from_env(dsn=dsn, schema=schema, table_prefix=table_prefix)
+    except ConfigurationError as error:
+        Settings.from_env()  # if the environment is not at fault, an option is
+        raise click.UsageError(str(error)) from None
 
 
 _WITHOUT_SETTINGS = {"run", "completion"}

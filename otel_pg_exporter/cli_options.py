@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from .cli_errors import moment
 from .errors import QueryError
-from .routing import CATEGORIES
+from .filters import TRACE_BEGINNING
+from .routing import CATEGORIES, STATUSES
 
 if TYPE_CHECKING:
     from .query import EventQuery
@@ -18,7 +21,11 @@ __all__ = ["as_json", "filters", "limited", "period", "which_trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HELP = {"text": 'Only with these words in input or output: all of them, "a phrase", one or another, -none.'}
+_CHOICES = {"category": CATEGORIES, "status": STATUSES}
+_HELP = {
+    "category": "Only this one.",
+    "text": 'Only with these words in input or output: all of them, "a phrase", one or another, -none.',
+}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs: a line of JSON for each.")
 
@@ -27,15 +34,22 @@ def period(since: str | None = None) -> Callable[[F], F]:
     """--since and --until, as datetimes `start` and `end`: so `EventQuery` calls them."""
 
     def decorate(command: F) -> F:
-        command = click.option("--until", "end", callback=moment, help="Only what began before then.")(command)
-        return click.option(
+        @wraps(command)
+        def run(*arguments: Any, start: datetime | None, end: datetime | None, **options: Any) -> Any:
+            if start is not None and end is not None and start >= end:
+                times = f"--since {start:%Y-%m-%dT%H:%M:%SZ} is not before --until {end:%Y-%m-%dT%H:%M:%SZ}"
+                raise click.UsageError(f"{times}: nothing is between them")
+            return command(*arguments, start=start, end=end, **options)
+
+        until = click.option("--until", "end", callback=moment, help="Only what began before then.")(run)
+        return click.option(  # type: ignore[return-value]
             "--since",
             "start",
             callback=moment,
             default=since,
             show_default=since is not None,
             help="Only what began then or later: 90m, 24h, 7d, 2026-11-25, 2026-11-25T14:30 (UTC).",
-        )(command)
+        )(until)
 
     return decorate
 
@@ -66,19 +80,33 @@ def filters(*names: str) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for name in reversed(names):
-            if name == "category":
-                command = click.option("--category", type=click.Choice([*CATEGORIES]), help="Only this one.")(command)
-            else:
-                option, only = f"--{name.replace('_', '-')}", _HELP.get(name, f"Only of this {name.replace('_', ' ')}.")
-                command = click.option(option, help=only)(command)
+            option, only = f"--{name.replace('_', '-')}", _HELP.get(name, f"Only of this {name.replace('_', ' ')}.")
+            choice = click.Choice([*_CHOICES[name]]) if name in _CHOICES else None
+            checked = _words if name == "text" else None
+            command = click.option(option, type=choice, callback=checked, help=only)(command)
         return command
 
     return decorate
 
 
+def _words(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from .search import Search
+
+    try:
+        if value is not None:
+            Search.of(value)
+    except QueryError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
 def which_trace(query: EventQuery, named: str) -> str:
     """The id of a trace that is named by the beginning of its id, or by the word last."""
     if named != "last":
+        if not TRACE_BEGINNING.fullmatch(named.replace("-", "").lower()):
+            raise click.UsageError(
+                f"trace {named!r:.60} is not allowed; allowed are 32 hex digits, the first of them, or last"
+            )
         return query.trace_id(named)
     newest = query.traces(limit=1)
     if not newest:

@@ -383,9 +383,7 @@ class Delivery:
             self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
 
-    def _stored(
-        self, sink: Sink, batch: Batch, untold: Counter[str], deadline: float, connections: int | None
-    ) -> bool:
+    def _stored(self, sink: Sink, batch: Batch, untold: Counter[str], deadline: float, connections: int | None) -> bool:
         try:
             return sink.store(batch, untold, deadline, connections)
         except EventStoreError:

@@ -38,7 +38,7 @@ def _deploy(tracer: Tracer) -> None:
     attributes: dict[str, Any] = {
         "deployment.id": "demo-1",
         "deployment.name": "guide",
-        "deployment.status": "succeeded",
+        "cicd.pipeline.result": "success",
         "deployment.environment.name": "staging",
         "vcs.ref.head.name": "main",
         "vcs.ref.head.revision": "4f2a91c",

@@ -51,7 +51,7 @@ def say(level: int, message: str, topic: str | None = None) -> None:
         _said[topic] = (now, 0)
     if held_back:
         message = f"{message} (and {held_back} times more in the last minute)"
-    logger.log(level, "%s", message)
+    logger.log(level, "%s", message, extra={"topic": topic})
 
 
 def warn(message: str, topic: str | None = None) -> None:

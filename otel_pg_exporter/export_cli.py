@@ -21,13 +21,16 @@ from .routing import CATEGORIES
 
 __all__ = ["export"]
 
+_FORMS = {".csv": "csv", ".json": "otlp", ".jsonl": "otlp", ".parquet": "parquet"}
 _DOCUMENT = 1000
 """Records in a document of OTLP/JSON."""
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default stdout.")
-@click.option("--format", "form", type=click.Choice(["otlp", "csv", "parquet"]), help="Default as the file is called.")
+@click.option(
+    "--format", "form", type=click.Choice(["otlp", "csv", "parquet"]), help="Default as the file's name says."
+)
 @filters("category", "status", "name", "service", "agent", "task", "session", "user", "trace", "text")
 @period()
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest.")
@@ -76,7 +79,11 @@ def export(
 
 
 def _form_of(output: Path | None) -> str:
-    return {".csv": "csv", ".parquet": "parquet"}.get(output.suffix.lower() if output else "", "otlp")
+    if output is None:
+        return "otlp"
+    if output.suffix.lower() not in _FORMS:
+        raise click.UsageError(f"{output} is not allowed; allowed are names in {', '.join(_FORMS)}, or give --format")
+    return _FORMS[output.suffix.lower()]
 
 
 def _watched(items: Iterator[Any], what: str) -> Iterator[Any]:

@@ -34,6 +34,8 @@ class Held:
     is_ours: bool
     """The role may drop it."""
     oid: int
+    is_empty: bool | None = None
+    """It takes nothing but for its indexes, so it has no row, whatever the estimate; None if nobody asked."""
 
 
 @dataclass(frozen=True)

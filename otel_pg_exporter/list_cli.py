@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["deploys", "errors", "ls"]
 
 _AT_ONCE = 1000
-_TRACES = columns("started status duration> spans> errors> tokens> cost> name… service… trace#")
-_EVENTS = columns("time category status duration> name… service… trace#")
-_ERRORS = columns("time category name… error… message… service… trace#")
-_DEPLOYS = columns("time environment status result duration> name… branch… commit trace#")
+_TRACES = columns("started status duration> spans>4 errors> tokens>2 cost>3 name… service…1 trace#")
+_EVENTS = columns("time category2 status duration> name… service…1 trace#")
+_ERRORS = columns("time category2 name… error… message… service…1 trace#")
+_DEPLOYS = columns("time environment status result1 duration>2 name… branch…3 commit4 trace#")
 
 T_co = TypeVar("T_co", covariant=True)
 Row = tuple[str, Sequence[object]]

@@ -15,6 +15,7 @@ _CATEGORIES = {
     "agent_events": "agent",
     "deployment_events": "deployment",
 }
+_MOST_OF_A_BODY = 80
 
 
 @dataclass(repr=False)  # that of a root would be as long as the trace
@@ -27,12 +28,15 @@ class Node:
     """Spans and log records below, by their start."""
 
     def __repr__(self) -> str:
-        return f"<Node {self.span_id} {self.name!r}, {len(self.children)} below>"
+        return f"<Node {self.span_id} {self.name[:80]!r}, {len(self.children)} below>"
 
     @property
     def name(self) -> str:
         """The event's name; for a log record without one the start of its body."""
-        return str(self.row["event_name"] or self.row["body"] or "log")[:80]
+        if self.row["event_name"]:
+            return str(self.row["event_name"])
+        said = str(self.row["body"] or "log")
+        return said if len(said) <= _MOST_OF_A_BODY else said[: _MOST_OF_A_BODY - 1] + "…"
 
     @property
     def category(self) -> str:

@@ -14,10 +14,12 @@ def optional(name: str, extra: str | None = None) -> Any:
     Raises:
         ImportError: it is not installed; the message says how to get it.
     """
+    package = name.partition(".")[0]
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
+        if error.name not in {name, package}:
             raise  # it is there, and lacks something itself
-        wanted = f"'otel-pg-exporter[{extra}]'" if extra else name
-        raise ImportError(f"this needs {name}, which is not installed. Run: pip install {wanted}", name=name) from error
+        wanted = f"'otel-pg-exporter[{extra}]'" if extra else package
+        said = f"this needs {package}, which is not installed. Run: pip install {wanted}"
+        raise ImportError(said, name=name) from error

@@ -25,7 +25,7 @@ __all__ = ["partitions"]
 _LINES = 1_000
 _LOOK_SECONDS = 30.0
 _ATTEMPTS = 20
-_HELD = "table partition from until rows> size>"
+_HELD = "table partition1 from until rows> size>"
 
 
 @click.group()
@@ -34,10 +34,13 @@ def partitions() -> None:
 
 
 @partitions.command("list")
+@click.option(
+    "--all", "is_all", is_flag=True, help="A line for each; else empty ones of a table that follow each other are one."
+)
 @as_json
 @click.pass_obj
 @plainly
-def list_(settings: Settings, as_json: bool) -> None:
+def list_(settings: Settings, is_all: bool, as_json: bool) -> None:
     """List them, the oldest first, with the time that each covers, its rows (an estimate) and its size."""
     from .database import opened
     from .inventory import readable_size, take
@@ -48,7 +51,7 @@ def list_(settings: Settings, as_json: bool) -> None:
         for held in found.partitions:
             click.echo(json.dumps(_plain(held)))
         return
-    _print(_HELD, [("", _cells(held)) for held in found.partitions])
+    _print(_HELD, [("", _cells(held)) for held in (found.partitions if is_all else _folded(found.partitions))])
     click.echo(f"{len(found.partitions)} partitions; all tables take {readable_size(found.bytes)}")
 
 
@@ -92,6 +95,8 @@ def prune(settings: Settings, days: int | None, max_bytes: int | None, dry_run: 
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     if max_bytes:
         settings = replace(settings, max_bytes_policy="drop-oldest")
+    if not retention.Policy.of(settings).is_set and settings.max_bytes:
+        raise click.UsageError("EVENT_MAX_BYTES_POLICY=refuse drops nothing: give --days or --max-bytes")
     if not retention.Policy.of(settings).is_set:
         raise click.UsageError("nothing says what is to go: give --days or --max-bytes, or set EVENT_RETENTION_DAYS")
     found = retention.prune(settings, dry_run=dry_run, attempts=_ATTEMPTS)
@@ -119,7 +124,8 @@ def _end(settings: Settings, fates: set[str], error: str | None) -> None:
 def _print(titles: str, rows: Sequence[tuple[str, Sequence[object]]]) -> None:
     from .cli_tables import columns, print_lines
 
-    print_lines(columns(titles), _pages(rows))
+    if rows:  # else the line of the sum says so
+        print_lines(columns(titles), _pages(rows))
 
 
 def _pages(rows: Sequence[tuple[str, Sequence[object]]]) -> Iterable[Sequence[tuple[str, Sequence[object]]]]:
@@ -133,6 +139,25 @@ def _cells(held: Held) -> tuple[object, ...]:
 
     size = "" if held.bytes is None else readable_size(held.bytes)
     return (held.table, held.partition, day(held.lower), day(held.upper), f"{held.rows:,}", size)
+
+
+def _folded(partitions: Iterable[Held]) -> list[Held]:
+    """Those of a table that are empty and follow each other as one, where the first of them stands."""
+    runs: list[list[Held]] = []
+    empty: dict[str, list[Held]] = {}
+    for held in partitions:
+        run = empty.get(held.table, [])
+        if run and held.is_empty and run[-1].upper == held.lower:
+            run.append(held)
+            continue
+        runs.append([held])
+        empty[held.table] = runs[-1] if held.is_empty else []
+    return [run[0] if len(run) == 1 else _as_one(run) for run in runs]
+
+
+def _as_one(run: Sequence[Held]) -> Held:
+    size = sum(held.bytes or 0 for held in run)
+    return replace(run[0], partition=f"({len(run)} empty ones)", upper=run[-1].upper, rows=0, bytes=size)
 
 
 def _plain(held: Held) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ps"]
 
-_COLUMNS = columns("name… category status for> started last_heartbeat host… pid> service… trace#")
+_COLUMNS = columns("name… category3 status for> started1 last_heartbeat host…5 pid>4 service…2 trace#")
 
 
 @click.command()

@@ -14,10 +14,6 @@ from .waterfall import render
 
 __all__ = ["show"]
 
-_BAR, _LEAST_NAME, _MOST_NAME, _LEAST_BAR = 30, 20, 60, 8
-_BESIDE = 48
-"""Columns beside name and bar: kind, duration, status and class of error."""
-
 
 @click.command()
 @click.argument("trace_id", metavar="TRACE")
@@ -41,12 +37,6 @@ def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_
     width = terminal_width()
     if bars is None:
         bars = width is not None
-    bar_width = _BAR if bars else 0
-    name_width = None
-    if width is not None:
-        bar_width = max(_LEAST_BAR, min(_BAR, width - _BESIDE - _LEAST_NAME)) if bars else 0
-        name_width = max(_LEAST_NAME, min(_MOST_NAME, width - _BESIDE - bar_width))
     click.echo(f"trace {trace.trace_id}")
-    lines = render(trace.roots, is_whole=is_all, bar_width=bar_width, name_width=name_width, width=width, paint=painted)
-    for line in lines:
+    for line in render(trace.roots, is_whole=is_all, has_bars=bars, width=width, paint=painted):
         click.echo(line)

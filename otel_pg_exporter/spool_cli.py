@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from logging import LogRecord
 from typing import Any
 
 import click
@@ -54,14 +55,23 @@ def replay(settings: Settings, timeout: float) -> None:
     """Store now what programs that have ended left behind."""
     from .database import Database
     from .delivery import Delivery
+    from .diagnostics import logger
 
+    logger.addFilter(_says_more)
     delivery = Delivery(Database(settings))
     is_empty = delivery.replay_now(timeout)
     delivery.close(1)
     delivery.database.close()
-    click.echo(f"stored {delivery.counts['replayed']}, stored before {delivery.counts['duplicate']}")
+    stored, before = delivery.counts["replayed"], delivery.counts["duplicate"]
+    if is_empty or stored or before:
+        click.echo(f"stored {stored}, stored before {before}")
     if not is_empty:
         raise click.ClickException(delivery.last_error or "the time ran out; what is left stays in the spool")
+
+
+def _says_more(record: LogRecord) -> bool:
+    """Whether a warning is not the one that the command's own error repeats."""
+    return getattr(record, "topic", None) != "spooling"
 
 
 @spool.command()

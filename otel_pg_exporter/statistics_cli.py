@@ -13,6 +13,7 @@ from .cli_options import as_json, filters, period
 from .cli_tables import columns, print_lines
 from .config import Settings
 from .filters import USAGE_KINDS, USAGE_NUMBERS
+from .waterfall import duration_text
 
 if TYPE_CHECKING:
     from .statistics import Group
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["stats", "top"]
 
-_GROUPS = columns("by name… events> errors> p50_ms> p95_ms> tokens_in> tokens_out> cost>")
-_USAGE = columns("kind name… count> errors> p50_ms> p95_ms> tokens_in> tokens_out> cost>")
+_GROUPS = columns("by name… events> errors> p50>1 p95> tokens_in>2 tokens_out>3 cost>4")
+_USAGE = columns("kind name… count> errors> p50>1 p95> tokens_in>2 tokens_out>3 cost>4")
 
 
 @click.command()
@@ -82,9 +83,5 @@ def _cells(kind: str, usage: Usage) -> tuple[object, ...]:
 
 def _numbers(group: Group | Usage) -> tuple[object, ...]:
     cost = "" if group.cost is None else f"${group.cost:.4f}"
-    durations = _millis(group.p50), _millis(group.p95)
+    durations = duration_text(group.p50), duration_text(group.p95)
     return (group.count, group.errors or "", *durations, group.input_tokens or "", group.output_tokens or "", cost)
-
-
-def _millis(nanoseconds: float | None) -> str:
-    return "" if nanoseconds is None else f"{nanoseconds / 1e6:.1f}"

@@ -12,9 +12,10 @@ import click
 
 from .cli_errors import plainly
 from .config import Settings
-from .errors import DatabaseUnavailable
-from .routing import CATEGORIES
+from .errors import DatabaseUnavailable, QueryError
+from .routing import CATEGORIES, STATUSES
 from .terminal import harmless
+from .waterfall import duration_text
 
 if TYPE_CHECKING:
     from .events import Event
@@ -24,11 +25,23 @@ __all__ = ["tail"]
 _PAUSE_SECONDS = 2.0
 
 
+def _place(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from .tail import Position
+
+    try:
+        Position.of(value)
+    except QueryError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Wait for more, also while the server is away; Ctrl-C ends it.")
 @click.option("--category", type=click.Choice([*CATEGORIES]), help="Only this one.")
-@click.option("--status", help="Only events of this status.")
-@click.option("--cursor", help="Go on after this one, as --json shows it; default the beginning, with -f now.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only events of this status.")
+@click.option(
+    "--cursor", callback=_place, help="Go on after this one, as --json shows it; default the beginning, with -f now."
+)
 @click.option("--from-start", is_flag=True, help="With -f: begin with the oldest event.")
 @click.option("--limit", type=click.IntRange(min=1), help="End after so many.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each, with the cursor after it.")
@@ -47,6 +60,8 @@ def tail(
     """Print each event once, in the order in which it was committed."""
     from .query import EventQuery
 
+    if from_start and cursor is not None:
+        raise click.UsageError("--from-start and --cursor were given; one of them says where to begin")
     begins = from_start or (not follow and cursor is None)
     with EventQuery(settings) as query:
         found = query.tail(
@@ -74,12 +89,11 @@ def tail(
 
 
 def _line(event: Event) -> str:
-    duration = "" if event.duration_ns is None else f"{event.duration_ns / 1e6:.1f} ms"
     words = [
         f"{event.time:%Y-%m-%d %H:%M:%S}.{event.time.microsecond // 1000:03}",
         f"{event.category:<10}",
         f"{event.status:<9}",
-        f"{duration:>12}",
+        f"{duration_text(event.duration_ns):>9}",
         event.event_name,
         event.error_message or event.error_type or "",
     ]

@@ -23,6 +23,14 @@ MOST_LINES = 1000
 _MOST_DEPTH = 24
 """Levels that are indented; a deeper line says its depth."""
 _MARKS = {"completed": "ok", "started": "…"}
+_STEP = 3
+"""Columns for each level."""
+_BAR, _LEAST_BAR = 30, 10
+_NAME, _LEAST_NAME, _ALIGNED = 48, 20, 120
+"""Columns for names: in a pipe at least, on a terminal at least, and how far in a pipe a long one moves the rest."""
+_KIND, MOST_KIND = 10, 20
+_BESIDE, _MOST_OUTCOME = 15, 23
+"""Columns beside name, kind and bar: the duration and gaps; status and class of error."""
 
 Paint = Callable[[str, str], str]
 """Text and status → the text in the colour of the status."""
@@ -63,15 +71,19 @@ class Line:
         return harmless(error_type) if error_type and self.mark not in _MARKS.values() else ""
 
     @property
-    def what(self) -> str:
-        """The kind, for show."""
-        return shortened(harmless(self.node.what), 20)
+    def outcome(self) -> str:
+        """Both."""
+        return f"{self.mark}  {self.error}".rstrip()
 
     @property
-    def name(self) -> str:
-        """The name for show, with how many there are."""
-        name = harmless(self.node.name)
-        return f"{name} ×{len(self.nodes):,} (avg)" if len(self.nodes) > 1 else name
+    def what(self) -> str:
+        """The kind, for show."""
+        return harmless(self.node.what)
+
+    def name(self, width: int | None = None) -> str:
+        """The name for show, with how many there are; cut to fit a width."""
+        name, many = harmless(self.node.name), f" ×{len(self.nodes):,} (avg)" if len(self.nodes) > 1 else ""
+        return (name if width is None else shortened(name, max(1, width - len(many)))) + many
 
     @property
     def duration_ns(self) -> int | None:
@@ -164,12 +176,50 @@ def _siblings(nodes: Sequence[Node], most_alike: int | None, depth: int, indent:
     return lines[::-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How wide the columns of a trace are."""
+
+    name: int
+    kind: int
+    bar: int
+    step: int = _STEP
+    """Columns for each level."""
+    levels: int = _MOST_DEPTH
+    """How many are indented; a deeper line says its depth."""
+
+    @classmethod
+    def of(cls, lines: Sequence[Line], has_bars: bool, width: int | None) -> _Layout:
+        """What suits lines that are not hidden, in a pipe or on a terminal of a width."""
+        longest = 1 + max((columns_of(line.lead + line.name()) for line in lines), default=0)  # 1 apart from the kind
+        kind = max(_KIND, min(MOST_KIND, max((columns_of(line.what) for line in lines), default=0)))
+        if width is None:
+            return cls(min(_ALIGNED, max(_NAME, longest)), kind, _BAR if has_bars else 0)
+        outcome = max((columns_of(line.outcome) for line in lines), default=0)
+        room = width - _BESIDE - kind - min(_MOST_OUTCOME, outcome)
+        name = max(_LEAST_NAME, min(longest, room - (_LEAST_BAR if has_bars else 0)))
+        bar = max(_LEAST_BAR, min(_BAR, room - name)) if has_bars else 0
+        if longest <= name:
+            return cls(name, kind, bar)
+        # half of it is for the names themselves
+        deepest = min(_MOST_DEPTH, max(line.depth for line in lines))
+        step = next((step for step in range(_STEP, 1, -1) if step * deepest <= name // 2), 1)
+        return cls(name, kind, bar, step, min(_MOST_DEPTH, name // 2))
+
+    def lead(self, line: Line) -> str:
+        """What stands before the name."""
+        if line.depth <= self.levels and self.step == _STEP:
+            return line.lead
+        levels = min(line.depth, self.levels)
+        indent = "".join(line.lead[level * _STEP :][: self.step] for level in range(levels))
+        return f"{indent}{line.depth:,} ╌ " if line.depth > levels else indent
+
+
 def render(
     roots: Sequence[Node],
     *,
     is_whole: bool = False,
-    bar_width: int = 0,
-    name_width: int | None = None,
+    has_bars: bool = False,
     width: int | None = None,
     paint: Paint = lambda text, status: text,
 ) -> Iterator[str]:
@@ -178,25 +228,25 @@ def render(
     Args:
         roots: spans and log records without a parent.
         is_whole: every span on a line of its own.
-        bar_width: columns for when each ran; 0 for none.
-        name_width: names are cut to fit; default no limit.
-        width: of a whole line, at whose end the class of an error is cut; default no limit.
+        has_bars: say when each ran.
+        width: of a terminal, for which indents and bars are made narrower, and names, kinds and the classes of
+            errors are cut; default no limit.
         paint: colours the marks and bars.
     """
-    window = Window.of(roots) if bar_width else None
-    limits = (None, None) if is_whole else (MOST_ALIKE, MOST_LINES)
-    for line in fold(roots, *limits):
+    window = Window.of(roots) if has_bars else None
+    every = list(fold(roots, *((None, None) if is_whole else (MOST_ALIKE, MOST_LINES))))
+    layout = _Layout.of([line for line in every if not line.hidden], has_bars, width)
+    for line in every:
         if line.hidden:
             yield f"… {line.hidden:,} lines more"
             return
-        left = line.lead + line.name
-        if name_width is not None:
-            left = shortened(left, name_width)
-        words = [padded(left, name_width or 48), f"{line.what:<10}", f"{duration_text(line.duration_ns):>9}"]
-        room = None if width is None else width - sum(map(len, words)) - len(words) - bar_width - len(line.mark) - 5
+        lead, kind = layout.lead(line), line.what if width is None else shortened(line.what, layout.kind)
+        name = line.name(None if width is None else max(1, layout.name - columns_of(lead)))
+        words = [padded(lead + name, layout.name), padded(kind, layout.kind), f"{duration_text(line.duration_ns):>9}"]
+        used = sum(map(columns_of, words)) + len(words) + layout.bar + len(line.mark) + 5
         if window is not None:
-            words.append(f" {paint(_bar(line, window, bar_width), line.status)}")
-        error = line.error if room is None else shortened(line.error, max(1, room))
+            words.append(f" {paint(_bar(line, window, layout.bar), line.status)}")
+        error = line.error if width is None else shortened(line.error, max(1, width - used))
         yield f"{' '.join(words)}  {paint(line.mark, line.status)}{error and '  ' + error}"
 
 

@@ -10,11 +10,11 @@ import orjson
 from . import values
 from .markup import block, escaped, facts
 from .nodes import Node
-from .waterfall import MOST_ALIKE, Line, Window, duration_text, fold
+from .waterfall import MOST_ALIKE, MOST_KIND, Line, Window, duration_text, fold, shortened
 
 __all__ = ["page"]
 
-_MOST_LINES = 300
+_MOST_LINES, _MOST_NAME = 300, 80
 _MOST_DEPTH = 16
 """Levels that are indented."""
 _MOST_DETAIL = 300_000
@@ -36,7 +36,7 @@ def page(trace_id: str, roots: Sequence[Node]) -> str:
     window = Window.of(roots)
     first = roots[0]
     told = facts(_facts(roots, window)) + f"<code>{escaped(trace_id)}</code>"
-    return block(first.name, told, _body(roots, window))
+    return block(shortened(first.name, _MOST_NAME), told, _body(roots, window))
 
 
 def _facts(roots: Sequence[Node], window: Window) -> Iterator[tuple[str, str, bool]]:
@@ -93,7 +93,8 @@ def _row(line: Line, window: Window, details: str) -> str:
     deeper = f"<em>level {line.depth:,}</em>" if line.depth > _MOST_DEPTH else ""
     error = line.error.rpartition(".")[2] if line.status == "error" else ""
     why = f'<em class="why">{escaped(error)}</em>' if error else ""
-    name = f'<span title="{escaped(line.name)}">{escaped(line.name)}</span><em>{escaped(line.what)}</em>{why}{deeper}'
+    title, kind = escaped(line.name(_MOST_NAME)), escaped(shortened(line.what, MOST_KIND))
+    name = f'<span title="{title}">{title}</span><em>{kind}</em>{why}{deeper}'
     return (
         f'<details class="{outcome}" style="--c:var(--{colour});--d:{min(line.depth, _MOST_DEPTH)}"><summary>'
         f'<span class="name">{name}</span>'

@@ -1,8 +1,9 @@
 -- name: held_partitions
 -- Partitions that are there, with the days that they cover (the first, and the one after the last, from 1970-01-01),
--- and whether we may drop them. Rows are estimated; bytes are NULL unless asked for.
+-- and whether we may drop them. Rows are estimated; bytes and is_empty are NULL unless asked for.
 SELECT "table", partition, oid::bigint AS oid, is_ours, "rows",
        CASE WHEN %(with_sizes)s THEN pg_total_relation_size(oid) END AS bytes,
+       CASE WHEN %(with_sizes)s THEN pg_relation_size(oid) = 0 END AS is_empty,
        (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
        (upper::timestamptz AT TIME ZONE 'UTC' + interval '1 day' - interval '1 microsecond')::date
            - date '1970-01-01' AS upper

@@ -203,13 +203,28 @@ def test_old_events_are_read_from_parquet_without_a_server(otel_pg, demo, tmp_pa
     assert [("book", 2, True, "execute_tool"), ("search", 3, True, "execute_tool")] == calls
 
 
-def test_without_pyarrow_it_says_what_to_install(otel_pg, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["x.xlsx", "d", "x.csv.gz"])
+def test_a_name_that_says_no_format_is_refused(otel_pg, monkeypatch, tmp_path, name):
+    """It and the endings that do are named, and no file is made; --format will do instead."""
+    monkeypatch.chdir(tmp_path)
+
+    done = otel_pg("export", "-o", name, code=2)
+
+    assert f"Error: {name} is not allowed; allowed are names in .csv, .json, .jsonl, .parquet, or" in done.stderr
+    assert [] == list(tmp_path.iterdir())
+    otel_pg("export", "-o", name, "--format", "csv")
+    assert "event_name" in (tmp_path / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("absent", ["pyarrow", "pyarrow.parquet"])
+def test_without_pyarrow_it_says_what_to_install(otel_pg, monkeypatch, tmp_path, absent):
     """One line, and no file."""
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    monkeypatch.setitem(sys.modules, absent, None)
 
     done = otel_pg("export", "-o", str(tmp_path / "x.parquet"), code=1)
 
-    assert "pip install pyarrow" in done.stderr
+    assert done.stderr.endswith("Run: pip install pyarrow\n")
     assert [] == list(tmp_path.iterdir())
 
 

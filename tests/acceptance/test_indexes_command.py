@@ -65,4 +65,4 @@ def test_lists_and_exports_take_words(otel_pg, dsn, tmp_path):
     assert [] == lines(otel_pg("errors", "--text", "parcel", "--json"))
     otel_pg("export", "-o", str(tmp_path / "said.jsonl"), "--text", "parcel or invoice")
     assert 3 == (tmp_path / "said.jsonl").read_text("utf-8").count('"spanId"')
-    assert "allowed are 1 to 20 words" in otel_pg("ls", "--text", "!", code=1).output
+    assert "allowed are 1 to 20 words" in otel_pg("ls", "--text", "!", code=2).output

@@ -17,6 +17,7 @@ import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_pg_exporter import EventStore
+from otel_pg_exporter.waterfall import columns_of
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
 HOSTILE = "a\x1b[31mb\x9b31mc\u202ed\ne"
@@ -54,6 +55,24 @@ def test_filters_and_limits_select_what_is_listed(otel_pg, demo):
     assert [] == lines(otel_pg("ls", "--since", tomorrow, "--json"))
     assert 2 == len(lines(otel_pg("ls", "--until", tomorrow, "--json")))
     assert "" == otel_pg("ls", "--service", "another").stdout
+
+
+def test_a_list_that_would_be_empty_for_its_options_is_wrong_usage(otel_pg):
+    """A status that no event has, and times between which nothing can be."""
+    assert "'started', 'completed', 'error', 'cancelled'" in otel_pg("ls", "--status", "foo", code=2).stderr
+    assert "nothing is between them" in otel_pg("ls", "--since", "2h", "--until", "3h", code=2).stderr
+    assert "nothing is between them" in otel_pg("top", "--until", "2d", code=2).stderr  # its --since is 1d
+    assert "" == otel_pg("ls", "--status", "suspended", "--since", "3h", "--until", "2h").stdout
+
+
+@pytest.mark.parametrize("command", ["ls", "errors", "ps", "stats --since 0s", "deploys", "top"])
+def test_a_person_is_told_that_nothing_was_found(otel_pg, dsn, command):
+    """On a terminal, on stderr; not a program, which gets nothing on either."""
+    quiet = otel_pg(*command.split())
+    assert ("", "") == (quiet.stdout, quiet.stderr)
+
+    assert "nothing found\r\n" == on_terminal(dsn, *command.split())
+    assert "nothing" not in on_terminal(dsn, *command.split(), "--json")
 
 
 def test_lists_go_on_past_a_page(otel_pg, dsn):
@@ -114,7 +133,7 @@ def test_the_beginning_of_an_id_is_enough(otel_pg, record_spans):
     other = "0123456789abcdef"[(int(ids[0][0], 16) + 1) % 16]
     if other != ids[1][0]:
         assert f"Error: trace {other}: nothing is stored\n" == otel_pg("show", other, code=1).stderr
-    assert "allowed are 32 hex digits, or the first of them" in otel_pg("show", "xyz", code=1).stderr
+    assert "allowed are 32 hex digits, the first of them, or last" in otel_pg("show", "xyz", code=2).stderr
 
 
 def test_ids_with_a_common_beginning_are_told_apart(otel_pg, record_spans):
@@ -188,8 +207,8 @@ def test_errors_and_deployments_are_listed(otel_pg, demo):
     assert "" == otel_pg("errors", "--error-type", "ValueError").stdout
 
     (deployed,) = lines(otel_pg("deploys", "--environment", "staging", "--json"))
-    assert ("main", "4f2a91c", "succeeded") == tuple(deployed[name] for name in ("branch", "commit_sha", "result"))
-    assert re.search(r"staging +completed +succeeded .* deploy guide +main +4f2a91c", otel_pg("deploys").stdout)
+    assert ("main", "4f2a91c", "success") == tuple(deployed[name] for name in ("branch", "commit_sha", "result"))
+    assert re.search(r"staging +completed +success .* deploy guide +main +4f2a91c", otel_pg("deploys").stdout)
     assert "" == otel_pg("deploys", "--environment", "production").stdout
 
 
@@ -208,6 +227,17 @@ def test_top_counts_agents_tools_and_models(otel_pg, demo):
     assert ["book", "search"] == by["errors"]
     assert re.search(r"agent +guide +1 +\d", otel_pg("top", "agents").stdout)
     assert "" == otel_pg("top", "--service", "another").stdout
+
+
+def test_a_duration_is_shown_alike_everywhere(otel_pg, dsn):
+    """In the unit that suits it, also where a millisecond is long."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_agent_event(
+            event_name="quick", agent_id="a", action="invoke", duration_seconds=0.000_015_7, wait=True
+        )
+
+    for command in ("ls --events", "tail", "top agents", "stats"):
+        assert "15.7 µs" in otel_pg(*command.split()).stdout, command
 
 
 def test_nothing_in_the_data_steers_the_terminal(otel_pg, record_spans):
@@ -237,33 +267,50 @@ def test_nothing_in_the_data_steers_the_terminal(otel_pg, record_spans):
     assert otel_pg("ls").stdout.count("\n") == 3
 
 
+def on_terminal(dsn, *command, **environment):
+    """What a terminal of 90 columns is shown."""
+    parent, child = pty.openpty()
+    own = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS"}}
+    settings = {**own, "TERM": "xterm", "COLUMNS": "90", **environment}
+    process = subprocess.Popen([PROGRAM, "--dsn", dsn, *command], stdout=child, stdin=child, stderr=child, env=settings)
+    os.close(child)
+    text = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            text += chunk
+    except OSError:  # Linux says so at the end of a pty
+        pass
+    os.close(parent)
+    assert 0 == process.wait(60)
+    return text.decode()
+
+
+def widest(text):
+    """Columns of the longest line, colours aside."""
+    return max(columns_of(re.sub(r"\x1b\[\d+m", "", line).rstrip()) for line in text.splitlines())
+
+
 def test_colours_are_for_terminals_that_want_them(demo, dsn):
     """A pipe has none, nor a terminal with NO_COLOR or TERM=dumb; a terminal has them, bars, and lines that fit."""
-
-    def on_terminal(*command, **environment):
-        parent, child = pty.openpty()
-        own = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS"}}
-        settings = {**own, "TERM": "xterm", "COLUMNS": "90", **environment}
-        process = subprocess.Popen(
-            [PROGRAM, "--dsn", dsn, *command], stdout=child, stdin=child, stderr=child, env=settings
-        )
-        os.close(child)
-        text = b""
-        try:
-            while chunk := os.read(parent, 65536):
-                text += chunk
-        except OSError:  # Linux says so at the end of a pty
-            pass
-        os.close(parent)
-        assert 0 == process.wait(60)
-        return text.decode()
-
-    coloured = on_terminal("show", demo)
+    coloured = on_terminal(dsn, "show", demo)
     assert "\x1b[31m" in coloured
     assert "━" in coloured
-    assert max(len(re.sub(r"\x1b\[\d+m", "", line).rstrip()) for line in coloured.splitlines()) <= 90
-    assert "\x1b[" not in on_terminal("show", demo, NO_COLOR="1")
-    assert re.search(f"{demo[:12]}\\s", on_terminal("ls", TERM="dumb"))
+    assert widest(coloured) <= 90
+    assert "\x1b[" not in on_terminal(dsn, "show", demo, NO_COLOR="1")
+    assert re.search(f"{demo[:12]}\\s", on_terminal(dsn, "ls", TERM="dumb"))
+
+
+@pytest.mark.parametrize("command", ["ls", "ls --events", "errors", "deploys", "stats"])
+def test_lists_fit_a_terminal(otel_pg, demo, dsn, command):
+    """Ids and names are cut, then what tells least is left out; a pipe gets all of it."""
+    shown = on_terminal(dsn, *command.split(), COLUMNS="80", TERM="dumb")
+    whole = otel_pg(*command.split()).stdout
+
+    assert widest(shown) <= 80 < widest(whole)
+    assert len(shown.splitlines()) == len(whole.splitlines())
+    assert {*shown.split("\n")[0].split()} < {*whole.split("\n")[0].split()}
+    assert "guide" in shown or demo[:12] in shown
+    assert widest(on_terminal(dsn, *command.split(), COLUMNS="200")) == widest(whole)
 
 
 def test_the_demo_runs_from_the_package_alone(otel_pg, dsn):

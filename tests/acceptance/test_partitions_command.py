@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta, timezone
 
 import psycopg
 import pytest
 
-from otel_pg_exporter import partitions
+from otel_pg_exporter import EventStore, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.sql_files import PARTITIONED
@@ -50,9 +51,38 @@ def test_they_are_listed_planned_and_dropped(dsn, otel_pg):
     assert 2 * len(PARTITIONED) == len(otel_pg("partitions", "list", "--json").output.splitlines())
 
 
-def test_without_a_limit_it_says_how_to_give_one(otel_pg):
-    """Wrong usage, not silence."""
+def test_empty_days_are_a_line(dsn, otel_pg):
+    """For each table, with the time of all of them; not over a gap, nor over a day that has rows, nor with --all."""
+    make(dsn, 0, 39, 40)
+    otel_pg("partitions", "create", "--days", "30")
+    first, last = TODAY, TODAY + timedelta(days=31)
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_task_event(event_name="x", timestamp=TODAY + timedelta(days=3), wait=True)
+
+    table = otel_pg("partitions", "list").output
+    every = otel_pg("partitions", "list", "--all").output
+
+    assert re.search(
+        rf"^agent_events +\(2 empty ones\) .*\n(.*\n)+agent_events +\(31 empty ones\) +{first:%F} +{last:%F} +0 ",
+        table,
+        re.MULTILINE,
+    )
+    assert [2, 3, 27] == [int(count) for count in re.findall(r"^task_events +\((\d+) empty", table, re.MULTILINE)]
+    assert re.search(rf"^task_events +task_events_p{TODAY + timedelta(days=3):%Y%m%d} ", table, re.MULTILINE)
+    assert 33 * len(PARTITIONED) + 2 == len(every.splitlines())
+    assert every.splitlines()[-1] == table.splitlines()[-1]
+    assert 33 * len(PARTITIONED) == len(otel_pg("partitions", "list", "--json").output.splitlines())
+
+
+def test_without_a_limit_it_says_how_to_give_one(otel_pg, monkeypatch):
+    """Wrong usage, not silence; a limit at which rows are refused is not one by which they go."""
     assert "EVENT_RETENTION_DAYS" in otel_pg("partitions", "prune", code=2).output
+
+    monkeypatch.setenv("EVENT_MAX_BYTES", "100000000")
+    monkeypatch.setenv("EVENT_MAX_BYTES_POLICY", "refuse")
+    said = "Error: EVENT_MAX_BYTES_POLICY=refuse drops nothing: give --days or --max-bytes\n"
+    assert otel_pg("partitions", "prune", code=2).stderr.endswith(said)
+    otel_pg("partitions", "prune", "--max-bytes", "100000000")
 
 
 def test_what_is_in_use_is_named_and_exit_code_1(dsn, otel_pg, monkeypatch):

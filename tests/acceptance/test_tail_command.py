@@ -55,12 +55,16 @@ def test_following_it_prints_what_comes(dsn, store):
         assert 0 == following.wait(30)
 
 
-def test_a_wrong_cursor_is_one_line(dsn, store):
-    """With exit code 1."""
-    done = run(dsn, "--cursor", "nonsense")
+def test_a_wrong_cursor_or_two_beginnings_are_wrong_usage(dsn, store):
+    """With exit code 2."""
+    store.log_system_event(event_name="first", wait=True)
+    cursor = json.loads(run(dsn, "--json").stdout)["cursor"]
 
-    assert 1 == done.returncode
-    assert "Error: cursor='nonsense' is not one that a tail gave\n" == done.stderr
+    wrong, both = run(dsn, "--cursor", "nonsense"), run(dsn, "-f", "--from-start", "--cursor", cursor)
+
+    assert (2, 2) == (wrong.returncode, both.returncode)
+    assert wrong.stderr.endswith("cursor='nonsense' is not one that a tail gave\n")
+    assert "one of them says where to begin" in both.stderr
 
 
 def test_the_page_runs(dsn, monkeypatch, capsys):

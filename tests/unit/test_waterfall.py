@@ -97,9 +97,54 @@ def test_thirty_thousand_spans_are_few_lines_of_bounded_length():
     assert "lines more" in page.text
     assert "29,999 spans" in page.text
     assert 29_999 == sum(1 for _ in render(large.roots, is_whole=True))
-    assert max(map(len, render(large.roots, is_whole=True, bar_width=30))) < 200
+    assert max(map(len, render(large.roots, is_whole=True, has_bars=True))) < 200
     assert repr(large) == f"<Trace {'ab' * 16} of 29999>"
     assert len(repr(large.roots[0])) < 100
+
+
+def chain(count, name):
+    """Spans below each other."""
+    return trace(*(row(n, n - 1 if n > 1 else None, f"{name} {n}") for n in range(1, count + 1)))
+
+
+def durations_end(lines):
+    """The columns in which the durations of lines end."""
+    return {columns_of(line[: line.index(" ms") + 3]) for line in lines}
+
+
+def test_a_pipe_is_shown_names_and_kinds_as_they_are_in_columns():
+    """Also long ones, and those of a deep trace; only what is longer than a line moves its line alone."""
+    long, longest = "x" * 110, "y" * 300
+    tool = {"table": "agent_events", "action": "k" * 20}
+    rows = row(1, None, "root"), row(2, 1, long), row(3, 1, "call", **tool), row(4, 1, longest)
+    lines = str(trace(*rows)).splitlines()
+
+    assert f"├─ {long} " in lines[2]
+    assert f"└─ {longest} " in lines[4]
+    assert "k" * 20 in lines[3]
+    assert 1 == len(durations_end(lines[1:4]))
+    deep = str(chain(24, "step")).splitlines()[1:]
+    assert f"{' ' * 66}└─ step 24 " in deep[-1]
+    assert 1 == len(durations_end(deep))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_on_a_terminal_names_stay_readable_in_a_deep_trace(width):
+    """Indents become narrower, and a level that has none says its depth; columns stay, and lines fit."""
+    lines = list(render(chain(40, "step").roots, has_bars=True, width=width))
+
+    assert all(f"step {number} " in line for number, line in enumerate(lines, 1))
+    assert max(map(columns_of, lines)) <= width
+    assert 1 == len(durations_end(lines))
+    assert " 39 ╌ step 40 " in lines[-1]
+
+
+def test_a_count_is_not_cut_from_a_name():
+    """A long name that is shown for many still says for how many."""
+    many = trace(row(1, None, "root"), *(row(n, 1, "z" * 90) for n in range(2, 30)))
+
+    assert "z… ×28 (avg) " in list(render(many.roots, width=80))[1]
+    assert "z… ×28 (avg)<" in many._repr_html_()
 
 
 def test_spans_that_are_their_own_ancestors_are_roots():
