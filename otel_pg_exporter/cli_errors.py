@@ -45,7 +45,13 @@ def plainly(command: F) -> F:
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
         try:
-            return command(*arguments, **options)
+            done = command(*arguments, **options)
+            sys.stdout.flush()
+            return done
+        except BrokenPipeError:
+            raise  # whoever read has seen enough
+        except OSError as error:
+            raise click.ClickException(f"cannot write: {error.strerror or error}") from None
         except EventStoreError as error:
             # one line, also where the message ends with a piece of the server's log
             raise click.ClickException(harmless(" ".join(str(error).split()))) from None

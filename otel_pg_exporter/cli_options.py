@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,16 +16,17 @@ from .filters import TRACE_BEGINNING
 from .routing import CATEGORIES, STATUSES
 
 if TYPE_CHECKING:
+    from .config import Settings
     from .query import EventQuery
 
-__all__ = ["as_json", "filters", "limited", "period", "which_trace"]
+__all__ = ["as_json", "filters", "limited", "period", "reading", "which_trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CHOICES = {"category": CATEGORIES, "status": STATUSES}
 _HELP = {
     "category": "Only this one.",
-    "text": 'Only with these words in input or output: all of them, "a phrase", one or another, -none.',
+    "text": 'Only with these words in input, output, body or error: all of them, "a phrase", one or another, -none.',
 }
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs: a line of JSON for each.")
@@ -98,6 +100,25 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     except QueryError as error:
         raise click.BadParameter(str(error)) from None
     return value
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[EventQuery]:
+    """Queries of a command that only reads: where there are no tables it makes none, for the name may be a slip."""
+    from . import migrate
+    from .database import opened
+    from .query import EventQuery
+
+    with opened(settings) as database:
+        if not any(step.applied_at for step in migrate.status(database)):
+            prefix = settings.table_prefix
+            where = f"schema {settings.schema!r}" + (f" and prefix {prefix!r}" if prefix else "")
+            raise click.ClickException(
+                f"nothing is stored in {where} of {settings.target}: there are no tables yet. A program makes them when"
+                " it stores. Run: otel-pg migrate up"
+            )
+        with EventQuery(database=database) as query:
+            yield query
 
 
 def which_trace(query: EventQuery, named: str) -> str:

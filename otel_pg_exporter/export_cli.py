@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from .cli_errors import plainly
-from .cli_options import filters, period, which_trace
+from .cli_options import filters, period, reading, which_trace
 from .cli_progress import counted
 from .config import Settings
 from .routing import CATEGORIES
@@ -50,7 +50,6 @@ def export(
 
     The memory that it takes does not grow with their number. A file is there when it is complete, not before.
     """
-    from .query import EventQuery
     from .tabular import write_csv, write_parquet
 
     form = form or _form_of(output)
@@ -58,7 +57,7 @@ def export(
         raise click.UsageError("Parquet is not for a terminal: give --output a file")
     categories = [category] if category else [*CATEGORIES]
     asked: dict[str, Any] = {**given, "limit": limit}
-    with EventQuery(settings) as query, _written(output) as file:
+    with reading(settings) as query, _written(output) as file:
         if trace is not None:
             asked["trace"] = which_trace(query, trace)
         if form == "otlp":
@@ -97,11 +96,16 @@ def _written(output: Path | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    partial = output.with_name(output.name + ".part")
+    if output.exists() and not output.is_file():  # a pipe, or a device: there is no other that could take its name
+        with output.open("wb") as file:
+            yield file
+        return
+    target = output.resolve()
+    partial = target.with_name(target.name + ".part")
     try:
         with partial.open("wb") as file:
             yield file
-        os.replace(partial, output)
+        os.replace(partial, target)
     except OSError as error:
         raise click.ClickException(f"{output}: {error.strerror or error}") from None
     finally:

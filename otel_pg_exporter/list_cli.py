@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 from .cli_errors import plainly
-from .cli_options import as_json, filters, limited, period
+from .cli_options import as_json, filters, limited, period, reading
 from .cli_tables import Column, columns, print_lines
 from .config import Settings
 from .waterfall import duration_text
@@ -54,9 +54,7 @@ def ls(
     settings: Settings, /, category: str | None, is_events: bool, limit: int | None, as_json: bool, **given: Any
 ) -> None:
     """List traces or events, the newest first."""
-    from .query import EventQuery
-
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         if is_events:
             events = _pages(lambda **page: query.events(category, **given, **page), limit)
             _print(_EVENTS, events, _of_event, as_json)
@@ -68,9 +66,7 @@ def ls(
 @_lists("category", "name", "error_type", "service", "agent", "task", "session", "user", "text")
 def errors(settings: Settings, /, category: str | None, limit: int | None, as_json: bool, **given: Any) -> None:
     """List what ended in an error, the newest first."""
-    from .query import EventQuery
-
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         found = _pages(lambda **page: query.events(category, status="error", **given, **page), limit)
         _print(_ERRORS, found, _of_error, as_json)
 
@@ -78,9 +74,7 @@ def errors(settings: Settings, /, category: str | None, limit: int | None, as_js
 @_lists("environment", "branch", "commit", "pull_request", "status", "result", "service")
 def deploys(settings: Settings, /, limit: int | None, as_json: bool, **given: Any) -> None:
     """List deployments, the newest first."""
-    from .query import EventQuery
-
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         found = _pages(lambda **page: query.deployment_events(**given, **page), limit)
         _print(_DEPLOYS, found, _of_deployment, as_json)
 

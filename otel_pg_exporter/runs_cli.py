@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_errors import moment, plainly
+from .cli_options import reading
 from .cli_tables import columns, print_lines
 from .config import Settings
 
@@ -31,11 +32,9 @@ _COLUMNS = columns("nameâ€¦ category3 status for> started1 last_heartbeat hostâ€
 @plainly
 def ps(settings: Settings, lost: bool, since: datetime | None, limit: int, as_json: bool) -> None:
     """List what has been running for longer than a second."""
-    from .query import EventQuery
-
     if since is not None and not lost:
         raise click.UsageError("--since goes with --lost")
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         found = query.lost(since or timedelta(days=1), limit=limit) if lost else query.running(limit=limit)
     if as_json:
         for run in found:

@@ -7,7 +7,7 @@ import json
 import click
 
 from .cli_errors import plainly
-from .cli_options import which_trace
+from .cli_options import reading, which_trace
 from .cli_tables import painted, terminal_width
 from .config import Settings
 from .waterfall import render
@@ -27,9 +27,7 @@ def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_
 
     TRACE is its id, or as much of its beginning as tells it from others; or the word last, for the newest.
     """
-    from .query import EventQuery
-
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         trace = query.trace(which_trace(query, trace_id))
     if as_json:
         click.echo(json.dumps(trace.to_otlp_json()))

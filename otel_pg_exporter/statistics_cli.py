@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_errors import plainly
-from .cli_options import as_json, filters, period
+from .cli_options import as_json, filters, period, reading
 from .cli_tables import columns, print_lines
 from .config import Settings
 from .filters import USAGE_KINDS, USAGE_NUMBERS
@@ -32,9 +32,7 @@ _USAGE = columns("kind name… count> errors> p50>1 p95> tokens_in>2 tokens_out>
 @plainly
 def stats(settings: Settings, start: datetime | None, end: datetime | None, as_json: bool) -> None:
     """Count events, errors, durations and tokens."""
-    from .query import EventQuery
-
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         found = query.statistics(start=start, end=end)
     if as_json:
         click.echo(json.dumps(found.to_dict()))
@@ -64,9 +62,7 @@ def top(
     **given: Any,
 ) -> None:
     """List the agents, tools and models that were used most, slowest, dearest or with the most errors."""
-    from .query import EventQuery
-
-    with EventQuery(settings) as query:
+    with reading(settings) as query:
         found = [(kind, query.usage(kind, by=by, limit=limit, **given)) for kind in kinds or USAGE_KINDS]
     if as_json:
         for kind, every in found:

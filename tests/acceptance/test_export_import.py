@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -265,3 +266,22 @@ def test_progress_is_told_on_a_terminal_only(demo, dsn, tmp_path):
 
     assert "" == done.stderr
     assert json.loads(done.stdout)["resourceSpans"]
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(demo, otel_pg, tmp_path):
+    """A pipe that somebody reads from; and of a link what it leads to."""
+    pipe, real, link = tmp_path / "pipe", tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    os.mkfifo(pipe)
+    real.touch()
+    link.symlink_to(real)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text("utf-8")))
+    reader.start()
+
+    otel_pg("export", "-o", str(pipe), "--format", "otlp")
+    otel_pg("export", "-o", str(link))
+
+    reader.join(30)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert [otel_pg("export").stdout] == read == [real.read_text("utf-8")]

@@ -142,21 +142,22 @@ def test_health_migrate_and_stats_work_together(empty_dsn):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["--dsn", "mysql://u:secret@h/d", "health"], "dsn='mysql://u:***@h/d' is not allowed"),
-        (["--table-prefix", "x;y", "health"], "table_prefix='x;y' is not allowed"),
-        (["--dsn", "host=127.0.0.1 port=9", "migrate", "up"], "cannot reach host=127.0.0.1 port=9"),
-        (["--dsn", "host=127.0.0.1 port=9", "stats"], "cannot reach host=127.0.0.1 port=9"),
+        (["--dsn", "mysql://u:secret@h/d", "health"], 2, "dsn='mysql://u:***@h/d' is not allowed"),
+        (["--table-prefix", "x;y", "health"], 2, "table_prefix='x;y' is not allowed"),
+        (["--dsn", "host=127.0.0.1 port=9", "migrate", "up"], 1, "cannot reach host=127.0.0.1 port=9"),
+        (["--dsn", "host=127.0.0.1 port=9", "stats"], 1, "cannot reach host=127.0.0.1 port=9"),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_one(arguments, said):
-    """What is wrong is said in one line that names it, without a traceback."""
+def test_an_error_is_one_line(arguments, code, said):
+    """What is wrong is said in one line that names it, without a traceback; before wrong usage stands the right one."""
     done = otel_pg(*arguments)
 
-    assert 1 == done.returncode
-    assert 1 == len(done.stderr.splitlines())
-    assert said in done.stderr
+    assert code == done.returncode
+    *usage, line = done.stderr.splitlines()
+    assert bool(usage) == (code == 2)
+    assert said in line
     assert "secret" not in done.stderr + done.stdout
 
 
@@ -173,3 +174,26 @@ def test_missing_rights_name_the_command(empty_dsn):
 
     assert 1 == done.returncode
     assert "GRANT CREATE ON DATABASE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ls"], ["errors"], ["deploys"], ["show", "last"], ["stats"], ["top"], ["ps"], ["export"]]
+)
+def test_who_only_reads_makes_no_tables(empty_dsn, arguments):
+    """The name of the schema may be a slip."""
+    done = otel_pg("--dsn", empty_dsn, "--schema", "otle", *arguments)
+
+    assert 1 == done.returncode
+    assert "nothing is stored in schema 'otle'" in done.stderr
+    with psycopg.connect(empty_dsn) as connection:
+        assert (0,) == connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'otle'").fetchone()
+
+
+def test_a_disk_without_room_is_one_line(empty_dsn):
+    """No traceback, and exit code 1."""
+    command = [sys.executable, "-m", "otel_pg_exporter.cli", "--dsn", empty_dsn, "health"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (1, "Error: cannot write: No space left on device") == (done.returncode, done.stderr.splitlines()[0])
+    assert "Traceback" not in done.stderr
