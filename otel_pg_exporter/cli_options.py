@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -67,7 +68,7 @@ def limited(default: int) -> Callable[[F], F]:
         command = click.option("--all", is_flag=True, expose_value=False, callback=decide, help="No limit.")(command)
         return click.option(
             "--limit",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, sys.maxsize),
             default=default,
             show_default=True,
             is_eager=True,

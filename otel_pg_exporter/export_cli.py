@@ -33,7 +33,7 @@ _DOCUMENT = 1000
 )
 @filters("category", "status", "name", "service", "agent", "task", "session", "user", "trace", "text")
 @period()
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest.")
+@click.option("--limit", type=click.IntRange(1, sys.maxsize), help="At most so many, the oldest.")
 @click.pass_obj
 @plainly
 def export(

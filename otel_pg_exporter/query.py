@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import islice
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
@@ -164,7 +163,7 @@ class EventQuery:
         """
         names = self._database.names
         with self._snapshot() as connection, closing(streams.rows(connection, names, category, filters)) as found:
-            for each, row in islice(found, limit):
+            for each, row in streams.first_of(found, limit):
                 yield Event.from_row(each, row)
 
     def otlp_documents(
@@ -173,7 +172,7 @@ class EventQuery:
         """The same as OTLP/JSON, in documents `{"resourceSpans": […], "resourceLogs": […]}` of so many records."""
         names = self._database.names
         with self._snapshot() as connection, closing(streams.rows(connection, names, category, filters)) as found:
-            yield from streams.documents(connection, names, islice(found, limit), records)
+            yield from streams.documents(connection, names, streams.first_of(found, limit), records)
 
     def statistics(
         self,

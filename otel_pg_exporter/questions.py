@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias, TypeVar
 
 from .contents import put_back, referred
-from .errors import QueryError
+from .errors import QueryError, shown
 from .events import Event, EventPage
 from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
 from .histograms import is_whole
@@ -37,6 +37,7 @@ __all__ = [
 
 T = TypeVar("T")
 _UNION = "\nUNION ALL\n"
+_LONGEST = timedelta(days=36_500)
 Rows: TypeAlias = list[dict[str, Any]]
 Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 Question: TypeAlias = Generator[Statement, Rows, T]
@@ -105,8 +106,9 @@ def statistics(
 
     Where summaries can answer, whole hours come from them, and the events are read of what is before and after.
     """
-    if not isinstance(bucket, timedelta) or bucket < timedelta(seconds=1):
-        raise QueryError(f"bucket={bucket!r:.60} is not allowed; allowed is a timedelta of a second or more")
+    if not isinstance(bucket, timedelta) or not timedelta(seconds=1) <= bucket <= _LONGEST:
+        allowed = f"a timedelta of a second to {_LONGEST.days:,} days"
+        raise QueryError(f"bucket={shown(bucket)} is not allowed; allowed is {allowed}")
     page = build_page(category, filters)
     given = {name: value for name, value in filters.items() if value is not None}
     parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
@@ -136,13 +138,13 @@ def running(names: Names, limit: int, filters: Mapping[str, Any]) -> Question[li
 def lost(names: Names, since: timedelta | datetime, limit: int, filters: Mapping[str, Any]) -> Question[list[Run]]:
     """What was open when its process was last heard of, since then."""
     moment, ago_us = None, 0
-    if isinstance(since, timedelta) and since >= timedelta():
+    if isinstance(since, timedelta) and timedelta() <= since <= _LONGEST:
         ago_us = since // timedelta(microseconds=1)
     elif isinstance(since, datetime) and since.utcoffset() is not None:
         moment = since
     else:
-        allowed = "a timedelta of 0 or more, or a datetime with a time zone"
-        raise QueryError(f"since={since!r:.60} is not allowed; allowed is {allowed}")
+        allowed = f"a timedelta of 0 to {_LONGEST.days:,} days, or a datetime with a time zone"
+        raise QueryError(f"since={shown(since)} is not allowed; allowed is {allowed}")
     where, parameters = select_runs(filters, limit)
     parameters |= {"since": moment, "ago_us": ago_us}
     rows = yield query("lost_runs", names).replace("{where}", where), parameters

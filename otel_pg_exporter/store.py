@@ -337,7 +337,9 @@ def query_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def _bound(name: str, value: Any) -> Any:
     if isinstance(value, date) and not isinstance(value, datetime):
         begin = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-        return begin + _DAY if name == "end_date" else begin
+        if name != "end_date":
+            return begin
+        return begin + _DAY if value < date.max else datetime.max.replace(tzinfo=timezone.utc)
     if value is not None and (not isinstance(value, datetime) or value.utcoffset() is None):
         allowed = "a date, or a datetime with a time zone"
         raise QueryError(f"{name}={shown(value)} is not allowed; allowed is {allowed}")

@@ -10,17 +10,20 @@ import heapq
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from . import readable
 from .contents import put_back, referred
+from .errors import QueryError, shown
 from .filters import build_page
 from .otlp_json import encode
 from .routing import CATEGORIES
 from .sql_files import Names, query
 
-__all__ = ["Row", "documents", "rows"]
+__all__ = ["Row", "documents", "first_of", "rows"]
+
+T = TypeVar("T")
 
 Row: TypeAlias = tuple[str, dict[str, Any]]
 """Category, and all columns."""
@@ -29,6 +32,7 @@ _AT_ONCE = 1000
 """Rows that the server is asked for at a time."""
 _MOST_ORIGINS = 10_000
 """Resources and scopes that are kept."""
+_MOST_RECORDS = 1 << 62
 _KEY = ("time", "trace_id", "span_id", "start_unix_nano", "observed_unix_nano", "batch_id", "batch_index")
 
 
@@ -53,10 +57,30 @@ def rows(connection: Any, names: Names, category: str | None, filters: Mapping[s
             yield from chunk
 
 
+def first_of(items: Iterator[T], limit: int | None) -> Iterator[T]:
+    """The first so many, or all.
+
+    Raises:
+        QueryError: the limit is no number of them.
+    """
+    return islice(items, limit if limit is None else whole("limit", limit))
+
+
+def whole(name: str, value: Any) -> int:
+    """A number of records that was asked for.
+
+    Raises:
+        QueryError: it is none.
+    """
+    if type(value) is not int or not 0 < value <= _MOST_RECORDS:
+        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a whole number from 1 to {_MOST_RECORDS}")
+    return value
+
+
 def documents(connection: Any, names: Names, found: Iterable[Row], size: int) -> Iterator[dict[str, Any]]:
     """OTLP/JSON documents of up to `size` records each."""
     origins = _Origins(connection, names)
-    waiting = iter(found)
+    waiting, size = iter(found), whole("records", size)
     while chunk := [row for _, row in islice(waiting, size)]:
         spans, logs = [], []
         origins.learn(chunk)

@@ -55,6 +55,7 @@ KEYS: list[tuple[dict[str, Any], Callable[[Any], bool]]] = [
     ({"start_date": NOON}, lambda event: event.timestamp >= NOON),
     ({"end_date": NOON}, lambda event: event.timestamp < NOON),
     ({"start_date": date(2026, 11, 21), "end_date": date(2026, 11, 21)}, lambda event: event.timestamp.day == 21),
+    ({"start_date": date(2026, 11, 21), "end_date": date.max}, lambda event: event.timestamp.day >= 21),
     (
         {"event_type": "finished", "status": "completed", "user_id": "bob", "start_date": NOON},
         lambda event: (

@@ -447,10 +447,12 @@ def test_stretches_before_1970_begin_at_their_start(query, stored):
     assert (first.start, first.count) == (EPOCH - timedelta(hours=1), 1)
 
 
-@pytest.mark.parametrize("bucket", [timedelta(0), timedelta(milliseconds=999), -timedelta(hours=1), 3600, "1h", None])
+@pytest.mark.parametrize(
+    "bucket", [timedelta(0), timedelta(milliseconds=999), -timedelta(hours=1), timedelta.max, 3600, "1h", None]
+)
 def test_a_stretch_is_a_timedelta_of_a_second_or_more(query, bucket):
     """The message says so."""
-    with pytest.raises(QueryError, match="a timedelta of a second or more"):
+    with pytest.raises(QueryError, match="a timedelta of a second to"):
         query.statistics(bucket=bucket)
 
 
@@ -737,3 +739,15 @@ def test_asyncio_gives_the_same_answers(query, stored):
             assert answer == here
     assert health.is_healthy
     assert health.rows == query.health().rows
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "5", True, 10**30])
+def test_a_number_of_records_that_is_none_is_named(query, number):
+    """Of a stream and of documents, as of a page."""
+    for ask in (
+        lambda: query.stream(limit=number),
+        lambda: query.otlp_documents(limit=number),
+        lambda: query.otlp_documents(records=number),
+    ):
+        with pytest.raises(QueryError, match=f"(limit|records)={number!r}.{{0,2}} is not allowed"):
+            list(ask())

@@ -222,7 +222,7 @@ def test_filters_choose(dsn, program, query):
     for wrong in ({"colour": "red"}, {"colour": None}, {"name": 7}, {"limit": 0}, {"status": "lost"}):
         with pytest.raises(QueryError, match=next(iter(wrong))):
             query.running(**wrong)
-    for since in (timedelta(-1), datetime(2026, 1, 1), "1h"):
+    for since in (timedelta(-1), timedelta.max, datetime(2026, 1, 1), "1h"):
         with pytest.raises(QueryError, match="since"):
             query.lost(since)
     for span in spans:
