@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .query import EventQuery
 
-__all__ = ["as_json", "filters", "limited", "period", "reading", "which_trace"]
+__all__ = ["as_json", "filters", "limited", "period", "reading", "trace_named", "which_trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ def filters(*names: str) -> Callable[[F], F]:
         for name in reversed(names):
             option, only = f"--{name.replace('_', '-')}", _HELP.get(name, f"Only of this {name.replace('_', ' ')}.")
             choice = click.Choice([*_CHOICES[name]]) if name in _CHOICES else None
-            checked = _words if name == "text" else None
+            checked = {"text": _words, "trace": trace_named}.get(name)
             command = click.option(option, type=choice, callback=checked, help=only)(command)
         return command
 
@@ -122,13 +122,16 @@ def reading(settings: Settings) -> Iterator[EventQuery]:
             yield query
 
 
+def trace_named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """An argument or option that names a trace, for `which_trace`."""
+    if value is None or value == "last" or TRACE_BEGINNING.fullmatch(value.replace("-", "").lower()):
+        return value
+    raise click.UsageError(f"trace {value!r:.60} is not allowed; allowed are 32 hex digits, the first of them, or last")
+
+
 def which_trace(query: EventQuery, named: str) -> str:
     """The id of a trace that is named by the beginning of its id, or by the word last."""
     if named != "last":
-        if not TRACE_BEGINNING.fullmatch(named.replace("-", "").lower()):
-            raise click.UsageError(
-                f"trace {named!r:.60} is not allowed; allowed are 32 hex digits, the first of them, or last"
-            )
         return query.trace_id(named)
     newest = query.traces(limit=1)
     if not newest:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
+from . import forks
 from .diagnostics import say
 from .health import Health
 
@@ -30,8 +31,12 @@ class Monitor:
         self.last: Health | None = None
         """What the last look found; None before the first."""
         self._check, self._interval = check, interval_seconds
-        self._stopped = threading.Event()
+        self._start_anew()
+        forks.in_child(self._start_anew)
         self._thread = threading.Thread(target=self._run, name="otel-pg-health", daemon=True)
+
+    def _start_anew(self) -> None:
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Begin to look."""

@@ -7,7 +7,7 @@ import json
 import click
 
 from .cli_errors import plainly
-from .cli_options import reading, which_trace
+from .cli_options import reading, trace_named, which_trace
 from .cli_tables import painted, terminal_width
 from .config import Settings
 from .waterfall import render
@@ -16,7 +16,7 @@ __all__ = ["show"]
 
 
 @click.command()
-@click.argument("trace_id", metavar="TRACE")
+@click.argument("trace_id", metavar="TRACE", callback=trace_named)
 @click.option("--all", "is_all", is_flag=True, help="A line for each span; else siblings alike are folded into one.")
 @click.option("--bars/--no-bars", default=None, help="Show when each span ran; default on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="OTLP/JSON.")

@@ -58,10 +58,13 @@ def replay(settings: Settings, timeout: float) -> None:
     from .diagnostics import logger
 
     logger.addFilter(_says_more)
-    delivery = Delivery(Database(settings))
-    is_empty = delivery.replay_now(timeout)
-    delivery.close(1)
-    delivery.database.close()
+    try:
+        delivery = Delivery(Database(settings))
+        is_empty = delivery.replay_now(timeout)
+        delivery.close(1)
+        delivery.database.close()
+    finally:
+        logger.removeFilter(_says_more)
     stored, before = delivery.counts["replayed"], delivery.counts["duplicate"]
     if is_empty or stored or before:
         click.echo(f"stored {stored}, stored before {before}")

@@ -25,6 +25,10 @@ from .failures import translate
 
 __all__ = ["AsyncDatabase", "Database", "Session", "opened"]
 
+_USUAL = "usual_settings"
+# whoever waited for a lock sees what was there when it got it
+_ISOLATION = psycopg.IsolationLevel.READ_COMMITTED
+
 
 class Database:
     """One PostgreSQL database: how to reach it, and a small pool of connections for queries.
@@ -77,7 +81,7 @@ class Database:
             return server.start()
 
     @contextmanager
-    def connection(self, beginning: str = "usual_settings") -> Iterator[psycopg.Connection[Record]]:
+    def connection(self, beginning: str = _USUAL) -> Iterator[psycopg.Connection[Record]]:
         """Lend a connection for one transaction: committed at the end, rolled back on an exception.
 
         Args:
@@ -172,7 +176,6 @@ class Session:
         """
         try:
             with self._connection.transaction():
-                self._connection.execute(self._database.sql("usual_settings").encode())
                 settings = limits(monotonic() + seconds, lock_seconds)
                 self._connection.execute(self._database.sql("limit_time").encode(), settings)
                 yield self._connection
@@ -216,12 +219,13 @@ class _HurriedDatabase(Database):
         return _HurriedDatabase(self._database, min(deadline, self._deadline))
 
     @contextmanager
-    def connection(self, beginning: str = "usual_settings") -> Iterator[psycopg.Connection[Record]]:
+    def connection(self, beginning: str = _USUAL) -> Iterator[psycopg.Connection[Record]]:
         with closing(connect(self.conninfo(), self.settings, self._deadline)) as connection:
             try:
                 _configure(connection)
                 with connection.transaction():
-                    connection.execute(self.sql(beginning).encode())
+                    if beginning != _USUAL:  # which is in limit_time
+                        connection.execute(self.sql(beginning).encode())
                     connection.execute(self.sql("limit_time").encode(), limits(self._deadline))
                     yield connection
             except psycopg.Error as error:
@@ -248,7 +252,7 @@ class AsyncDatabase:
             return await (await connection.execute(sql.encode(), parameters)).fetchall()
 
     @asynccontextmanager
-    async def connection(self, beginning: str = "usual_settings") -> AsyncIterator[psycopg.AsyncConnection[Record]]:
+    async def connection(self, beginning: str = _USUAL) -> AsyncIterator[psycopg.AsyncConnection[Record]]:
         """As `Database.connection`."""
         try:
             pool = await self._opened()
@@ -310,10 +314,16 @@ def _counts(pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None) -> dict
     }
 
 
-def _configure(connection: psycopg.Connection[Record] | psycopg.AsyncConnection[Record]) -> None:
-    set_json_loads(orjson.loads, connection)
-    connection.adapters.register_loader("json", TextLoader)  # columns of this type keep the text as it was
+def _configure(connection: psycopg.Connection[Record]) -> None:
+    connection.isolation_level = _ISOLATION
+    _read_json(connection)
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Record]) -> None:
-    _configure(connection)
+    await connection.set_isolation_level(_ISOLATION)
+    _read_json(connection)
+
+
+def _read_json(connection: psycopg.Connection[Record] | psycopg.AsyncConnection[Record]) -> None:
+    set_json_loads(orjson.loads, connection)
+    connection.adapters.register_loader("json", TextLoader)  # columns of this type keep the text as it was

@@ -1,11 +1,8 @@
 -- name: usual_settings
--- Begins a transaction, as PostgreSQL does by itself: what is set for a role or a database must not change what we read,
--- nor have a statement see less than what was there when it got the lock it waited for.
-SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-SET LOCAL DateStyle = 'ISO, MDY';
-SET LOCAL extra_float_digits = 1;
-SET LOCAL quote_all_identifiers = off;
-SET LOCAL standard_conforming_strings = on
+-- Settings as PostgreSQL has them by itself, for one transaction: what is set for a role or a database must not change
+-- what we read.
+SELECT set_config('DateStyle', 'ISO, MDY', true), set_config('extra_float_digits', '1', true),
+       set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true)
 
 -- name: lock_schema
 -- Lets one process at a time change the tables. Ends with the transaction: safe behind PgBouncer.
@@ -68,8 +65,10 @@ SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01
  ORDER BY 1, 2
 
 -- name: limit_time
--- Limits of our own for one transaction, in place of those that the role has.
-SELECT set_config('lock_timeout', %(lock_timeout)s, true),
+-- Limits of our own for one transaction, in place of those that the role has, and the usual settings.
+SELECT set_config('DateStyle', 'ISO, MDY', true), set_config('extra_float_digits', '1', true),
+       set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
+       set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, true),
        CASE WHEN current_setting('server_version_num')::integer >= 170000
