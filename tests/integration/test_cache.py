@@ -25,7 +25,6 @@ from otel_pg_exporter import (
     EventStore,
     PostgresLogRecordExporter,
     PostgresSpanExporter,
-    diagnostics,
     recall,
 )
 from otel_pg_exporter import cache as cache_module
@@ -75,14 +74,6 @@ def redis(tmp_path) -> Iterator[Redis]:
 def patient(monkeypatch):
     """A busy machine may keep a good Redis waiting; tests of bad ones set their own time."""
     monkeypatch.setattr(cache_module, "_DEADLINE_SECONDS", 10.0)
-
-
-@pytest.fixture
-def said(monkeypatch):
-    lines: list[str] = []
-    monkeypatch.setattr(diagnostics, "_said", {})
-    monkeypatch.setattr(diagnostics.logger, "log", lambda level, text, message: lines.append(message))
-    return lines
 
 
 @pytest.fixture
@@ -410,7 +401,7 @@ def count_while_others_write(dsn, redis_url, turns: int) -> tuple[int, int]:
 
 
 def test_answers_are_right_while_others_write(dsn, redis):
-    """Each lies between what the tables said before and after it, and at the end is what they say."""
+    """Each lies between what the tables heard before and after it, and at the end is what they say."""
     wrong, hits = count_while_others_write(dsn, redis.url, 60)
 
     assert 0 == wrong
@@ -446,16 +437,16 @@ def ask_twice(dsn: str, url: str, **options: Any) -> tuple[list[int], float, dic
         return found, longest, cache_counts(store)
 
 
-def test_a_redis_that_is_away_is_done_without(dsn, redis, said):
-    """Before the first use, and later; said once a minute, without its password."""
+def test_a_redis_that_is_away_is_done_without(dsn, redis, heard):
+    """Before the first use, and later; heard once a minute, without its password."""
     assert ([2, 2], {"hits": 1, "misses": 1}) == ask_twice(dsn, redis.url)[::2]
     redis.stop()
     found, _, counts = ask_twice(dsn, redis.url)
 
     assert ([4, 4], {"failed": 1, "misses": 2}) == (found, counts)
     assert [6, 6] == ask_twice(dsn, "redis://user:s3cret@127.0.0.1:9/0")[0]
-    assert 2 == sum("queries are answered without the cache" in line for line in said)
-    assert "s3cret" not in "".join(said)
+    assert 2 == sum("queries are answered without the cache" in line for line in heard)
+    assert "s3cret" not in "".join(heard)
 
 
 def test_a_redis_that_comes_back_is_used_again(dsn, tmp_path, monkeypatch):
@@ -529,7 +520,7 @@ def test_with_a_long_deadline_it_would_be(dsn, slow_url, monkeypatch):
     assert ask_twice(dsn, slow_url)[1] > 2.0
 
 
-def test_a_redis_that_is_full_is_done_without(dsn, tmp_path, said):
+def test_a_redis_that_is_full_is_done_without(dsn, tmp_path, heard):
     """It refuses to keep, and the answer is the tables'."""
     server = Redis(str(tmp_path / "full.sock"), "--maxmemory", "1", "--maxmemory-policy", "noeviction")
     try:
@@ -538,7 +529,7 @@ def test_a_redis_that_is_full_is_done_without(dsn, tmp_path, said):
         server.stop()
 
     assert ([2, 2], {"failed": 1, "misses": 2}) == (found, counts)
-    assert "OutOfMemoryError" in said[0]
+    assert "OutOfMemoryError" in heard[0]
 
 
 @pytest.mark.parametrize(
@@ -616,9 +607,9 @@ def test_without_a_url_redis_is_not_imported(dsn):
     assert ("False\nTrue\n", 0) == (done.stdout, done.returncode)
 
 
-def test_without_the_library_queries_are_answered(dsn, redis, monkeypatch, said):
+def test_without_the_library_queries_are_answered(dsn, redis, monkeypatch, heard):
     """And the log says what is missing."""
     monkeypatch.setitem(sys.modules, "redis", None)
 
     assert [2, 2] == ask_twice(dsn, redis.url)[0]
-    assert "this needs redis, which is not installed. Run: pip install 'otel-pg-exporter[cache]'" in said[0]
+    assert "this needs redis, which is not installed. Run: pip install 'otel-pg-exporter[cache]'" in heard[0]
