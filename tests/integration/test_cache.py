@@ -401,7 +401,7 @@ def count_while_others_write(dsn, redis_url, turns: int) -> tuple[int, int]:
 
 
 def test_answers_are_right_while_others_write(dsn, redis):
-    """Each lies between what the tables heard before and after it, and at the end is what they say."""
+    """Each lies between what the tables said before and after it, and at the end is what they say."""
     wrong, hits = count_while_others_write(dsn, redis.url, 60)
 
     assert 0 == wrong
@@ -438,7 +438,7 @@ def ask_twice(dsn: str, url: str, **options: Any) -> tuple[list[int], float, dic
 
 
 def test_a_redis_that_is_away_is_done_without(dsn, redis, heard):
-    """Before the first use, and later; heard once a minute, without its password."""
+    """Before the first use, and later; said once a minute, without its password."""
     assert ([2, 2], {"hits": 1, "misses": 1}) == ask_twice(dsn, redis.url)[::2]
     redis.stop()
     found, _, counts = ask_twice(dsn, redis.url)
