@@ -50,8 +50,8 @@ test-versions: .venv/.dev
 	[ -z "$$failed" ] || { echo "failed on PostgreSQL$$failed" >&2; exit 1; }
 
 # The same of what depends most on the server.
-CORE := $(foreach name,migrate contract tenants round_trip contents exporter query tail delivery event_transactions event_statistics, \
-  tests/integration/test_$(name).py)
+CORE := $(foreach name,migrate contract tenants round_trip contents exporter query tail delivery session_settings \
+  event_transactions event_statistics, tests/integration/test_$(name).py)
 test-versions-core:
 	@$(MAKE) test-versions INTEGRATION="$(CORE)"
 
