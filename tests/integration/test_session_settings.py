@@ -21,7 +21,6 @@ ODD = {
     "standard_conforming_strings": "off",
     "quote_all_identifiers": "on",
     "extra_float_digits": "0",
-    "transaction_timeout": "50ms",
     "TimeZone": "Asia/Kathmandu",
     "IntervalStyle": "sql_standard",
     "search_path": "pg_catalog",
@@ -31,8 +30,6 @@ ODD = {
 def set_for(dsn: str, name: str, value: str) -> None:
     database = conninfo_to_dict(dsn)["dbname"]
     with psycopg.connect(dsn, autocommit=True) as connection:
-        if name == "transaction_timeout" and connection.info.server_version < 170000:
-            return  # it has none
         connection.execute(f"ALTER DATABASE \"{database}\" SET {name} = '{value}'".encode())
 
 
@@ -73,6 +70,22 @@ def test_a_setting_of_the_database_changes_nothing(empty_dsn, tmp_path, name, va
         assert query.health().is_healthy
     assert [] == retention.prune(settings)
     assert () == doctor.examine(settings).obstacles
+
+
+def test_no_limit_for_transactions_cuts_a_batch_off(dsn, tmp_path):
+    """PostgreSQL 17 and newer can have one for all that a transaction does; ours have limits of their own."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if connection.info.server_version >= 170000:
+            set_for(dsn, "transaction_timeout", "800ms")
+        connection.execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN PERFORM pg_sleep(1); RETURN NEW; END$$"
+        )
+        connection.execute(
+            "CREATE TRIGGER slow BEFORE INSERT ON otel.agent_events FOR EACH STATEMENT EXECUTE FUNCTION wait()"
+        )
+
+    assert {"stored": 1} == store(dsn, str(tmp_path), NAME)
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
