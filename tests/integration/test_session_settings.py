@@ -78,8 +78,7 @@ def test_no_limit_for_transactions_cuts_a_batch_off(dsn, tmp_path):
         if connection.info.server_version >= 170000:
             set_for(dsn, "transaction_timeout", "800ms")
         connection.execute(
-            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$BEGIN PERFORM pg_sleep(1); RETURN NEW; END$$"
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1); RETURN NEW; END$$"
         )
         connection.execute(
             "CREATE TRIGGER slow BEFORE INSERT ON otel.agent_events FOR EACH STATEMENT EXECUTE FUNCTION wait()"
