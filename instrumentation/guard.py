@@ -40,7 +40,7 @@ def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: Ba
             return
         place += f"({', '.join(f'{name}=…' for name in names if name in given)})"
     except Exception:
-        pass
+        pass  # the place alone is told: arguments may do anything when they are looked at
     report(place, error)
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "build_page",
     "select_runs",
     "trace_uuid",
+    "whole",
 ]
 
 _UUID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -225,8 +226,8 @@ def build_page(
     _one_of("category", category, [None, *CATEGORIES])
     _one_of("order_by", order_by, ORDERS[category])
     _one_of("order_direction", order_direction, ["asc", "desc"])
-    _whole("limit", limit, 1, _MAX_LIMIT)
-    _whole("offset", offset, 0, _MAX_OFFSET)
+    whole("limit", limit, 1, _MAX_LIMIT)
+    whole("offset", offset, 0, _MAX_OFFSET)
     if offset and category is None:
         raise QueryError(f"offset={offset} needs one category; a cursor goes through all of them")
     page = Page(category, order_by, order_direction, limit, offset)
@@ -254,7 +255,7 @@ def select_runs(filters: Mapping[str, Any], limit: int) -> tuple[str, dict[str, 
     Raises:
         QueryError: a filter is not known, or it or the limit has a value that is not allowed.
     """
-    _whole("limit", limit, 1, _MAX_LIMIT)
+    whole("limit", limit, 1, _MAX_LIMIT)
     given = {name: value for name, value in filters.items() if value is not None or name not in RUN_FILTERS}
     for name in given:
         if name not in RUN_FILTERS:
@@ -314,7 +315,12 @@ def _event_id(value: str) -> str:
     return str(UUID(value))
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> None:
+def whole(name: str, value: Any, low: int, high: int) -> None:
+    """Check that a number is one from low to high.
+
+    Raises:
+        QueryError: it is something else.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a whole number from {low} to {high}")
 

@@ -95,10 +95,12 @@ def prune(settings: Settings, days: int | None, max_bytes: int | None, dry_run: 
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     if max_bytes:
         settings = replace(settings, max_bytes_policy="drop-oldest")
-    if not retention.Policy.of(settings).is_set and settings.max_bytes:
-        raise click.UsageError("EVENT_MAX_BYTES_POLICY=refuse drops nothing: give --days or --max-bytes")
     if not retention.Policy.of(settings).is_set:
-        raise click.UsageError("nothing says what is to go: give --days or --max-bytes, or set EVENT_RETENTION_DAYS")
+        raise click.UsageError(
+            "EVENT_MAX_BYTES_POLICY=refuse drops nothing: give --days or --max-bytes"
+            if settings.max_bytes
+            else "nothing says what is to go: give --days or --max-bytes, or set EVENT_RETENTION_DAYS"
+        )
     found = retention.prune(settings, dry_run=dry_run, attempts=_ATTEMPTS)
     if as_json:
         for due in found:

@@ -3,6 +3,7 @@
 A file in sql/queries holds named queries, each `-- name: NAME`, a line `-- DESCRIPTION`, then SQL.
 In every file `{events}` stands for the table, view, type or function with its schema and prefix, `{schema}` for the
 schema, `{channel}` for the channel of notifications, `{index:NAME}` for the name of an index, all quoted;
+`{query:NAME}` for the text of another query;
 `%(name)s` are parameters that the server gets apart.
 """
 
@@ -67,6 +68,7 @@ READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), *WHOLE)
 
 _NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))
 
+_INCLUDED = re.compile(r"\{query:(\w+)\}")
 _PLACEHOLDER = re.compile(r"\{(index:)?(\w+)\}")
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.up\.sql")
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -174,9 +176,10 @@ def query(name: str, names: Names) -> str:
         EventStoreError: no query has that name.
     """
     try:
-        return names.fill(_queries()[name])
-    except KeyError:
-        raise EventStoreError(f"sql/queries has no query named {name!r}; it has {', '.join(_queries())}") from None
+        return names.fill(_INCLUDED.sub(lambda match: _queries()[match[1]], _queries()[name]))
+    except KeyError as error:
+        known = ", ".join(_queries())
+        raise EventStoreError(f"sql/queries has no query named {error.args[0]!r}; it has {known}") from None
 
 
 @lru_cache(maxsize=1)

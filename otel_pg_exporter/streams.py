@@ -15,8 +15,7 @@ from uuid import UUID
 
 from . import readable
 from .contents import put_back, referred
-from .errors import QueryError, shown
-from .filters import build_page
+from .filters import build_page, whole
 from .otlp_json import encode
 from .routing import CATEGORIES
 from .sql_files import Names, query
@@ -63,24 +62,16 @@ def first_of(items: Iterator[T], limit: int | None) -> Iterator[T]:
     Raises:
         QueryError: the limit is no number of them.
     """
-    return islice(items, limit if limit is None else whole("limit", limit))
-
-
-def whole(name: str, value: Any) -> int:
-    """A number of records that was asked for.
-
-    Raises:
-        QueryError: it is none.
-    """
-    if type(value) is not int or not 0 < value <= _MOST_RECORDS:
-        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a whole number from 1 to {_MOST_RECORDS}")
-    return value
+    if limit is not None:
+        whole("limit", limit, 1, _MOST_RECORDS)
+    return islice(items, limit)
 
 
 def documents(connection: Any, names: Names, found: Iterable[Row], size: int) -> Iterator[dict[str, Any]]:
     """OTLP/JSON documents of up to `size` records each."""
+    whole("records", size, 1, _MOST_RECORDS)
     origins = _Origins(connection, names)
-    waiting, size = iter(found), whole("records", size)
+    waiting = iter(found)
     while chunk := [row for _, row in islice(waiting, size)]:
         spans, logs = [], []
         origins.learn(chunk)

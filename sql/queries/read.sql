@@ -21,8 +21,7 @@ SELECT content_id, body FROM {contents} WHERE content_id = ANY(%(ids)s) AND "tim
 -- name: same_moment
 -- Begins a transaction whose statements all see the same data; else as usual_settings.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-SELECT set_config('DateStyle', 'ISO, MDY', true), set_config('extra_float_digits', '1', true),
-       set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true)
+{query:usual_settings}
 
 -- name: statistics_of_rows
 -- Counts, durations and tokens: in all, and by category, type, status and agent.

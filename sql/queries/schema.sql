@@ -66,8 +66,7 @@ SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01
 
 -- name: limit_time
 -- Limits of our own for one transaction, in place of those that the role has, and the usual settings.
-SELECT set_config('DateStyle', 'ISO, MDY', true), set_config('extra_float_digits', '1', true),
-       set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
+{query:usual_settings},
        set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, true),

@@ -60,3 +60,11 @@ def test_a_value_without_a_safe_literal_is_refused(value):
     """What cannot be written safely is a TypeError, not SQL."""
     with pytest.raises(TypeError):
         bind("SELECT %(v)s", {"v": value})
+
+
+def test_a_query_may_stand_in_another():
+    """What several begin with is said once."""
+    usual = sql_files.query("usual_settings", sql_files.Names("otel"))
+
+    assert usual in sql_files.query("limit_time", sql_files.Names("otel"))
+    assert usual in sql_files.query("same_moment", sql_files.Names("otel"))
