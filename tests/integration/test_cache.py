@@ -31,6 +31,7 @@ from otel_pg_exporter import cache as cache_module
 from otel_pg_exporter.async_query import AsyncEventQuery
 from otel_pg_exporter.events import EventPage
 from otel_pg_exporter.trace import Trace
+from otel_pg_exporter.upkeep import Upkeep
 
 pytestmark = pytest.mark.services
 TTL = 60
@@ -74,6 +75,12 @@ def redis(tmp_path) -> Iterator[Redis]:
 def patient(monkeypatch):
     """A busy machine may keep a good Redis waiting; tests of bad ones set their own time."""
     monkeypatch.setattr(cache_module, "_DEADLINE_SECONDS", 10.0)
+
+
+@pytest.fixture(autouse=True)
+def no_upkeep(monkeypatch):
+    """At a moment of its own choice it makes tomorrow's partitions, and what was kept is asked for once more."""
+    monkeypatch.setattr(Upkeep, "begin", lambda self: None)
 
 
 @pytest.fixture
