@@ -115,9 +115,9 @@ def report_unmatched() -> None:
 def _absence(wish: Wish) -> str | None:
     if wish.problem:
         return wish.problem
-    main = sys.modules.get("__main__")
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None) or ""
-    if wish.pattern.fits_module(spec.name if spec else Path(file).stem):
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    # when a program ends, its __file__ is gone from Python 3.14 on
+    if wish.pattern.fits_module(spec.name if spec else Path(sys.argv[0]).stem if sys.argv else ""):
         return "that is the program itself, run as __main__; move its functions into a module, or decorate them"
     return None if wish.pattern.has_module() else "there is no such module"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def plainly(command: F) -> F:
         except BrokenPipeError:
             raise  # whoever read has seen enough
         except OSError as error:
+            _give_up_output()
             raise click.ClickException(f"cannot write: {error.strerror or error}") from None
         except EventStoreError as error:
             # one line, also where the message ends with a piece of the server's log
@@ -59,3 +61,13 @@ def plainly(command: F) -> F:
             sys.exit(_INTERRUPTED)
 
     return run  # type: ignore[return-value]
+
+
+def _give_up_output() -> None:
+    """What cannot be written now is not tried again at the end: Python would have its own message and exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -22,6 +22,8 @@ Form: TypeAlias = Callable[[Any], bytes]
 _I31, _I63 = (1 << 31) - 1, (1 << 63) - 1
 CONTENTS = ("input", "output")
 """Columns for what work was given and gave back. They keep what is much text, so that it is stored once."""
+_RESULTS = {"succeeded": "success", "failed": "failure"}
+"""Words of `deployment.status`."""
 _JSON_STARTS = frozenset('{["0123456789-tfn')
 
 
@@ -109,6 +111,11 @@ def content(value: Any) -> tuple[bytes, bool]:
     return NULL if value is None else json(values.dump(value, "", [])), False
 
 
+def as_result(value: Any) -> bytes:
+    """The outcome of a deployment or a step, in the words of `cicd.pipeline.result` if it is in others."""
+    return as_text(_RESULTS.get(value, value) if type(value) is str else value)
+
+
 def original(stored: str) -> str:
     """The text that `content` found to be restorable, from what it stored."""
     text: str = stored if stored[0] != '"' else loads(stored)
@@ -130,5 +137,8 @@ FORMS: Mapping[str, Form] = {
     "cache_write_tokens": as_int8,
     "reasoning_tokens": as_int8,
     "cost": as_float8,
+    "result": as_result,
+    "build_result": as_result,
+    "test_result": as_result,
 }
 """Column → form; the others are text."""

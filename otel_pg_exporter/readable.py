@@ -97,8 +97,10 @@ def log_record(
     return ReadableLogRecord(record, its_resource, its_scope)
 
 
-def resource(row: Mapping[str, Any]) -> Resource:
-    """The SDK's Resource of a row of `resources`."""
+def resource(row: Mapping[str, Any] | None) -> Resource:
+    """The SDK's Resource of a row of `resources`; an empty one if the row is gone."""
+    if row is None:
+        return Resource({})
     restored = _restored(row)
     return Resource(restored["attributes"], restored["schema_url"])
 

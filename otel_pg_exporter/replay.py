@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import uuid
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 
 from .batches import Batch
 from .errors import DatabaseUnavailable, EventStoreError
+from .pauses import between
 from .sink import LOCK_NOT_AVAILABLE, Sink
 from .spool import Spool, Waiting
 
@@ -103,9 +103,7 @@ class Replay:
                     with self._state:
                         self._failed = self._begun
                         self._state.notify_all()
-                        self._state.wait_for(
-                            lambda: self._is_stopped or self._is_hurried, pause * random.uniform(0.5, 1.0)
-                        )
+                        self._state.wait_for(lambda: self._is_stopped or self._is_hurried, between(0.5 * pause, pause))
         finally:
             detach(token)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 import threading
 import uuid
@@ -18,6 +17,7 @@ from .database import Copy, Database, Writer, limits
 from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
 from .inventory import day
 from .partitions import ensure
+from .pauses import between
 from .remembered import Remembered
 from .retention import ledger_begin
 from .room import Room
@@ -99,7 +99,7 @@ class Sink:
                 if self._hurried.is_set() or lost == connections or monotonic() + pause >= deadline:
                     raise telling from telling.__cause__
                 was_made_again = isinstance(error, SchemaMismatch)
-            self._hurried.wait(pause * random.uniform(0.5, 1.0))
+            self._hurried.wait(between(0.5 * pause, pause))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _is_sound_for(self, batch: Batch) -> bool:

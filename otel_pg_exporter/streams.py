@@ -115,7 +115,8 @@ class _Origins:
 
     def of(self, row: Mapping[str, Any]) -> tuple[Any, Any]:
         """Resource and scope of a row; it may have no scope."""
-        return self._resources[row["resource_id"]], self._scopes.get(row["scope_id"])
+        resource = self._resources.get(row["resource_id"]) or readable.resource(None)
+        return resource, self._scopes.get(row["scope_id"])
 
 
 def _named(category: str, cursor: Any) -> Iterator[Row]:

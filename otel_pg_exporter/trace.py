@@ -82,7 +82,7 @@ class Trace:
         from . import readable
 
         scope = self._scopes.get(row["scope_id"])
-        return readable.resource(self._resources[row["resource_id"]]), scope and readable.scope(scope)
+        return readable.resource(self._resources.get(row["resource_id"])), scope and readable.scope(scope)
 
 
 def build_trace(

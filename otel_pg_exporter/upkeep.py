@@ -4,7 +4,6 @@ the way of a record."""
 
 from __future__ import annotations
 
-import random
 import threading
 from datetime import date, datetime, timezone
 from time import monotonic
@@ -17,6 +16,7 @@ from .diagnostics import say, warn
 from .errors import AccessDenied, DatabaseUnavailable, EventStoreError
 from .inventory import readable_size
 from .obstacles import PRUNE_FIX
+from .pauses import between
 from .retention import Due, Policy
 
 __all__ = ["Upkeep"]
@@ -71,9 +71,9 @@ class Upkeep:
 
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        pause = random.uniform(0, self._first)  # programs that start together need not look together
+        pause = between(0, self._first)  # programs that start together need not look together
         while not self._stopped.wait(pause):
-            pause = self._interval * random.uniform(0.8, 1.2)
+            pause = between(0.8 * self._interval, 1.2 * self._interval)
             try:
                 self._look()
                 self._was_away = False
@@ -108,7 +108,7 @@ class Upkeep:
     def _merge(self) -> None:
         if not self._may_merge or monotonic() < self._merges_at:
             return
-        self._merges_at = monotonic() + _MERGE_SECONDS * random.uniform(0.8, 1.2)
+        self._merges_at = monotonic() + between(0.8 * _MERGE_SECONDS, 1.2 * _MERGE_SECONDS)
         try:
             merging.merge(self._database)
         except AccessDenied:

@@ -30,6 +30,14 @@ _MINIMUM_VERSION = 120000
 _ANSWER_MILLIS = 30_000
 _LONGEST_SECONDS = 3600
 _LEAST_CONNECT_SECONDS = 2  # libpq makes no difference below
+_EMBEDDED_OPTIONS = {
+    "target_session_attrs": "any",
+    "require_auth": "",
+    "channel_binding": "prefer",
+    "gssencmode": "disable",
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+}
 
 
 class Connection(psycopg.Connection[Record]):
@@ -122,7 +130,15 @@ def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:
         "application_name": "otel-pg-exporter",
         "keepalives_idle": 30,
         "tcp_user_timeout": _ANSWER_MILLIS,
+        **(_embedded_options() if settings.is_embedded else {}),
     }
+
+
+@cache
+def _embedded_options() -> dict[str, str]:
+    """What libpq's variables say of other servers, such as PGTARGETSESSIONATTRS, is not meant for the embedded one."""
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    return {keyword: value for keyword, value in _EMBEDDED_OPTIONS.items() if keyword in known}
 
 
 def location(settings: Settings) -> tuple[str | None, ...]:

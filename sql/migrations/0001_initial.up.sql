@@ -586,7 +586,7 @@ COMMENT ON COLUMN {deployment_events}.commit_sha IS 'Revision that was deployed.
 COMMENT ON COLUMN {deployment_events}.pull_request IS 'Pull request or change id.';
 COMMENT ON COLUMN {deployment_events}.pipeline IS 'Name of the pipeline or deployment.';
 COMMENT ON COLUMN {deployment_events}.pipeline_run_id IS 'Id of this run of it.';
-COMMENT ON COLUMN {deployment_events}.result IS 'Outcome as in OpenTelemetry: success, failure, error, timeout, cancellation or skip; succeeded or failed where deployment.status says it.';
+COMMENT ON COLUMN {deployment_events}.result IS 'Outcome in the words of cicd.pipeline.result: success, failure, error, timeout, cancellation or skip; those of deployment.status become success and failure.';
 COMMENT ON COLUMN {deployment_events}.build_result IS 'Outcome of the build step, the same words.';
 COMMENT ON COLUMN {deployment_events}.test_result IS 'Outcome of the test step, the same words.';
 CREATE INDEX {index:deployment_events_time} ON {deployment_events} ("time");

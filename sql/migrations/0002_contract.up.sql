@@ -505,7 +505,7 @@ COMMENT ON COLUMN {deployments}.pipeline_run_id IS 'Id of this run of it.';
 COMMENT ON COLUMN {deployments}.branch IS 'Branch or tag that was deployed.';
 COMMENT ON COLUMN {deployments}.commit_sha IS 'Revision that was deployed.';
 COMMENT ON COLUMN {deployments}.pull_request IS 'Pull request or change id.';
-COMMENT ON COLUMN {deployments}.result IS 'Outcome as in OpenTelemetry: success, failure, error, timeout, cancellation or skip; succeeded or failed where deployment.status says it.';
+COMMENT ON COLUMN {deployments}.result IS 'Outcome in the words of cicd.pipeline.result: success, failure, error, timeout, cancellation or skip; those of deployment.status become success and failure.';
 COMMENT ON COLUMN {deployments}.build_result IS 'Outcome of the build step, the same words.';
 COMMENT ON COLUMN {deployments}.test_result IS 'Outcome of the test step, the same words.';
 COMMENT ON COLUMN {deployments}.status IS 'Outcome: started, completed, error, cancelled or suspended (it goes on in a later span that links to it).';
@@ -678,7 +678,7 @@ COMMENT ON COLUMN {deployment_before_rise}.environment IS 'Target, such as produ
 COMMENT ON COLUMN {deployment_before_rise}.pipeline IS 'Name of the pipeline or deployment.';
 COMMENT ON COLUMN {deployment_before_rise}.branch IS 'Branch or tag that was deployed.';
 COMMENT ON COLUMN {deployment_before_rise}.commit_sha IS 'Revision that was deployed.';
-COMMENT ON COLUMN {deployment_before_rise}.result IS 'Outcome as in OpenTelemetry: success, failure, error, timeout, cancellation or skip; succeeded or failed where deployment.status says it.';
+COMMENT ON COLUMN {deployment_before_rise}.result IS 'Outcome in the words of cicd.pipeline.result: success, failure, error, timeout, cancellation or skip; those of deployment.status become success and failure.';
 COMMENT ON COLUMN {deployment_before_rise}.status IS 'Outcome of the row: started, completed, error or cancelled.';
 COMMENT ON COLUMN {deployment_before_rise}.trace_id IS 'Trace of the deployment.';
 COMMENT ON COLUMN {deployment_before_rise}.span_id IS 'Span of the deployment, signed as in the views.';

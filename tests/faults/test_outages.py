@@ -91,6 +91,8 @@ def findings(request, clusters, seed, tmp_path_factory) -> Iterator[dict[str, Fu
 @pytest.mark.parametrize("way", OUTAGES)
 def test_an_outage_costs_nothing(findings, way):
     """All is stored once and in order, whatever became of the program, and the program has not grown meanwhile."""
+    if way == "black-holed" and isinstance(findings[way].exception(), PermissionError):
+        pytest.skip("on this kernel it takes root to have the packets of a socket lost")
     outage, finding = OUTAGES[way], findings[way].result()
 
     print(f"{way}: {finding}")

@@ -334,7 +334,11 @@ def test_a_forked_child_has_a_producer_of_its_own(dsn, tmp_path):
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program, dsn, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, dsn, str(tmp_path)],  # of fork() itself
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert ("0 True\n", "") == (done.stdout, done.stderr)

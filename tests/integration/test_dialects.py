@@ -131,8 +131,16 @@ def test_messages_that_are_spelled_out_become_a_list():
                 "vcs.ref.head.revision": "4f2a",
                 "vcs.change.id": "12",
             },
-            {"status": "error", "pipeline_run_id": "d", "commit_sha": "4f2a", "pull_request": "12"},
+            {
+                "status": "error",
+                "result": "failure",
+                "pipeline_run_id": "d",
+                "commit_sha": "4f2a",
+                "pull_request": "12",
+            },
         ),
+        ({"deployment.status": "succeeded"}, {"status": "completed", "result": "success"}),
+        ({"deployment.status": ["succeeded"]}, {"result": None}),
         ({"deployment.name": "web", "vcs.repository.ref.name": "main"}, {"pipeline": "web", "branch": "main"}),
     ],
 )

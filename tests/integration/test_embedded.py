@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from otel_pg_exporter import embedded
+from otel_pg_exporter import EventStore, embedded
 from otel_pg_exporter.embedded import EmbeddedServer, default_data_dir, find_binaries
 from otel_pg_exporter.errors import EmbeddedServerError
 
@@ -634,3 +634,22 @@ def test_a_user_of_a_removed_folder_does_not_stop_its_successor(new_dir: Path) -
         old.close()
         assert query(new.conninfo, "SELECT 1") == "1"
     assert processes_of(new_dir) == [old_postmaster]
+
+
+def test_what_variables_say_of_other_servers_does_not_count_here(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that is made for a cluster in production has them."""
+    for name, value in {
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGREQUIREAUTH": "scram-sha-256",
+        "PGCHANNELBINDING": "require",
+        "PGSSLNEGOTIATION": "direct",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with EmbeddedServer(data_dir) as server:
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(server.conninfo)
+        with EventStore(data_dir=str(data_dir), health_monitoring=False) as store:
+            store.log_task_event(event_name="x", wait=True)
+            assert ["x"] == [event.event_name for event in store.query_task_events()]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import re
+import time
 import uuid
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 
 import psycopg
 import pytest
@@ -23,6 +25,7 @@ from otel_pg_exporter import (
     Settings,
     SystemEvent,
     TaskEvent,
+    upkeep,
 )
 from otel_pg_exporter.errors import (
     AccessDenied,
@@ -389,3 +392,21 @@ def test_every_json_column_is_checked_but_those_that_hold_anything(dsn):
             " AND k.conkey = ARRAY[a.attnum] AND pg_get_constraintdef(k.oid) LIKE '%jsonb_typeof%')"
         ).fetchall()
     assert {"body"} == {name for (name,) in unchecked}
+
+
+def test_a_program_that_has_seeded_random_gets_the_numbers_it_expects(dsn, monkeypatch):
+    """Whatever waits in our threads for a length that chance decides."""
+    monkeypatch.setattr(upkeep, "_FIRST_SECONDS", 0.01)
+    tomorrow = f"otel.events_p{datetime.now(timezone.utc) + timedelta(days=1):%Y%m%d}"
+    random.seed(7)
+    expected = [random.random() for _ in range(3)]
+    random.seed(7)
+
+    with EventStore(dsn=dsn, health_monitoring=False) as store, psycopg.connect(dsn, autocommit=True) as connection:
+        store.log_system_event(event_name="x", wait=True)
+        give_up_at = time.monotonic() + 30
+        while connection.execute("SELECT to_regclass(%s)", [tomorrow]).fetchone() == (None,):
+            assert time.monotonic() < give_up_at, "upkeep makes tomorrow's partition"
+            time.sleep(0.02)
+
+    assert expected == [random.random() for _ in range(3)]

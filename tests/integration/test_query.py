@@ -132,7 +132,7 @@ def prepare(dsn: str, rows: list[Row]) -> None:
         connection.execute(
             "INSERT INTO otel.resources (resource_id, attributes, schema_url) VALUES (%s, '{}', '')", [RESOURCE]
         )
-        connection.execute("INSERT INTO otel.scopes (scope_id, name) VALUES (%s, 'test')", [SCOPE])
+        connection.execute("INSERT INTO otel.scopes (scope_id, name, attributes) VALUES (%s, 'test', '{}')", [SCOPE])
         insert(connection, rows)
 
 
@@ -754,3 +754,16 @@ def test_a_number_of_records_that_is_none_is_named(query, number):
     ):
         with pytest.raises(QueryError, match=f"(limit|records)={number!r}.{{0,2}} is not allowed"):
             list(ask())
+
+
+def test_rows_whose_resource_is_gone_are_read_all_the_same(stored, query):
+    """As after a repair by hand: with an empty one."""
+    with psycopg.connect(stored) as connection:
+        connection.execute("TRUNCATE otel.resources")
+
+    (document,) = query.otlp_documents(trace=TRACES[0].hex)
+    trace = query.trace(TRACES[0].hex).to_otlp_json()
+
+    for found in (document, trace):
+        assert [{"attributes": []}] == [each["resource"] for each in found["resourceSpans"]]
+    assert len(query.trace(TRACES[0].hex)) > 10
