@@ -270,33 +270,40 @@ class Delivery:
     def _deliver(self, batch: Batch, deadline: float, held: Waiting | None) -> str:
         if self.spool is None:
             return self._store(batch, deadline)
+        told = None
         if not self._is_blocked and self._can_try:
             try:
                 until = monotonic() + self._patience(batch, deadline)
                 return self._store(batch, until, unless_blocked=True, connections=_CONNECTIONS)
             except EventStoreError as error:
                 self._block(error)
+                told = error
         if held is not None:
             return self._leave(self.spool, held)
         try:
             return self._keep(self.spool, batch)
         except SpoolError as full:
             warn(f"{full}; batches wait in memory", topic="spool full")
-        return self._wait_in_memory(self.spool, batch, deadline)
+        return self._wait_in_memory(self.spool, batch, deadline, told)
 
-    def _wait_in_memory(self, spool: Spool, batch: Batch, deadline: float) -> str:
-        """Neither the tables nor the disk takes it now: whichever does so first gets it."""
+    def _wait_in_memory(self, spool: Spool, batch: Batch, deadline: float, told: EventStoreError | None = None) -> str:
+        """Neither the tables nor the disk takes it now: whichever does so first gets it.
+
+        What the last attempt was `told` is raised at the end: that the time ran out after it says less.
+        """
         pause = _LEAST_PAUSE
-        while True:
+        while told is None or monotonic() < min(deadline, self._ends_at):
             try:
                 return self._store(batch, min(deadline, monotonic() + _PATIENCE_SECONDS), connections=1)
-            except EventStoreError:
-                with suppress(SpoolError):
-                    return self._keep(spool, batch)
-                if min(deadline, self._ends_at) - monotonic() <= pause:
-                    raise
+            except EventStoreError as error:
+                told = error
+            with suppress(SpoolError):
+                return self._keep(spool, batch)
+            if min(deadline, self._ends_at) - monotonic() <= pause:
+                break
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+        raise told
 
     def _patience(self, batch: Batch, deadline: float) -> float:
         """How many seconds a batch tries the tables before it goes to the spool."""

@@ -22,6 +22,7 @@ _LONGEST_PAUSE_FOR_PEOPLE = 10.0
 """Between attempts while somebody has to repair something: a password, a right, a table."""
 _FIRST_ATTEMPT_SECONDS, _LONGEST_ATTEMPT_SECONDS = 10.0, 60.0
 """How long one may take. The next has twice the time: so one that needs a second for each answer gets there."""
+_UNDER_WAY_SECONDS = 0.5
 _SLOW_LINE_BYTES = 1_000_000
 """Each second."""
 
@@ -42,7 +43,8 @@ class Replay:
         self._is_stopped = False
         self._is_hurried = False
         self._attempt_seconds = _FIRST_ATTEMPT_SECONDS
-        self._failed = 0
+        self._begun = self._failed = 0
+        """Attempts are counted: the last that has begun, and the last that has failed."""
         self._passed_over: set[uuid.UUID] = set()
 
     @property
@@ -67,9 +69,15 @@ class Replay:
         With `or_failed`, an attempt is made now, and False is the answer as soon as one fails.
         """
         with self._state:
-            failed, self._is_hurried = self._failed, or_failed
+            begun, failed, asked_at = self._begun, self._failed, monotonic()
+
+            def is_away() -> bool:
+                # one that was under way may have been refused before: the next tells, unless it has gone on for long
+                return self._failed > begun or (self._failed > failed and monotonic() - asked_at > _UNDER_WAY_SECONDS)
+
+            self._is_hurried = or_failed
             self._state.notify_all()
-            self._state.wait_for(lambda: self._thread is None or (or_failed and self._failed > failed), seconds)
+            self._state.wait_for(lambda: self._thread is None or (or_failed and is_away()), seconds)
             return self._thread is None
 
     def stop(self, seconds: float) -> None:
@@ -93,9 +101,8 @@ class Replay:
                     needs_people = isinstance(error, EventStoreError) and not isinstance(error, DatabaseUnavailable)
                     pause = min(pause * 2, _LONGEST_PAUSE_FOR_PEOPLE if needs_people else _LONGEST_PAUSE)
                     with self._state:
-                        self._failed += 1
+                        self._failed = self._begun
                         self._state.notify_all()
-                        self._is_hurried = False
                         self._state.wait_for(lambda: self._is_stopped or self._is_hurried, between(0.5 * pause, pause))
         finally:
             detach(token)
@@ -103,6 +110,8 @@ class Replay:
     def _goes_on(self) -> bool:
         with self._state:
             if not self._is_stopped and self._spool.oldest() is not None:
+                self._begun += 1
+                self._is_hurried = False
                 return True
             self._thread = None
             self._state.notify_all()

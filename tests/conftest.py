@@ -8,6 +8,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -16,6 +17,15 @@ from psycopg.conninfo import make_conninfo
 from otel_pg_exporter import diagnostics, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.embedded import EmbeddedServer, find_binaries
+
+with suppress(ImportError):  # there is none where frameworks are run
+    import hypothesis
+
+    # how long an example takes, or is thought of, is the machine's affair
+    hypothesis.settings.register_profile(
+        "any machine", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("any machine")
 
 _CONFIGURING = ("OTEL_", "EVENT_", "POSTGRES_", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSL")
 

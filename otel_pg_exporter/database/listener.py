@@ -27,10 +27,16 @@ class Listener:
         forks.in_child(self._leave_to_parent)
 
     def wait(self, seconds: float, stopped: threading.Event) -> None:
-        """Wait for a notification, for a time in seconds, or for an event; without a server, for the time."""
+        """Wait for a notification, for a time in seconds, or for an event; without a server, for the time.
+
+        Not at all when it has only now begun to listen: what was stored before that nobody tells.
+        """
         ends_at = monotonic() + seconds
         try:
-            connection = self._opened()
+            connection = self._connection
+            if connection is None or connection.closed:
+                self._open()
+                return
             while (remaining := ends_at - monotonic()) > 0 and not stopped.is_set():
                 for _ in connection.notifies(timeout=min(remaining, _GLANCE_SECONDS), stop_after=1):
                     return
@@ -47,11 +53,9 @@ class Listener:
     def __del__(self) -> None:
         self.close()  # a tail is left behind in the middle of a loop; the driver would warn about its connection
 
-    def _opened(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._database.conninfo(), self._database.settings)
-            self._connection.execute(self._database.sql("listen").encode())
-        return self._connection
+    def _open(self) -> None:
+        self._connection = connect(self._database.conninfo(), self._database.settings)
+        self._connection.execute(self._database.sql("listen").encode())
 
     def _leave_to_parent(self) -> None:
         connection, self._connection = self._connection, None

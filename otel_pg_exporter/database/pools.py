@@ -130,11 +130,16 @@ class Database:
     def close(self, seconds: float = 60.0) -> None:
         """Give back connections and leave the embedded server, which may take some seconds to stop.
 
-        The next use opens them again.
+        The next use opens them again. A thread that waits for a silent server is left to it after the time.
         """
-        with self._lock:
+        # an embedded server that is just being started is waited for: it has to be left
+        if not self._lock.acquire(timeout=-1 if self.settings.is_embedded else max(0.0, seconds)):
+            return
+        try:
             pool, self._pool = self._pool, None
             server, self._server = self._server, None
+        finally:
+            self._lock.release()
         if pool is not None:
             pool.close(timeout=min(1.0, seconds))
         if server is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from harness.patience import be_patient
 from harness.rows import Rows
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -36,6 +38,24 @@ from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "spans"
+
+
+_DAY_SECONDS, _LONGEST_TEST_SECONDS = 86_400, 15
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    """Nothing is in a hurry, and nothing looks after the tables, but where a test says so."""
+    with pytest.MonkeyPatch.context() as patch:  # of its own: a test may undo what it has patched itself
+        be_patient(patch.setattr)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _one_day() -> None:
+    """No midnight comes in the middle of a test, which may ask twice what day it is; nor does the server's."""
+    if (left := _DAY_SECONDS - time.time() % _DAY_SECONDS) < _LONGEST_TEST_SECONDS:
+        time.sleep(left + 0.1)
 
 
 class Outage:

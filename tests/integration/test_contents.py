@@ -292,6 +292,7 @@ def test_in_each_durability_they_come_back(dsn, tmp_path, durability):
     body, attributes = text_of(3, 9000), dict(turns(9)[-1].attributes)
     with telemetry.tracer_provider.get_tracer("t").start_as_current_span("chat m", attributes=attributes):
         telemetry.logger_provider.get_logger("t").emit(LogRecord(event_name="e", body=body, attributes={"n": body}))
+    assert telemetry.force_flush()
     telemetry.shutdown()
 
     with EventQuery(dsn=dsn) as query:

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from harness.patience import PATIENT
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -33,6 +34,8 @@ from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
 
 PRODUCER = uuid.UUID(int=5)
+SECONDS = 60
+"""For a batch; none takes long, on a machine that does not stall."""
 
 
 def batch_of(count, sequence=1, name="n"):
@@ -61,24 +64,29 @@ def spans_stored(dsn):
         return connection.execute("SELECT trace_id, span_id FROM otel.task_events").fetchall()
 
 
+def wait_until(is_so):
+    give_up_at = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < give_up_at, "it never became so"
+        time.sleep(0.02)
+
+
 def test_what_comes_during_an_outage_is_stored_afterwards_in_order(delivery, dsn, outage):
     """Batches of an outage wait on disk, and are stored once, in their order, when it is over."""
-    delivery.deliver(batch_of(3, 1), 5)
+    delivery.deliver(batch_of(3, 1), SECONDS)
     outage.begin()
 
-    fates = [delivery.deliver(batch_of(3, number), 5) for number in range(2, 12)]
+    fates = [delivery.deliver(batch_of(3, number), SECONDS) for number in range(2, 12)]
 
     assert ["spooled"] * 10 == fates
     assert "not currently accepting connections" in delivery.last_error
     outage.end()
-    deadline = time.monotonic() + 20
-    while delivery.spool.rows_waiting and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: not delivery.spool.rows_waiting)
     assert [(1, False), *((number, True) for number in range(2, 12))] == ledger(dsn)
     assert 33 == len(spans_stored(dsn)) == len(set(spans_stored(dsn)))
     assert {"stored": 3, "spooled": 30, "replayed": 30} == delivery.counts
     assert delivery.last_error is None
-    assert "stored" == delivery.deliver(batch_of(3, 12), 5)
+    assert "stored" == delivery.deliver(batch_of(3, 12), SECONDS)
     assert [] == list(delivery.spool.folder.iterdir())
 
 
@@ -87,14 +95,14 @@ def test_what_a_program_left_behind_is_stored_by_the_next(dsn, tmp_path, outage)
     settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
     outage.begin()
     first = Delivery(Database(settings))
-    first.deliver(batch_of(5, 1), 5)
+    first.deliver(batch_of(5, 1), SECONDS)
     first.close(1)
     outage.end()
 
     second = Delivery(Database(settings))
-    second.deliver(batch_of(5, 2), 5)
+    second.deliver(batch_of(5, 2), SECONDS)
 
-    assert second.wait_until_empty(10)
+    assert second.wait_until_empty(60)
     second.close(1)
     second.database.close()
     assert {(1, True), (2, False)} == set(ledger(dsn))
@@ -113,7 +121,7 @@ def test_a_batch_whose_attempt_hangs_at_the_end_is_spooled_and_stored_once(dsn, 
         return store(*given[:3], time.monotonic() + 30)
 
     monkeypatch.setattr(slow._sink, "store", lambda *given: store_slowly(slow._sink, *given))
-    hanging = threading.Thread(target=slow.deliver, args=(batch_of(5, 1), 5))
+    hanging = threading.Thread(target=slow.deliver, args=(batch_of(5, 1), SECONDS))
     hanging.start()
     has_begun.wait(60)
 
@@ -123,8 +131,8 @@ def test_a_batch_whose_attempt_hangs_at_the_end_is_spooled_and_stored_once(dsn, 
     goes_on.set()
     hanging.join()
     heir = Delivery(Database(settings))
-    heir.deliver(batch_of(1, 2), 5)
-    assert heir.wait_until_empty(20)
+    heir.deliver(batch_of(1, 2), SECONDS)
+    assert heir.wait_until_empty(60)
     heir.close(1)
     assert 6 == len(spans_stored(dsn)) == len(set(spans_stored(dsn)))
     for each in (slow, heir):
@@ -135,12 +143,12 @@ def test_a_batch_whose_attempt_hangs_at_the_end_is_spooled_and_stored_once(dsn, 
 def test_a_batch_that_was_stored_before_it_was_spooled_is_not_stored_twice(delivery, dsn):
     """The spool may hold what the tables have already: the ledger tells, and the file goes."""
     batch = batch_of(5)
-    delivery.deliver(batch, 5)
+    delivery.deliver(batch, SECONDS)
     delivery.spool.put(batch)
 
-    delivery.deliver(batch_of(1, 2), 5)
+    delivery.deliver(batch_of(1, 2), SECONDS)
 
-    assert delivery.wait_until_empty(10)
+    assert delivery.wait_until_empty(60)
     assert 6 == len(spans_stored(dsn))
     assert 5 == delivery.counts["duplicate"]
 
@@ -151,11 +159,11 @@ def test_without_room_on_disk_batches_wait_in_memory(dsn, tmp_path, outage):
     delivery = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path / "file"))))
     outage.begin()
 
-    with pytest.raises(Exception, match="not currently accepting connections"):
+    with pytest.raises(DatabaseUnavailable, match="cannot reach"):  # not that the time ran out
         delivery.deliver(batch_of(5, 1), 1.5)
 
     outage.end()
-    assert "stored" == delivery.deliver(batch_of(2, 2), 10)
+    assert "stored" == delivery.deliver(batch_of(2, 2), SECONDS)
     delivery.close(1)
     delivery.database.close()
     assert [(2, 5)] == ledger(dsn, "sequence, dropped_before")
@@ -170,11 +178,11 @@ def test_room_on_disk_is_noticed_while_a_batch_waits_in_memory(dsn, tmp_path, ou
     room = threading.Timer(1.0, folder.unlink)
     room.start()
 
-    fate = delivery.deliver(batch_of(5), 10)
+    fate = delivery.deliver(batch_of(5), SECONDS)
 
     outage.end()
     assert "spooled" == fate
-    assert delivery.wait_until_empty(20) or delivery.replay_now(20)
+    assert delivery.wait_until_empty(60) or delivery.replay_now(60)
     delivery.close(1)
     delivery.database.close()
     assert 5 == len(spans_stored(dsn))
@@ -182,24 +190,22 @@ def test_room_on_disk_is_noticed_while_a_batch_waits_in_memory(dsn, tmp_path, ou
 
 def test_while_the_replay_finds_the_server_away_no_batch_tries_it(delivery, outage, monkeypatch):
     """Batches go to the spool at once, however long it takes: an attempt would keep records in memory."""
-    monkeypatch.setattr("otel_pg_exporter.delivery._BLOCKED_SECONDS", 3.0)
+    monkeypatch.setattr("otel_pg_exporter.delivery._BLOCKED_SECONDS", 60.0)
     outage.begin()
-    assert "spooled" == delivery.deliver(batch_of(1, 1), 10)
+    assert "spooled" == delivery.deliver(batch_of(1, 1), SECONDS)
     tried = []
     store = delivery._sink.store
     monkeypatch.setattr(delivery._sink, "store", lambda *given: tried.append(given) or store(*given))
 
-    until = time.monotonic() + 8
-    sequence = 1
-    while time.monotonic() < until:
-        sequence += 1
-        assert "spooled" == delivery.deliver(batch_of(1, sequence), 10)
-        time.sleep(0.2)
+    for sequence in range(2, 6):
+        until = delivery._blocked_until
+        assert "spooled" == delivery.deliver(batch_of(1, sequence), SECONDS)
+        wait_until(lambda until=until: delivery._blocked_until > until)  # each attempt of the replay begins it anew
 
     outage.end()
     assert [] == tried
-    assert delivery.replay_now(20)
-    assert "stored" == delivery.deliver(batch_of(1, sequence + 1), 10)
+    assert delivery.replay_now(60)
+    assert "stored" == delivery.deliver(batch_of(1, 6), SECONDS)
     assert 1 == len(tried)
 
 
@@ -223,7 +229,7 @@ def test_a_batch_is_on_disk_as_a_whole_or_not_at_all(dsn, tmp_path, outage, monk
     provider.force_flush(20_000)
 
     outage.end()
-    assert delivery.replay_now(20)
+    assert delivery.replay_now(60)
     provider.shutdown()
     delivery.close(1)
     delivery.database.close()
@@ -238,7 +244,7 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
     store = type(delivery._sink).store
     monkeypatch.setattr(type(delivery._sink), "store", lambda *given: attempts.append(1) or store(*given))
 
-    fate = delivery.deliver(batch_of(512), 20)
+    fate = delivery.deliver(batch_of(512), SECONDS)
 
     assert "stored" == fate
     assert len(attempts) <= 20
@@ -253,7 +259,7 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
     dead, _ = decode(path.read_bytes()[extent.start : extent.end])
     assert 1 == len(dead)
     assert b'violates check constraint "no"' in path.read_bytes()
-    delivery.deliver(batch_of(1, 2), 5)
+    delivery.deliver(batch_of(1, 2), SECONDS)
     assert 1 == sum(dead_before for (dead_before,) in ledger(dsn, "dead_before"))
 
 
@@ -290,8 +296,8 @@ def test_what_has_ended_survives_a_kill(dsn, tmp_path, durability):
     ended = killed_while_writing(dsn, tmp_path, durability)
 
     heir = Delivery(Database(Settings.from_env(dsn=dsn, spool_dir=str(tmp_path / "spool"))))
-    heir.deliver(batch_of(1), 5)
-    assert heir.wait_until_empty(20)
+    heir.deliver(batch_of(1), SECONDS)
+    assert heir.wait_until_empty(60)
     heir.close(1)
     heir.database.close()
 
@@ -315,7 +321,7 @@ def test_memory_mode_does_lose_what_has_just_ended(dsn, tmp_path):
 
 def test_a_forked_child_has_a_producer_of_its_own(dsn, tmp_path):
     """Spans queued before a fork are stored once, by the parent; the child's own are stored too."""
-    program = (
+    program = PATIENT + (
         "import os, sys; from opentelemetry import trace; from otel_pg_exporter import configure\n"
         "t = configure(dsn=sys.argv[1], spool_dir=sys.argv[2]); tracer = trace.get_tracer('x')\n"
         "tracer.start_span('stored').end(); t.force_flush()\n"
@@ -348,7 +354,8 @@ def test_a_silent_server_does_not_keep_a_program_from_ending(tmp_path):
     program = (
         "import socket, sys, time; from opentelemetry import trace; from otel_pg_exporter import configure\n"
         "s = socket.create_server(('127.0.0.1', 0), backlog=50)\n"
-        "t = configure(host='127.0.0.1', port=s.getsockname()[1], database='d', user='u', spool_dir=sys.argv[1])\n"
+        "t = configure(host='127.0.0.1', port=s.getsockname()[1], database='d', user='u', spool_dir=sys.argv[1],\n"
+        "              connect_timeout_seconds=60, export_timeout_millis=25_000)\n"
         "tracer = trace.get_tracer('x')\n"
         "for _ in range(10_000): tracer.start_span('s').end()\n"
         "import atexit; begun = time.monotonic()\n"
@@ -358,7 +365,7 @@ def test_a_silent_server_does_not_keep_a_program_from_ending(tmp_path):
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
 
     seconds, spooled = done.stdout.split()
-    assert float(seconds) < 5
+    assert float(seconds) < 15  # 4.5 s, and what a busy machine adds
     assert "10000" == spooled
 
 

@@ -66,6 +66,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+BUSY = "SELECT state FROM pg_stat_activity WHERE query LIKE '%generate_series(1, 1e12)' AND pid <> pg_backend_pid()"
+
+
 def environment_with(sources: Path) -> dict[str, str]:
     paths = [str(sources), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -205,7 +208,7 @@ def processes_of(data_dir: Path) -> list[int]:
     return [pid for pid, parent in parents.items() if parent not in parents]  # a new backend looks the same
 
 
-def eventually(is_true: Callable[[], object], timeout_s: float = 10.0) -> None:
+def eventually(is_true: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -320,12 +323,12 @@ def test_start_revives_a_server_whose_postmaster_was_killed(data_dir: Path) -> N
         query(server.conninfo, "CREATE TABLE kept AS SELECT 42 AS answer")
         with psycopg.connect(server.conninfo) as busy:
             busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1e12)")
-            time.sleep(0.2)
+            eventually(lambda: query(server.conninfo, BUSY) == "active")
             os.kill(postmaster_of(data_dir), signal.SIGKILL)
             eventually(lambda: not server.is_running())
             began = time.monotonic()
             assert query(server.start(), "SELECT answer FROM kept") == "42"
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30  # it would be waited for for a minute
             busy.close()
 
 
@@ -365,7 +368,8 @@ def test_a_first_start_killed_at_any_step_can_be_repeated(
     """kill -9 while the cluster is made or first started: the next start works, and leaves no rest."""
     application = run(new_dir)
     application.send("start")
-    eventually(lambda: list(new_dir.glob(step)))
+    # on a machine that stalls it may have come and gone: then a later step is the one
+    eventually(lambda: list(new_dir.glob(step)) or list(new_dir.glob("cluster/postmaster.pid")))
     application.kill()
     with EmbeddedServer(new_dir) as server:
         assert query(server.conninfo, "SELECT count(*) > 0 FROM pg_class") == "True"

@@ -11,6 +11,7 @@ import time
 
 import psycopg
 import pytest
+from harness.patience import PATIENT
 
 from otel_pg_exporter import AsyncEventStore, EventIntegration, EventStore, migrate
 from otel_pg_exporter.errors import DatabaseUnavailable
@@ -26,13 +27,13 @@ def rows(dsn, columns):
         return connection.execute(f"SELECT {columns} FROM otel.task_events ORDER BY time, batch_index").fetchall()
 
 
-def run(program: str, options: dict[str, object]) -> str:
+def run(program: str, options: dict[str, object], first: str = PATIENT) -> str:
     """A program in a process of its own; what it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", "from otel_pg_exporter import EventIntegration, EventStore\n" + program],
+        [sys.executable, "-c", first + "from otel_pg_exporter import EventIntegration, EventStore\n" + program],
         capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "OTEL_EXPORTER_POSTGRES_DSN": str(options["dsn"]), "EVENT_HEALTH_MONITORING": "false",
-             "EVENT_SPOOL_DIR": str(options["spool_dir"])},
+             "EVENT_SPOOL_DIR": str(options["spool_dir"]), "EVENT_CONNECT_TIMEOUT": "60"},
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
     assert "Traceback" not in done.stderr
@@ -52,7 +53,7 @@ def test_a_store_that_begins_in_an_outage_keeps_its_events(dsn, outage, options)
         ):
             with pytest.raises(DatabaseUnavailable, match="not currently accepting connections"):
                 needs_it()
-        assert not store.force_flush(5_000)
+        assert not store.force_flush()
         during = store.get_health_status()
         outage.end()
         assert store.force_flush()
@@ -108,7 +109,7 @@ def test_an_integration_keeps_its_events_with_their_durations(dsn, outage, optio
             events.emit("task:started", {"task_id": task_id})
         for task_id in ("before", "during", "never began"):
             events.emit("task:completed", {"task_id": task_id})
-        assert not events.force_flush(5_000)
+        assert not events.force_flush()
         assert {} == events.get_health_status().failed
         outage.end()
         events.emit("task:completed", {"task_id": "after"})
@@ -132,7 +133,7 @@ def test_emitting_in_an_outage_waits_for_nothing(outage, options):
         while events._courier.depth:
             time.sleep(0.05)
         assert time.monotonic() - begun < 20  # half a second for each would be 250
-        events.force_flush(5_000)
+        events.force_flush()
         assert 500 == events.get_health_status().spool_depth
 
 
@@ -190,17 +191,18 @@ def test_a_silent_server_does_not_keep_an_integration_from_ending(tmp_path, last
         dsn = f"host=127.0.0.1 port={server.getsockname()[1]} dbname=d user=u"
         options = {"dsn": dsn, "spool_dir": str(tmp_path)}
         printed = run(
-            "import atexit, time\n"
-            "atexit.register(lambda: print(time.monotonic() - begun))\n"
+            "import time\n"
             "events = EventIntegration()\n"
             "for number in range(200):\n"
             "    events.emit('task:started', {'task_id': number})\n"
             "    events.emit('task:completed', {'task_id': f'not {number}'})\n"
-            f"begun = time.monotonic(); {last}",
+            f"print(time.monotonic(), flush=True); {last}",
             options,
+            first="",
         )
+        took = time.monotonic() - float(printed)
     with EventStore(dsn=dsn, spool_dir=str(tmp_path), health_monitoring=False) as store:
         spool = store._open.telemetry.delivery.spool
         spool.oldest()
         assert 400 == spool.rows_waiting
-    assert float(printed) < 7  # 5 s, and what a busy machine adds
+    assert took < 15  # 5 s, and what a busy machine adds

@@ -183,7 +183,11 @@ def keeping(dsn):
         yield opened
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.dictionaries(st.text(), JSON, min_size=1), JSON)
 def test_any_data_comes_back_as_it_was(keeping, data, value):
     """NUL, surrogates, huge integers, odd floats: in data they are restored, and never an error."""

@@ -8,6 +8,7 @@ import sys
 
 import psycopg
 import pytest
+from harness.patience import PATIENT
 
 SET_UP = (
     "from opentelemetry import _logs, trace\n"
@@ -22,7 +23,7 @@ SET_UP = (
 
 def run(program: str, dsn: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", SET_UP + program], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", PATIENT + SET_UP + program], capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "DSN": dsn},
     )  # fmt: skip
 

@@ -55,7 +55,7 @@ def total(dsn):
     return sum(count(dsn, table) for table in ("events", "task_events", "agent_events", "deployment_events"))
 
 
-def soon(seconds=5.0):
+def soon(seconds=60.0):
     return time.monotonic() + seconds
 
 
@@ -117,7 +117,7 @@ def test_a_batch_that_fails_midway_stores_nothing(dsn):
     sink = Sink(Database(Settings(dsn=dsn)))
 
     with pytest.raises(DatabaseError, match="23514"):
-        sink.store(batch_of(spans(8)), {}, soon(1))
+        sink.store(batch_of(spans(8)), {}, soon())
 
     sink.close()
     sink.database.close()
@@ -177,7 +177,7 @@ def test_a_server_that_is_away_harms_nobody(heard):
 
     assert {SpanExportResult.SUCCESS} == results
     assert exporter.counts == {"spooled": 9}
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     exporter.shutdown()
     (line,) = heard
     assert "events are kept in" in line

@@ -19,7 +19,6 @@ from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, SchemaMismatch
 from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, PARTITIONED, READING, TABLES, VIEWS, WHOLE, WRITTEN
 
-TODAY = (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 STATEMENTS = {
     "SELECT": "SELECT FROM {name}",
@@ -41,6 +40,11 @@ CALLS = {
 }
 DENIED = ("42501", "42809", "55000")
 """No right; a view cannot be truncated; a view cannot be written."""
+
+
+def today() -> int:
+    """Counted from 1970; of the test, for a run may go on over midnight."""
+    return (datetime.now(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 
 
 @pytest.fixture
@@ -102,12 +106,12 @@ WRITES = {(table, "INSERT") for table in WRITTEN} | {("schema_migrations", "SELE
 def test_each_role_may_do_just_what_it_is_for(dsn, new_role):
     """Role × table, partition, view and function × verb: a role that has none, writer, reader, one of each, revoked."""
     database = Database(Settings(dsn=dsn))
-    partitions.ensure(database, {TODAY})
+    partitions.ensure(database, {today()})
     stranger, writer, reader, both, gone = map(new_role, ("stranger", "writer", "reader", "both", "gone"))
     grants.grant(database, writers=[writer, both, gone], readers=[reader, both, gone])
     grants.grant(database, writers=[writer], readers=[reader])  # once more does no harm
     grants.revoke(database, gone)
-    partitions.ensure(database, {TODAY + 1})
+    partitions.ensure(database, {today() + 1})
     database.close()
 
     expected = {stranger: set(), writer: WRITES, reader: READS, both: WRITES | READS, gone: set()}
@@ -117,7 +121,7 @@ def test_each_role_may_do_just_what_it_is_for(dsn, new_role):
 def test_an_owner_that_is_no_superuser_may_do_all(dsn, new_role):
     """Handed over: every verb on every table, partition and view that takes it, migrations, partitions and grants."""
     database = Database(Settings(dsn=dsn))
-    partitions.ensure(database, {TODAY})
+    partitions.ensure(database, {today()})
     owner, reader = new_role("owner"), new_role("reader")
     grants.grant(database, owner=owner, readers=[reader])
     database.close()
@@ -136,7 +140,7 @@ def test_an_owner_that_is_no_superuser_may_do_all(dsn, new_role):
     assert [(owner,)] == theirs
 
     mine = Database(Settings(dsn=make_conninfo(dsn, user=owner)))
-    partitions.ensure(mine, {TODAY + 1})
+    partitions.ensure(mine, {today() + 1})
     grants.tenancy(mine, True)
     grants.grant(mine, readers=[reader], tenants=["a"])
     assert READS == seen(dsn, reader)
@@ -185,7 +189,7 @@ def store_one(dsn: str) -> dict[str, int]:
 def test_the_exporter_works_as_a_writer(dsn, new_role, is_on):
     """Spans and log records of a role that may only insert are stored, also while tenancy is on."""
     database = Database(Settings(dsn=dsn))
-    partitions.ensure(database, {TODAY, TODAY + 1})
+    partitions.ensure(database, {today(), today() + 1})
     writer = new_role("writer")
     grants.grant(database, writers=[writer])
     grants.tenancy(database, is_on)
@@ -202,7 +206,7 @@ def test_the_exporter_works_as_a_writer(dsn, new_role, is_on):
 def test_a_writer_needs_each_of_its_rights(dsn, new_role):
     """The counterpart: with one INSERT less nothing of a batch is stored."""
     database = Database(Settings(dsn=dsn))
-    partitions.ensure(database, {TODAY, TODAY + 1})
+    partitions.ensure(database, {today(), today() + 1})
     writer = new_role("writer")
     grants.grant(database, writers=[writer])
     database.close()

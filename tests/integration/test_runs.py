@@ -167,12 +167,15 @@ def test_ten_thousand_open_spans_beat_with_one_row(dsn, program, renewals):
         span.end()
 
 
-def test_a_short_span_is_no_row(dsn, program):
+def test_a_short_span_is_no_row(dsn, program, monkeypatch):
     """What has ended before the second look leaves neither run nor process."""
+    monkeypatch.setattr(open_spans, "_LOOK_SECONDS", 3600.0)  # else it depends on how soon it ends
     telemetry = program()
     for _ in range(100):
-        tracer(telemetry).start_span("short").end()
-    time.sleep(0.5)
+        span = tracer(telemetry).start_span("short")
+        telemetry._open_spans._look()
+        span.end()
+        telemetry._open_spans._look()
     assert telemetry.force_flush()
     assert 100 == one(dsn, "SELECT count(*) FROM otel.events")
     assert [0, 0, 0] == [one(dsn, f"SELECT count(*) FROM otel.{t}") for t in ("open_spans", "heartbeats", "processes")]
@@ -182,13 +185,14 @@ def test_a_short_span_is_no_row(dsn, program):
 @pytest.mark.parametrize("is_on", [True, False])
 def test_runs_can_be_switched_off(dsn, program, tmp_path, durability, is_on):
     """EVENT_RUNS=false: no thread and no row, in either mode of durability; the event is stored."""
+    others = {*threading.enumerate()}
     telemetry = program(runs=is_on, durability=durability, spool_max_bytes=1 << 20, spool_dir=str(tmp_path))
     span = tracer(telemetry).start_span("x")
     if is_on:
         until(lambda: one(dsn, "SELECT count(*) FROM otel.open_spans"))
     else:
         time.sleep(0.5)
-    assert is_on == any(thread.name == "otel-pg-runs" for thread in threading.enumerate())
+    assert is_on == any(thread.name == "otel-pg-runs" for thread in {*threading.enumerate()} - others)
     span.end()
     assert telemetry.force_flush()
     assert 1 == one(dsn, "SELECT count(*) FROM otel.events")
@@ -197,7 +201,7 @@ def test_runs_can_be_switched_off(dsn, program, tmp_path, durability, is_on):
 
 def test_filters_choose(dsn, program, query):
     """Each filter of runs finds what it names and nothing else; what it does not know it refuses."""
-    telemetry = program()
+    telemetry = program(heartbeat_seconds=60)  # what does not beat for three of them is lost
     spans = [tracer(telemetry).start_span(name, attributes=given) for name, given in KINDS.items()]
     until(lambda: len(query.running()) == len(KINDS))
     trace_id = f"{spans[0].context.trace_id:032x}"
@@ -269,16 +273,15 @@ def _partitions(dsn):
     database.close()
 
 
-def test_while_postgres_is_away_it_is_tried_at_each_heartbeat_and_said_once(program, renewals, caplog):
+def test_while_postgres_is_away_it_is_tried_at_each_heartbeat_and_said_once(program, renewals, heard):
     """Nothing is kept for later, and one line a minute says why runs cannot be seen."""
     telemetry = program(dsn="host=127.0.0.1 port=1")
-    span = tracer(telemetry).start_span("x")
     begun = time.monotonic()
+    span = tracer(telemetry).start_span("x")
     until(lambda: len(renewals) >= 3)
 
     assert time.monotonic() - begun > 2
-    said = {id(record): record.getMessage() for record in caplog.records}.values()
-    assert 1 == len([line for line in said if "runs cannot be seen from outside now: cannot reach" in line])
+    assert 1 == len([line for line in heard if "runs cannot be seen from outside now: cannot reach" in line])
     assert not telemetry._open_spans._told
     span.end()
 
@@ -286,14 +289,14 @@ def test_while_postgres_is_away_it_is_tried_at_each_heartbeat_and_said_once(prog
 def test_a_server_that_answers_nobody_does_not_delay_the_end(program, renewals):
     """While a heartbeat hangs spans start and end as ever, and the processor ends in a moment."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        telemetry = program(dsn=f"host=127.0.0.1 port={silent.getsockname()[1]}")
+        telemetry = program(dsn=f"host=127.0.0.1 port={silent.getsockname()[1]}", connect_timeout_seconds=60)
         span = tracer(telemetry).start_span("x")
         until(lambda: renewals)
         begun = time.monotonic()
 
         telemetry._open_spans.shutdown()
 
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 15
         assert telemetry._open_spans._thread.is_alive()
         span.end()
 

@@ -95,7 +95,7 @@ def test_programs_that_start_together_make_the_tables_together(empty_dsn, isolat
 
     def start(number: int) -> None:
         try:
-            with EventStore(dsn=empty_dsn, health_monitoring=False) as events:
+            with EventStore(dsn=empty_dsn, health_monitoring=False, export_timeout_millis=25_000) as events:
                 events.log_system_event(event_name=f"started {number}", wait=True)
         except Exception as error:
             failed.append(error)

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter import AsyncEventQuery, EventQuery, EventStore, Settings
 from otel_pg_exporter.batches import encode_batch
-from otel_pg_exporter.database import Database, write_in
+from otel_pg_exporter.database import Database, Listener, write_in
 from otel_pg_exporter.errors import DatabaseUnavailable, QueryError
 from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.sink import Sink
@@ -227,30 +227,51 @@ def test_a_listening_tail_hears_at_once(dsn, query):
     """With EVENT_NOTIFY the tail need not wait for its next poll; without, it polls all the same."""
     sink = Sink(Database(Settings(dsn=dsn, notify=True)))
     store(sink, [1])
-    tail = query.tail(poll_seconds=60, listen=True)
+    tail = query.tail(poll_seconds=300, listen=True)
     heard = []
     reader = threading.Thread(target=lambda: heard.append(next(tail).event_name))
     reader.start()
-    time.sleep(0.5)
+    time.sleep(0.5)  # then it listens, if the machine is not busy
 
     store(sink, [2])
 
-    reader.join(20)
+    reader.join(40)
     tail.stop()
     sink.close()
     sink.database.close()
     assert ["n2"] == heard
 
 
+def test_what_is_stored_before_a_tail_listens_is_not_missed(dsn, query, sink, monkeypatch):
+    """Nobody is told of it by the server: it is looked for once more."""
+    heard = []
+    wait = Listener.wait
+
+    def slowly(self, seconds, stopped):
+        if not heard:
+            heard.append("the poll before it found nothing")
+            store(sink, [1])
+        wait(self, seconds, stopped)
+
+    monkeypatch.setattr(Listener, "wait", slowly)
+    tail = query.tail(poll_seconds=300, listen=True)
+    reader = threading.Thread(target=lambda: heard.append(next(tail).event_name))
+    reader.start()
+    reader.join(40)
+    tail.stop()
+
+    assert ["n1"] == heard[1:]
+
+
 def test_stop_ends_a_tail_that_waits(query):
     """From another thread, whether it polls or listens."""
     for listen in (False, True):
-        tail = query.tail(poll_seconds=30, listen=listen)
+        tail = query.tail(poll_seconds=300, listen=listen)
         reader = threading.Thread(target=lambda tail=tail: list(tail))
         reader.start()
         time.sleep(0.3)
         tail.stop()
-        reader.join(10)
+        reader.join(20)
         assert not reader.is_alive()
 
 

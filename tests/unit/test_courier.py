@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from otel_pg_exporter import courier as courier_module
 from otel_pg_exporter.courier import Courier
 
 
@@ -58,8 +59,9 @@ def test_a_preparation_that_hangs_holds_up_nobody():
     assert [] == done
 
 
-def test_an_end_waits_for_the_item_that_is_just_being_delivered():
+def test_an_end_waits_for_the_item_that_is_just_being_delivered(monkeypatch):
     """It is neither given back nor still on its way afterwards."""
+    monkeypatch.setattr(courier_module, "_HANDING_SECONDS", 60.0)  # for a machine that stalls
     begun, done = threading.Event(), []
 
     def deliver(number):

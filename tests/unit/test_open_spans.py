@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -43,6 +44,20 @@ def threads():
     return [thread for thread in threading.enumerate() if thread.name == "otel-pg-runs"]
 
 
+def wait_for_no_thread():
+    """One that has been told to end may take a moment."""
+    give_up_at = time.monotonic() + 60
+    while threads():
+        assert time.monotonic() < give_up_at, "it does not end"
+        time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_threads():
+    """Those of tests before."""
+    wait_for_no_thread()
+
+
 def test_there_is_no_thread_before_the_first_span_and_none_after_the_end(processor):
     """One thread begins with the first span, and ends with the processor."""
     assert not threads()
@@ -52,7 +67,7 @@ def test_there_is_no_thread_before_the_first_span_and_none_after_the_end(process
 
     assert 1 == len(threads())
     processor.shutdown()
-    assert not threads()
+    wait_for_no_thread()
     tracer(processor).start_span("late").end()
     assert not threads()
 

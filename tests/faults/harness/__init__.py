@@ -13,5 +13,6 @@ disk      what a power cut would leave of the files of this process
 delays    a machine that is busy with something else
 small_disk  a disk of a few megabytes, to be filled
 outages   a server that is away while a program goes on, in five ways
+patience  a product that no stall of the machine hurries
 broken    builds of the product with one thing wrong, which the judge must condemn
 """

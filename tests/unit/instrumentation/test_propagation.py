@@ -18,7 +18,7 @@ def test_executor_map(recorded: Any) -> None:
 
     @action
     def work(number: int) -> int:
-        barrier.wait(5)
+        barrier.wait(60)
         assert current().name.endswith("work")
         return number * 2
 

@@ -439,7 +439,7 @@ def test_async_consumer_sees_its_own_span(recorded: Any) -> None:
                 made = task("work")(a_body)(seen)
                 for expected in (1, 2, 3):
                     step = made.__anext__()
-                    item = await (asyncio.wait_for(asyncio.ensure_future(step), 5) if own_tasks else step)
+                    item = await (asyncio.wait_for(asyncio.ensure_future(step), 60) if own_tasks else step)
                     assert (item, span_id()) == (expected, here)
                 await made.aclose()
                 assert span_id() == here
