@@ -32,6 +32,8 @@ T = TypeVar("T")
 _HANGING_SECONDS = 0.3
 """At the end, an export that takes longer is not waited for by what is behind it."""
 _LOOK_SECONDS = 0.05
+_LEAST_SECONDS = 0.2
+"""At the end, beside the others: what a busy machine has taken of the time is not missing for the way to the spool."""
 _BETWEEN = 0b1111
 """Of sixteen records one is weighed."""
 
@@ -109,6 +111,9 @@ class _Queue(Generic[T]):
                 if is_ours:
                     self._exporting.release()
         self._wait_for_last(ends_at)
+        late_ends_at = monotonic() + _LEAST_SECONDS
+        while self._records and monotonic() < late_ends_at:
+            self._export_batch()
         if left := self._taken_out(self._capacity):
             self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner, Result
+from harness.delays import be_patient
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -29,6 +30,12 @@ class Collected(SpanExporter):
 
     def shutdown(self):
         pass
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch) -> None:
+    """What this process stores is in the tables, and not in the spool, also where the machine is busy."""
+    be_patient(monkeypatch.setattr)
 
 
 @pytest.fixture

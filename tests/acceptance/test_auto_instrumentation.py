@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from harness.delays import apart_from_delays, bring_in
 
 PROGRAMS = Path(sys.executable).parent
 STOCK = {"OTEL_TRACES_EXPORTER": "postgres", "OTEL_LOGS_EXPORTER": "postgres"}
@@ -49,10 +50,12 @@ def folder(tmp_path: Path) -> Path:
 
 def start(*command: str | Path, cwd: Path, dsn: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """A command as typed in a shell whose venv is that of the tests."""
-    return subprocess.run(
+    done = subprocess.run(
         [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=90, check=False,
         env=surroundings(dsn, **environment),
     )  # fmt: skip
+    done.stderr = apart_from_delays(done.stderr)
+    return done
 
 
 def surroundings(dsn: str, **environment: str) -> dict[str, str]:
@@ -66,6 +69,7 @@ def run(*command: str | Path, cwd: Path, dsn: str = "", **environment: str) -> s
 
 def stored(dsn: str, table: str = "events") -> list[str]:
     """Names of what is stored, sorted; without the library's own events."""
+    bring_in(dsn)
     with psycopg.connect(dsn) as connection:
         rows = connection.execute(
             f"SELECT event_name FROM otel.{table} WHERE event_type <> 'capture' ORDER BY 1"
@@ -165,6 +169,7 @@ logger_provider:
         )
         assert 7 == done.returncode, done.stderr
 
+    bring_in(dsn, schema="from_file")
     with psycopg.connect(dsn) as connection:
         names = connection.execute("SELECT event_name FROM from_file.events ORDER BY 1").fetchall()
     assert [("work",), ("work",), ("work logged",), ("work logged",)] == names
@@ -275,6 +280,7 @@ def test_runs_options_become_the_programs_environment(dsn, folder):
     )  # fmt: skip
 
     assert (0, "") == (done.returncode, done.stderr)
+    bring_in(dsn, schema="mine")
     with psycopg.connect(dsn) as connection:
         rows = connection.execute("SELECT service_name, task_name FROM mine.task_events").fetchall()
     assert [("shop", "load")] == rows
@@ -561,6 +567,7 @@ def test_functions_are_named_under_opentelemetry_instrument_too(dsn, folder):
 
 
 def health(dsn: str, cwd: Path) -> str:
+    bring_in(dsn)
     done = start("otel-pg", "health", cwd=cwd, dsn=dsn)
     assert 0 == done.returncode, done.stderr
     return "\n".join(line for line in done.stdout.splitlines() if line.startswith("unmatched"))

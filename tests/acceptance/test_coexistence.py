@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from harness.delays import apart_from_delays, bring_in
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ EMIT = (
     "with trace.get_tracer('app').start_as_current_span('span'):\n"
     "    _logs.get_logger('app').emit(event_name='log', body='x')\n"
 )
+COUNT = "print(t.force_flush(), sum(t.counts.get(fate, 0) for fate in ('stored', 'duplicate', 'spooled')))\n"
 
 
 def python(
@@ -35,14 +37,17 @@ def python(
             command = [str(interpreter), "-m", "otel_pg_exporter.run", "python", "-c", program]
         else:
             command = [str(interpreter.parent / "opentelemetry-instrument"), "python", "-c", program]
-    return subprocess.run(
+    done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "PATH": path, "OTEL_EXPORTER_POSTGRES_DSN": dsn, **environment},
     )  # fmt: skip
+    done.stderr = apart_from_delays(done.stderr)
+    return done
 
 
 def stored(dsn: str) -> list[str]:
     """Names of all that is stored, sorted."""
+    bring_in(dsn)
     with psycopg.connect(dsn) as connection:
         rows = connection.execute(
             "SELECT event_name FROM otel.events UNION ALL SELECT event_name FROM otel.task_events ORDER BY 1"
@@ -83,7 +88,7 @@ def test_a_program_that_configures_itself_is_stored_once(dsn, through):
     }[through]
 
     done = python(
-        CONFIGURE + "t = configure()\n" + EMIT + "print(t.force_flush(), t.counts['stored'])\n", through, dsn=dsn,
+        CONFIGURE + "t = configure()\n" + EMIT + COUNT, through, dsn=dsn,
         **environment,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from harness.delays import apart_from_delays, bring_in
 
 from otel_pg_exporter.occasions import OCCASIONS
 
@@ -21,7 +22,7 @@ def run(*command: str, dsn: str) -> str:
     """What a command prints, in a process of its own; a warning or an error fails."""
     environment = {**os.environ, "OTEL_EXPORTER_POSTGRES_DSN": dsn}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    assert ("", 0) == (done.stderr, done.returncode)
+    assert ("", 0) == (apart_from_delays(done.stderr), done.returncode)
     return done.stdout
 
 
@@ -35,6 +36,7 @@ def page(name: str) -> str:
 
 def stored(dsn: str, schema: str = "otel") -> dict[tuple[str, str], int]:
     """(table, type) → rows."""
+    bring_in(dsn, schema=schema)
     with psycopg.connect(dsn) as connection:
         return {
             (table, event_type): count

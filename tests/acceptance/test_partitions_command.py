@@ -14,21 +14,22 @@ from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.sql_files import PARTITIONED
 
-TODAY = datetime.now(timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def make(dsn: str, *ages: int) -> None:
-    database = Database(Settings(dsn=dsn))
-    partitions.ensure(database, [(TODAY - EPOCH).days - age for age in ages])
+def make(dsn: str, *ages: int) -> datetime:
+    """Partitions of days that are so old; gives this moment."""
+    database, now = Database(Settings(dsn=dsn)), datetime.now(timezone.utc)
+    partitions.ensure(database, [(now - EPOCH).days - age for age in ages])
     database.close()
+    return now
 
 
 def test_they_are_listed_planned_and_dropped(dsn, otel_pg):
     """A line for each partition with its time, rows and size; the plan of a dry run is what the next run does."""
-    make(dsn, 0, 40)
+    today = make(dsn, 0, 40)
     otel_pg("partitions", "create", "--days", "1")
-    day = TODAY - timedelta(days=40)
+    day = today - timedelta(days=40)
 
     table = otel_pg("partitions", "list").output
     listed = [json.loads(line) for line in otel_pg("partitions", "list", "--json").output.splitlines()]
@@ -53,11 +54,11 @@ def test_they_are_listed_planned_and_dropped(dsn, otel_pg):
 
 def test_empty_days_are_a_line(dsn, otel_pg):
     """For each table, with the time of all of them; not over a gap, nor over a day that has rows, nor with --all."""
-    make(dsn, 0, 39, 40)
+    today = make(dsn, 0, 39, 40)
     otel_pg("partitions", "create", "--days", "30")
-    first, last = TODAY, TODAY + timedelta(days=31)
+    first, last = today, today + timedelta(days=31)
     with EventStore(dsn=dsn, health_monitoring=False) as store:
-        store.log_task_event(event_name="x", timestamp=TODAY + timedelta(days=3), wait=True)
+        store.log_task_event(event_name="x", timestamp=today + timedelta(days=3), wait=True)
 
     table = otel_pg("partitions", "list").output
     every = otel_pg("partitions", "list", "--all").output
@@ -68,7 +69,7 @@ def test_empty_days_are_a_line(dsn, otel_pg):
         re.MULTILINE,
     )
     assert [2, 3, 27] == [int(count) for count in re.findall(r"^task_events +\((\d+) empty", table, re.MULTILINE)]
-    assert re.search(rf"^task_events +task_events_p{TODAY + timedelta(days=3):%Y%m%d} ", table, re.MULTILINE)
+    assert re.search(rf"^task_events +task_events_p{today + timedelta(days=3):%Y%m%d} ", table, re.MULTILINE)
     assert 33 * len(PARTITIONED) + 2 == len(every.splitlines())
     assert every.splitlines()[-1] == table.splitlines()[-1]
     assert 33 * len(PARTITIONED) == len(otel_pg("partitions", "list", "--json").output.splitlines())

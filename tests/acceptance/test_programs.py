@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from harness.delays import apart_from_delays, bring_in
 from psycopg.conninfo import make_conninfo
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +19,11 @@ ROOT = Path(__file__).parents[2]
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
-    return subprocess.run(
+    done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
     )
+    done.stderr = apart_from_delays(done.stderr)
+    return done
 
 
 def otel_pg(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -101,6 +104,7 @@ def test_the_page_of_the_event_store_runs(empty_dsn):
 
     assert ("", 0) == (done.stderr, done.returncode)
     assert len(blocks) == 6
+    bring_in(empty_dsn)
     with psycopg.connect(empty_dsn) as connection:
         names = [name for (name,) in connection.execute("SELECT event_name FROM otel.task_events ORDER BY 1")]
         assert ["invoice sent", "order taken", "retried"] == names

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.cluster import Cluster
+from harness.delays import be_patient
 from harness.judge import Judge
 from harness.wire import Wire
 
@@ -19,6 +20,12 @@ def seed() -> int:
     chosen = int(os.environ.get("FAULTS_SEED") or random.randrange(1 << 32))
     print(f"FAULTS_SEED={chosen}")
     return chosen
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process stores waits for the tables for longer than a busy machine keeps it waiting."""
+    be_patient(monkeypatch.setattr)
 
 
 @pytest.fixture

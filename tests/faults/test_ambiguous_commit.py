@@ -28,8 +28,8 @@ CUTS = {
 
 
 @pytest.fixture(autouse=True)
-def _in_a_hurry(monkeypatch):
-    """The pauses between attempts are not what is tested here."""
+def _in_a_hurry(monkeypatch, patient):
+    """Neither the pauses between attempts are tested here nor the time after which there is none."""
     monkeypatch.setattr(sink, "_FIRST_PAUSE", 0.001)
 
 

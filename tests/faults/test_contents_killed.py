@@ -47,7 +47,8 @@ def incomplete_after_kills(cluster, monkeypatch, seed):
         return store(self, *given)
 
     monkeypatch.setattr(Writer, "store", after_a_kill)
-    exporter = PostgresSpanExporter(dsn, export_timeout_millis=25_000)
+    # without a spool a batch waits for the server for all that time
+    exporter = PostgresSpanExporter(dsn, export_timeout_millis=25_000, spool_max_bytes=0)
     for first in range(0, ROUNDS * SPANS, SPANS):
         is_to_die.append(True)
         exporter.export([span_of(number, chosen) for number in range(first + 1, first + SPANS + 1)])

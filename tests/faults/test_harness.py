@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from harness import payload
 from harness.cuts import CutAt, Recorder
+from harness.delays import apart_from_delays
 from harness.frames import CLIENT, SERVER, Conversation
 from harness.judge import VoidRunError
 from harness.workload import Workload, wait_until
@@ -25,7 +26,7 @@ def stored(dsn, folder, seed, **arguments):
 def clean(dsn, tmp_path, seed):
     """A run to which nothing happened: 400 spans."""
     load = stored(dsn, tmp_path, seed, rate=4000, count=400, acknowledge_seconds=0.05)
-    assert "" == load.output.read_text()
+    assert "" == apart_from_delays(load.output.read_text())
     return load
 
 
@@ -38,7 +39,7 @@ def test_a_run_to_which_nothing_happened_is_clean(clean, dsn, judge):
     print(verdict)
     assert {} == verdict.wrongs
     assert (400, 400, 400, 400) == tuple(verdict.sizes.values())[:4]
-    assert 400 == judge.reports[0]["counts"]["stored"]
+    assert 400 == sum(judge.reports[0]["counts"].get(fate, 0) for fate in ("stored", "replayed", "duplicate"))
     assert judge.reports[0]["is_flushed"]
     assert 0 < judge.reports[0]["end_us"]["p50"] <= judge.reports[0]["end_us"]["longest"]
 
@@ -61,7 +62,10 @@ def test_the_judge_sees_each_thing_that_may_be_wrong_with_a_row(clean, dsn, judg
     with psycopg.connect(dsn, autocommit=True) as connection:
         for table in tables:
             connection.execute(f"CREATE TABLE {table} AS TABLE otel.{table}")
-        one = connection.execute("SELECT span_id FROM otel.events ORDER BY 1 OFFSET 9 LIMIT 1").fetchone()[0]
+        # not the last of its batch, which comes last with a larger number too
+        others = "SELECT FROM otel.events o WHERE o.batch_id = e.batch_id AND o.span_id > e.span_id"
+        chosen = f"SELECT span_id FROM otel.events e WHERE EXISTS ({others}) ORDER BY 1 OFFSET 9 LIMIT 1"
+        one = connection.execute(chosen).fetchone()[0]
         for wrong, statement in TAMPERED.items():
             assert {} == judge.verdict(dsn, clean.spool).wrongs
 
@@ -134,7 +138,7 @@ def test_a_wire_forwards_everything(wire):
         assert (100_000,) == connection.execute("SELECT length(repeat('x', 100000))").fetchone()
         assert 100_000 == len(connection.execute("SELECT repeat('x', 100000)").fetchone()[0])
 
-    assert wait_until(lambda: recorder.frames[-1].kind == "X", 5)
+    assert wait_until(lambda: recorder.frames[-1].kind == "X", 30)
     assert ["ssl", "answer", "startup", "R"] == [frame.kind for frame in recorder.frames][:4]
 
 
@@ -151,7 +155,7 @@ def test_a_cut_comes_before_or_after_its_message(wire, dsn, is_forwarded):
     assert 1 == cut.count
     with psycopg.connect(dsn, autocommit=True) as connection:
         rows = lambda: connection.execute("SELECT count(*) FROM t").fetchone()[0]  # noqa: E731
-        assert wait_until(lambda: rows() == is_forwarded, 5)
+        assert wait_until(lambda: rows() == is_forwarded, 30)
 
 
 def test_a_wire_refuses_swallows_delays_and_recovers(wire):

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from harness.delays import Stalls
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
@@ -37,22 +38,23 @@ def longest(calls: Any) -> float:
 
 @pytest.mark.parametrize("signal", ["span", "log"])
 def test_a_silent_server_is_not_felt(silent, tmp_path, signal):
-    """None of 20,000 calls takes as long as the shortest wait for a server does."""
+    """None of 20,000 calls takes as long as the shortest wait for a server does, but for what the machine takes."""
     telemetry = configure(
         dsn=silent, spool_dir=str(tmp_path), tracer_provider=TracerProvider(shutdown_on_exit=False),
         logger_provider=LoggerProvider(shutdown_on_exit=False),
     )  # fmt: skip
     tracer, emit = telemetry.tracer_provider.get_tracer("x"), telemetry.logger_provider.get_logger("x").emit
 
-    if signal == "span":
-        slowest = longest(tracer.start_span("s").end for _ in range(COUNT))
-    else:
-        slowest = longest(lambda: emit(LogRecord(body="x")) for _ in range(COUNT))
+    with Stalls() as stalls:
+        if signal == "span":
+            slowest = longest(tracer.start_span("s").end for _ in range(COUNT))
+        else:
+            slowest = longest(lambda: emit(LogRecord(body="x")) for _ in range(COUNT))
 
     telemetry.force_flush(60_000)  # False, for nothing is stored; a busy machine needs its time to spool all of it
     telemetry.shutdown()
-    print(f"slowest {slowest * 1000:.1f} ms")
-    assert slowest < 1.5
+    print(f"slowest {slowest * 1000:.1f} ms, of which the machine took {stalls.longest * 1000:.1f} ms at most")
+    assert slowest - stalls.longest < 1.5
     assert COUNT == telemetry.counts["spooled"]
 
 

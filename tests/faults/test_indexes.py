@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import psycopg
 import pytest
 from harness.inserting import Inserting
 from harness.rows import NOW, Rows
+from harness.workload import wait_until
 
 from otel_pg_exporter import indexes, sql_files
 from otel_pg_exporter.config import Settings
 
-HOLDING_SECONDS = 4.0
+HOLDING_SECONDS, AT_LAST_SECONDS = 4.0, 60.0
 LONGEST_WAIT_SECONDS = 2.0
 """A fifth of a second by the rules, and slack for a machine that is busy."""
 PARTITION = f"otel.task_events_p{NOW:%Y%m%d}"
@@ -24,15 +24,21 @@ ROW = f"""INSERT INTO {{into}} (trace_id, span_id, batch_id, batch_index, "time"
     'completed', '"where is it"', '{{{{"order": 7}}}}')"""
 
 
-def beside_a_writer(dsn: str, holding: str, work: Callable[[], object]) -> Inserting:
-    """Work while a session holds what a statement takes, for four seconds, and a program writes."""
+def beside_a_writer(dsn: str, holding: str, work: Callable[[], object], is_broken: bool) -> Inserting:
+    """Work while a session holds what a statement takes, and a program writes: for four seconds, or, beside a broken
+    build, until the program has waited for too long."""
     with psycopg.connect(dsn) as holder, Inserting(dsn, ROW.format(into="otel.task_events"), pause=0.01) as writer:
+
+        def let_go() -> None:
+            seconds = AT_LAST_SECONDS if is_broken else HOLDING_SECONDS
+            wait_until(lambda: writer.longest > LONGEST_WAIT_SECONDS, seconds)
+            holder.rollback()
+
         holder.execute(holding.encode())
-        letting_go = threading.Timer(HOLDING_SECONDS, holder.rollback)
+        letting_go = threading.Thread(target=let_go)
         letting_go.start()
         work()
         letting_go.join()
-        time.sleep(0.2)
     return writer
 
 
@@ -57,7 +63,8 @@ def test_an_index_of_a_partition_keeps_no_writer_out(settings, monkeypatch, is_b
         monkeypatch.setattr(sql_files, "_queries", lambda: queries)
         sql_files.query.cache_clear()
 
-    writer = beside_a_writer(settings.dsn, ROW.format(into=PARTITION), lambda: indexes.create(kind, settings))
+    holding = ROW.format(into=PARTITION)
+    writer = beside_a_writer(settings.dsn, holding, lambda: indexes.create(kind, settings), is_broken)
 
     if is_broken:
         assert writer.longest > LONGEST_WAIT_SECONDS
@@ -84,7 +91,8 @@ def test_what_takes_the_table_for_itself_gives_way(settings, monkeypatch, is_bro
         monkeypatch.setattr(indexes, "_LOCK_SECONDS", 60.0)
         monkeypatch.setattr(indexes, "_SECONDS", 60.0)
 
-    writer = beside_a_writer(settings.dsn, ROW.format(into="otel.task_events"), lambda: change("attributes", settings))
+    holding = ROW.format(into="otel.task_events")
+    writer = beside_a_writer(settings.dsn, holding, lambda: change("attributes", settings), is_broken)
 
     assert is_broken == (writer.longest > LONGEST_WAIT_SECONDS), writer.longest
     assert {change is indexes.create} == {each.is_on for each in indexes.status(settings) if each.kind == "attributes"}

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from harness.cluster import Cluster
+from harness.delays import Stalls
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
@@ -27,6 +28,9 @@ from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.embedded.binaries import find_binaries
 from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.upkeep import Upkeep
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def program(dsn: str, folder: Path, **settings: Any) -> Any:
@@ -64,15 +68,16 @@ def test_a_lock_on_a_table_costs_nothing(dsn, tmp_path, heard):
     with psycopg.connect(dsn) as holder:
         holder.execute("LOCK TABLE otel.task_events IN ACCESS EXCLUSIVE MODE")
         begun = time.monotonic()
-        work(telemetry, 10)
-        longest = time.monotonic() - begun
+        with Stalls() as stalls:
+            work(telemetry, 10)
+            longest = time.monotonic() - begun
 
         wait_until(lambda: telemetry.counts.get("spooled", 0) >= 10)
         wait_until(lambda: time.monotonic() - begun > 2.5)
         health = telemetry.query.health()
         found = doctor.examine(telemetry.settings)
 
-        assert longest < 1
+        assert longest - stalls.longest < 1
         assert "pg_locks" in "".join(heard)
         assert "holds AccessExclusiveLock on" in health.error
         assert f"SELECT pg_terminate_backend({holder.info.backend_pid})" in str(found.obstacles[0])
@@ -193,8 +198,9 @@ def test_a_standby_is_named_and_its_promotion_is_enough(tmp_path):
 BAD_ROW = "ALTER TABLE otel.task_events ADD CONSTRAINT no CHECK (attributes->>'number' <> '300')"
 
 
-def test_one_bad_row_in_512_costs_20_statements_at_most(tmp_path):
+def test_one_bad_row_in_512_costs_20_statements_at_most(tmp_path, monkeypatch):
     """511 rows are stored and one is set aside with its reason; the server's own log counts the statements."""
+    monkeypatch.setattr(Upkeep, "begin", lambda self: None)  # whose statements come at a moment of its own choice
     with Cluster(tmp_path / "server", {"fsync": "off"}) as cluster:
         dsn = cluster.database()
         migrate.up(Settings(dsn=dsn))

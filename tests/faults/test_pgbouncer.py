@@ -102,7 +102,8 @@ def use_everything(dsn: str, folder: Path, number: int) -> None:
 
     assert asyncio.run(ask())
     telemetry.shutdown()
-    assert {"stored": 50} == {fate: count for fate, count in telemetry.counts.items() if count}
+    # one that has waited too long for a connection goes to the spool first
+    assert 50 == sum(telemetry.counts.get(fate, 0) for fate in ("stored", "replayed", "duplicate"))
 
 
 def run_clients(dsn: str, folder: Path) -> list[BaseException]:

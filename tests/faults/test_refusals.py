@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from harness.cluster import Cluster
+from harness.delays import be_patient
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
@@ -29,6 +30,8 @@ from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.sql_files import VIEWS
 
 RECOVERY_SECONDS = 30
+MAY_PASS = ("too many connections", "read-only")
+"""What is tried again for as long as the patience of a batch lasts."""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,7 @@ def program(cluster: Cluster, tmp_path: Path) -> Iterator[Program]:
     assert "partitions are there for today and 1 days more\n" == done.output
     made.telemetry = configure(
         dsn=made.dsn, spool_dir=str(tmp_path), auto_migrate=False, batch_timeout_millis=50,
+        runs=False,  # of which there would be another line, if the machine has one take a second
         tracer_provider=TracerProvider(shutdown_on_exit=False),
     )  # fmt: skip
     yield made
@@ -190,8 +194,10 @@ def cut(program: Program) -> None:
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_what_a_person_must_repair_costs_nothing(program, heard, name):
+def test_what_a_person_must_repair_costs_nothing(program, heard, name, monkeypatch):
     """Spans wait on disk, one line names the fix, health says the same, and after the repair all are stored."""
+    if name not in MAY_PASS:
+        be_patient(monkeypatch.setattr)
     situation = SITUATIONS[name]
     program.work()
     assert program.telemetry.force_flush(), program.telemetry.last_error

@@ -52,12 +52,9 @@ class Rule:
 
 
 @pytest.fixture
-def _in_a_hurry(monkeypatch):
-    """A program that gives up soon is as good as one that was killed."""
+def _in_a_hurry(monkeypatch, patient):
+    """A program that gives up when it is refused is as good as one that was killed: it is to get that far."""
     monkeypatch.setattr(sink, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(delivery, "_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(delivery, "_FIRST_PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(delivery, "_SEARCH_SECONDS", 0.5)
 
 
 class ForGood:
@@ -81,6 +78,7 @@ class ForGood:
         self._wire.restore()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("when", WHEN)
 def test_what_is_refused_is_set_aside_and_the_rest_is_stored_under_one_id(dsn, wire, judge, tmp_path, when):
     """One row of eight goes to a file, seven to the tables, in one batch whose ledger row says so."""

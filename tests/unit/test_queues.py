@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 import tracemalloc
 from types import SimpleNamespace
 
@@ -164,3 +165,39 @@ def test_a_weight_counts_what_is_inside():
 
     assert weight(span) - weight(SimpleNamespace(attributes={}, events=())) == 4 * sys.getsizeof("x" * 1000)
     assert weight(log) >= 1000
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_an_end_without_any_time_left_hands_on_what_waits(slow, monkeypatch, is_broken):
+    """A busy machine may have taken all of it: the exporter knows a way that takes none. A build that counts to the
+    end of its time gives them up."""
+    if is_broken:
+        monkeypatch.setattr(queues, "_LEAST_SECONDS", 0.0)
+    queue = queues.SpanQueue(
+        slow, max_export_batch_size=2, schedule_delay_millis=60_000, max_queue_size=10, max_queue_bytes=MIB
+    )
+    slow.may_go.set()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(queue)
+    provider.get_tracer("test").start_span("call").end()
+
+    queue.shutdown(0)
+
+    assert (([], 1) if is_broken else ([[0]], 0)) == (slow.batches, slow.given_up)
+
+
+def test_an_end_that_takes_all_its_time_and_more_is_over_soon(slow, monkeypatch):
+    """What is left then is counted."""
+    monkeypatch.setattr(queues, "_LEAST_SECONDS", 0.05)
+    queue = queues.SpanQueue(
+        slow, max_export_batch_size=1, schedule_delay_millis=60_000, max_queue_size=100, max_queue_bytes=MIB
+    )
+    exported = []
+    slow.export = lambda batch: exported.append(batch) or time.sleep(0.02)
+    with queue._queue._starting:  # no thread of its own takes part
+        record(queue, [0] * 100)
+
+        queue.shutdown(0)
+
+    assert slow.given_up > 0
+    assert 100 == slow.given_up + len(exported)

@@ -10,6 +10,7 @@ frames    PostgreSQL's protocol, message by message
 wire      a proxy that delays, refuses, swallows and cuts; `cuts` says where
 cluster   a server that may be killed
 disk      what a power cut would leave of the files of this process
+delays    a machine that is busy with something else
 small_disk  a disk of a few megabytes, to be filled
 outages   a server that is away while a program goes on, in five ways
 patience  a product that no stall of the machine hurries

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,7 +92,13 @@ class Killer:
         self._nursery: _Nursery | None = None
         self._lock = threading.Lock()
 
-    def kill(self, times: int, seconds: tuple[float, float], at_once: int = 3) -> list[Death]:
+    def kill(
+        self,
+        times: int,
+        seconds: tuple[float, float],
+        at_once: int = 3,
+        is_ripe: Callable[[Death], bool] = lambda death: True,
+    ) -> list[Death]:
         """Start so many programs, and kill each after a random time in its life.
 
         Each third is a program that was executed, the others are children of one that has the imports done.
@@ -100,10 +107,11 @@ class Killer:
             times: how many.
             seconds: shortest and longest life after the first record that was accepted.
             at_once: how many live at the same time.
+            is_ripe: after that time, whether the kill may come.
         """
         first, self._killed = self._killed, self._killed + times
         with ThreadPoolExecutor(at_once) as lanes:
-            return list(lanes.map(lambda number: self._one(number, seconds), range(first, first + times)))
+            return list(lanes.map(lambda number: self._one(number, seconds, is_ripe), range(first, first + times)))
 
     def start(self, producer: str, prefix: tuple[str, ...] = (), **more: Any) -> subprocess.Popen[bytes]:
         """Start one; `prefix` is a program that runs it."""
@@ -116,7 +124,7 @@ class Killer:
         if self._nursery is not None:
             self._nursery.close()
 
-    def _one(self, number: int, seconds: tuple[float, float]) -> Death:
+    def _one(self, number: int, seconds: tuple[float, float], is_ripe: Callable[[Death], bool]) -> Death:
         choose, producer = random.Random(f"{self._seed}:{number}"), f"victim{number}"
         executed = self.start(producer) if number % 3 == 0 else None
         process = executed.pid if executed else self._child(self._words(producer))
@@ -127,6 +135,7 @@ class Killer:
             )
             assert begun, self.output.read_text()
             time.sleep(choose.uniform(*seconds))
+            assert wait_until(lambda: is_ripe(Death(producer, time.monotonic(), self._folder)), 60)
             at = time.monotonic()
         finally:
             os.kill(process, signal.SIGKILL)  # which raises if it is not there any more: it must not end by itself

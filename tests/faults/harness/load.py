@@ -23,6 +23,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 from otel_pg_exporter import configure
 
 from . import broken
+from .delays import Stalls
 from .journal import Journal
 from .payload import SequentialIds, payload, producer_trace
 
@@ -42,7 +43,8 @@ def main() -> None:
         dsn=options.dsn, durability=options.durability, tracer_provider=provider,
         logger_provider=LoggerProvider(resource=resource, shutdown_on_exit=False), **json.loads(options.settings),
     )  # fmt: skip
-    ended = Load(journal, provider.get_tracer("harness"), telemetry).run(options)
+    with Stalls() as stalls:
+        ended = Load(journal, provider.get_tracer("harness"), telemetry).run(options)
     begun = time.monotonic()
     is_flushed = _flushed(telemetry, options.flush_seconds) if options.flush_seconds else None
     progress = telemetry.progress
@@ -55,6 +57,7 @@ def main() -> None:
             "failed": progress["failed"],
             "last_error": telemetry.last_error,
             "end_us": ended,
+            "stalled_us": stalls.longest * 1e6,
         }
     )
 

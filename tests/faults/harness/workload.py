@@ -78,7 +78,7 @@ class Workload:
 
     @property
     def report(self) -> dict[str, Any]:
-        """Its own account, at its end: counts, failed, last_error, is_flushed, end_seconds, end_us."""
+        """Its own account, at its end: counts, failed, last_error, is_flushed, end_seconds, end_us, stalled_us."""
         found = [json.loads(content) for kind, content in journal.lines(self.journal) if kind == "r"]
         assert found, f"no report; it printed: {self.output.read_text()}"
         return found[-1]

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_pg_exporter import PostgresSpanExporter, configure
 
 kind, durability = sys.argv[1], sys.argv[2]
+oracle.be_patient()
 if oracle.broken("sdk"):
     trace.set_tracer_provider(TracerProvider())
     trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(PostgresSpanExporter(dsn=os.environ["DSN"])))

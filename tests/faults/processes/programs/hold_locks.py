@@ -35,6 +35,7 @@ import oracle  # noqa: E402
 from instrumentation import task  # noqa: E402
 from otel_pg_exporter import EventIntegration, EventStore, configure  # noqa: E402
 
+oracle.be_patient()
 telemetry = configure(dsn=os.environ["DSN"], durability=sys.argv[1], batch_timeout_millis=20, health_monitoring=True)
 store, events = EventStore(), EventIntegration()
 

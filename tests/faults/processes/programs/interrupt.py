@@ -18,6 +18,7 @@ if oracle.broken("nested"):
 
     _Intake.take = take
 
+oracle.be_patient()
 telemetry = configure(dsn=os.environ["DSN"], durability=sys.argv[1])
 oracle.both()  # the SDK makes tracer and logger under a lock, in which it must not be interrupted
 ends_at = time.monotonic() + 2
