@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner, Result
-from harness.delays import be_patient
+from harness.patience import wait_for_tables
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -35,7 +35,7 @@ class Collected(SpanExporter):
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch) -> None:
     """What this process stores is in the tables, and not in the spool, also where the machine is busy."""
-    be_patient(monkeypatch.setattr)
+    wait_for_tables(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from harness.cluster import Cluster
-from harness.delays import be_patient
 from harness.judge import Judge
+from harness.patience import wait_for_tables
 from harness.wire import Wire
 
 
@@ -25,7 +25,7 @@ def seed() -> int:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process stores waits for the tables for longer than a busy machine keeps it waiting."""
-    be_patient(monkeypatch.setattr)
+    wait_for_tables(monkeypatch.setattr)
 
 
 @pytest.fixture

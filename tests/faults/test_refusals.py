@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from harness.cluster import Cluster
-from harness.delays import be_patient
+from harness.patience import wait_for_tables
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
@@ -197,7 +197,7 @@ def cut(program: Program) -> None:
 def test_what_a_person_must_repair_costs_nothing(program, heard, name, monkeypatch):
     """Spans wait on disk, one line names the fix, health says the same, and after the repair all are stored."""
     if name not in MAY_PASS:
-        be_patient(monkeypatch.setattr)
+        wait_for_tables(monkeypatch.setattr)
     situation = SITUATIONS[name]
     program.work()
     assert program.telemetry.force_flush(), program.telemetry.last_error

@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
-from otel_pg_exporter import delivery, sink
+from otel_pg_exporter import delivery
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.spool.folder import spool_path
 
-__all__ = ["Stalls", "apart_from_delays", "be_patient", "bring_in"]
+__all__ = ["Stalls", "apart_from_delays", "bring_in"]
 
 _TICK_SECONDS = 0.01
 _LONG_SECONDS = 60.0
@@ -50,13 +49,6 @@ class Stalls:
             now = time.monotonic()
             self.longest, before = max(self.longest, now - before - _TICK_SECONDS), now
         self.longest = max(self.longest, time.monotonic() - before - _TICK_SECONDS)
-
-
-def be_patient(patch: Callable[[Any, str, Any], None]) -> None:
-    """Batches wait for the tables as long as an export may take, and tables that were found sound stay so."""
-    patch(delivery, "_PATIENCE_SECONDS", _LONG_SECONDS)
-    patch(delivery, "_FIRST_PATIENCE_SECONDS", _LONG_SECONDS)
-    patch(sink, "_SOUND_SECONDS", _LONG_SECONDS)
 
 
 def bring_in(dsn: str, **settings: Any) -> None:

@@ -7,18 +7,21 @@ themselves has tests of its own, that set them or run programs without this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PATIENT", "be_patient"]
+__all__ = ["PATIENT", "be_patient", "wait_for_tables"]
 
 _LONG, _NEVER = 60, 1e9
-_TIMES = {
-    # a batch that takes longer goes to the spool
+_BATCHES = {
+    # one that takes longer goes to the spool
     "delivery._FIRST_PATIENCE_SECONDS": _LONG,
     "delivery._PATIENCE_SECONDS": _LONG,
+}
+_TIMES = {
+    **_BATCHES,
     "delivery._HANGING_SECONDS": _LONG,
     "sink._LOCK_SECONDS": _LONG,
     "sink._LOOK_SECONDS": _LONG,
@@ -55,12 +58,21 @@ PATIENT = (
 
 
 def be_patient(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Set the times of this process.
+    """Set all times of this process.
 
     Args:
         setattr: a test's own takes it back.
     """
-    for path, value in _TIMES.items():
+    _set(_TIMES, setattr)
+
+
+def wait_for_tables(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Set those of batches alone: they wait for the tables, which are not looked at again, as long as an export may."""
+    _set({**_BATCHES, "sink._SOUND_SECONDS": _LONG}, setattr)
+
+
+def _set(times: Mapping[str, float | tuple[float]], setattr: Callable[[Any, str, Any], None]) -> None:
+    for path, value in times.items():
         module, *names, last = path.split(".")
         owner: Any = import_module(f"otel_pg_exporter.{module}")
         for name in names:
