@@ -44,7 +44,8 @@ def test_no_percentile_is_off_by_more_than_the_error(values):
 @given(st.lists(durations, min_size=2, max_size=5))
 def test_the_sum_of_histograms_is_the_histogram_of_all(several):
     """So that PostgreSQL's own sum() adds them up."""
-    with localcontext(prec=10_000):
+    with localcontext() as context:
+        context.prec = 10_000
         total = sum(Decimal(digits(field(values))) for values in several)
 
     assert Decimal(digits(field([one for values in several for one in values]))) == total
