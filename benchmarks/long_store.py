@@ -2,7 +2,8 @@
 
 Events are made by the server, by a rule, in batches of 2,048: each of one service of three, with four of 20 agents, and
 traces of 20 events. Their summaries are made by the same rule as an exporter's. At the end the optional indexes are
-made, and what they cost and save is told. Needs 12 GB of disk and some minutes; `make bench-reads`.
+made, and what they cost and save is told. Needs 12 GB of disk and some minutes; `make bench-reads`. With huge pages,
+which the system has to give first (`sysctl vm.nr_hugepages=120`), traces that were not asked for lately take half.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ def main(stages: tuple[int, ...] = STAGES) -> None:
         fill_in(server.conninfo)
         stored = 0
         with psycopg.connect(server.conninfo, autocommit=True) as connection, EventQuery(settings) as query:
+            (pages,) = connection.execute("SHOW huge_pages_status").fetchone() or ("unknown",)
+            print(f"huge pages: {pages}", flush=True)
             for total in stages:
                 begun = time.perf_counter()
                 load(connection, stored, total - stored, start)

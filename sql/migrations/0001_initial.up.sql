@@ -683,25 +683,29 @@ COMMENT ON COLUMN {pruned}.reason IS 'age: its rows were kept for long enough; s
 COMMENT ON COLUMN {pruned}.pruned_at IS 'When it was dropped, by the server''s clock, UTC.';
 
 -- A server plans for hundreds of partitions longer than it looks into them all: a function plans once for each session.
--- A bitmap has a second node for each partition, that is set up for nothing in all but one.
+-- A bitmap has a second node for each partition, that is set up for nothing in all but one, and compiling pays for none.
 CREATE FUNCTION {events_of_trace}(uuid) RETURNS SETOF {events}
 LANGUAGE plpgsql STABLE ROWS 100
-SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $reading$ BEGIN RETURN QUERY SELECT * FROM {events} WHERE trace_id = $1; END $reading$;
 COMMENT ON FUNCTION {events_of_trace}(uuid) IS 'The rows of a trace in events, to whoever may read that.';
 CREATE FUNCTION {task_events_of_trace}(uuid) RETURNS SETOF {task_events}
 LANGUAGE plpgsql STABLE ROWS 100
-SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $reading$ BEGIN RETURN QUERY SELECT * FROM {task_events} WHERE trace_id = $1; END $reading$;
 COMMENT ON FUNCTION {task_events_of_trace}(uuid) IS 'The rows of a trace in task_events, to whoever may read that.';
 CREATE FUNCTION {agent_events_of_trace}(uuid) RETURNS SETOF {agent_events}
 LANGUAGE plpgsql STABLE ROWS 100
-SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $reading$ BEGIN RETURN QUERY SELECT * FROM {agent_events} WHERE trace_id = $1; END $reading$;
 COMMENT ON FUNCTION {agent_events_of_trace}(uuid) IS 'The rows of a trace in agent_events, to whoever may read that.';
 CREATE FUNCTION {deployment_events_of_trace}(uuid) RETURNS SETOF {deployment_events}
 LANGUAGE plpgsql STABLE ROWS 100
-SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_bitmapscan = off SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $reading$ BEGIN RETURN QUERY SELECT * FROM {deployment_events} WHERE trace_id = $1; END $reading$;
 COMMENT ON FUNCTION {deployment_events_of_trace}(uuid) IS 'The rows of a trace in deployment_events, to whoever may read that.';
 REVOKE ALL ON FUNCTION {events_of_trace}(uuid), {task_events_of_trace}(uuid), {agent_events_of_trace}(uuid),

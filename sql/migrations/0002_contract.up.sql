@@ -693,7 +693,7 @@ COMMENT ON FUNCTION {contract_version}() IS 'Version of the contract that these 
 -- and the nested loop is off because the planner cannot know how long a trace is.
 CREATE FUNCTION {trace_tree}(trace uuid) RETURNS SETOF {trace_node}
 LANGUAGE plpgsql STABLE ROWS 1000 COST 10000
-SET search_path = pg_catalog, pg_temp
+SET jit = off SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off
 AS $contract$
 #variable_conflict use_column
@@ -899,7 +899,7 @@ CREATE FUNCTION {deployments_before_rise}(
     minimum double precision DEFAULT NULL
 ) RETURNS SETOF {deployment_before_rise}
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
-SET search_path = pg_catalog, pg_temp
+SET jit = off SET search_path = pg_catalog, pg_temp
 AS $contract$
 #variable_conflict use_column
 DECLARE

@@ -1,8 +1,10 @@
 -- name: usual_settings
 -- Settings as PostgreSQL has them by itself, for one transaction: what is set for a role or a database must not change
--- what we read.
+-- what we read. And nothing is compiled: statements that go over many partitions have thousands of expressions, each of
+-- which is used for a few rows.
 SELECT set_config('DateStyle', 'ISO, MDY', true), set_config('extra_float_digits', '1', true),
-       set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true)
+       set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
+       set_config('jit', 'off', true)
 
 -- name: lock_schema
 -- Lets one process at a time change the tables. Ends with the transaction: safe behind PgBouncer.
