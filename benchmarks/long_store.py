@@ -3,7 +3,7 @@
 Events are made by the server, by a rule, in batches of 2,048: each of one service of three, with four of 20 agents, and
 traces of 20 events. Their summaries are made by the same rule as an exporter's. At the end the optional indexes are
 made, and what they cost and save is told. Needs 12 GB of disk and some minutes; `make bench-reads`. With huge pages,
-which the system has to give first (`sysctl vm.nr_hugepages=120`), traces that were not asked for lately take half.
+which the system has to give first (`sysctl vm.nr_hugepages=120`), traces that were not asked for lately take less.
 """
 
 from __future__ import annotations
