@@ -18,6 +18,8 @@ from otel_pg_exporter.spool.segment import contents_of
 from otel_pg_exporter.sql_files import EVENT_TABLES
 
 PROGRAMS = Path(__file__).parent / "programs"
+FAULTS = Path(__file__).parents[1]
+"""Where the harness is, which programs may use too."""
 
 
 class Judge:
@@ -31,7 +33,7 @@ class Judge:
     def environment(self, **more: str) -> dict[str, str]:
         """For a program that is to be judged."""
         here = {"TOLD": str(self.told_path), "EVENT_SPOOL_DIR": str(self.spool), "DSN": self.dsn}
-        path = os.pathsep.join(filter(None, (str(PROGRAMS), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (str(PROGRAMS), str(FAULTS), os.environ.get("PYTHONPATH"))))
         return {**os.environ, **here, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore", **more}
 
     def start(self, program: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:

@@ -7,6 +7,7 @@ import sys
 import time
 
 import oracle
+from harness.patience import wait_for_tables
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_pg_exporter import PostgresSpanExporter, configure
 
 kind, durability = sys.argv[1], sys.argv[2]
-oracle.be_patient()
+wait_for_tables()
 if oracle.broken("sdk"):
     trace.set_tracer_provider(TracerProvider())
     trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(PostgresSpanExporter(dsn=os.environ["DSN"])))

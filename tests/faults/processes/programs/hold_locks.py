@@ -31,11 +31,12 @@ def recording(make):
 threading.Lock, threading.RLock = recording(threading.Lock), recording(threading.RLock)
 
 import oracle  # noqa: E402
+from harness.patience import wait_for_tables  # noqa: E402
 
 from instrumentation import task  # noqa: E402
 from otel_pg_exporter import EventIntegration, EventStore, configure  # noqa: E402
 
-oracle.be_patient()
+wait_for_tables()
 telemetry = configure(dsn=os.environ["DSN"], durability=sys.argv[1], batch_timeout_millis=20, health_monitoring=True)
 store, events = EventStore(), EventIntegration()
 

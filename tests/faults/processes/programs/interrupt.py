@@ -6,6 +6,7 @@ import sys
 import time
 
 import oracle
+from harness.patience import wait_for_tables
 
 from otel_pg_exporter import configure
 from otel_pg_exporter.durable import _Intake
@@ -18,7 +19,7 @@ if oracle.broken("nested"):
 
     _Intake.take = take
 
-oracle.be_patient()
+wait_for_tables()
 telemetry = configure(dsn=os.environ["DSN"], durability=sys.argv[1])
 oracle.both()  # the SDK makes tracer and logger under a lock, in which it must not be interrupted
 ends_at = time.monotonic() + 2

@@ -57,13 +57,6 @@ def broken(what: str) -> bool:
     return os.environ.get("BROKEN") == what
 
 
-def be_patient() -> None:
-    """What is stored here is in the tables, and nothing is said, also where the machine is busy."""
-    from otel_pg_exporter import delivery
-
-    delivery._PATIENCE_SECONDS = delivery._FIRST_PATIENCE_SECONDS = 60.0
-
-
 def break_forks() -> None:
     """Nothing begins anew in a forked child."""
     from otel_pg_exporter import forks
