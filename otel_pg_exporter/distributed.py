@@ -1,8 +1,8 @@
 """Tables spread over several servers by Citus.
 
-Rows of one trace lie on one server, in all event tables. What rows share is copied to each server, for joins. The
-ledger and the small tables of runs stay where the program connects to. Partitions that are made later are spread as
-their table is.
+Rows of one trace lie on one server, in all event tables. What rows share is copied to each server, for joins, and so
+are the functions that they are searched with. The ledger and the small tables of runs stay where the program connects
+to. Partitions that are made later are spread as their table is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from .config import Settings
 from .database import Database, opened
 from .errors import ConfigurationError
-from .sql_files import EVENT_TABLES, quote
+from .sql_files import EVENT_TABLES, WORDS, quote
 
 __all__ = ["BY_TRACE", "DEFAULT_SHARDS", "EVERYWHERE", "distribute"]
 
@@ -51,6 +51,10 @@ def distribute(where: Settings | Database | None = None, *, shards: int = DEFAUL
             raise ConfigurationError(
                 f"{database.settings.target} has no Citus. Install it on all servers, and there: CREATE EXTENSION citus"
             )
+        prefix = database.names.prefix
+        names = {"schema": database.names.schema, "functions": [prefix + function for function in WORDS]}
+        # first: after a table was spread, with many connections, Citus creates no function in the same transaction
+        connection.execute(database.sql("copy_functions_everywhere").encode(), names)
         return [*_spread(database, connection, shards), *_copied(database, connection)]
 
 

@@ -23,7 +23,6 @@ from .config import Settings
 from .database import Database, Session, opened
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
 from .sql_files import EVENT_TABLES, bind, quote
-from .words import words_of_part, words_of_row
 
 __all__ = ["KINDS", "Coverage", "create", "drop", "status"]
 
@@ -135,8 +134,7 @@ class _Building:
 
     def __init__(self, database: Database, session: Session, kind: str, table: str) -> None:
         self._database, self._session, self._kind, self._table = database, session, kind, table
-        method = database.sql(_TABLES[kind][table]).replace("{words_of_row}", words_of_row())
-        self._method = method.replace("{words_of_part}", words_of_part())
+        self._method = database.sql(_TABLES[kind][table])
 
     def run(self, tell: Callable[[str], object]) -> None:
         """Make what is missing, until nothing is."""

@@ -3,32 +3,34 @@
 Words of a row are those of its columns, and of the parts of long texts that it refers to: so each word, or phrase, is
 looked for in both, and what was found is put together as `or` and `-` say. The syntax is that of PostgreSQL's
 `websearch_to_tsquery`.
+
+Which parts say it may be asked before the rows. A server that has to find out beside them takes one row in a hundred to
+have some of these parts, and, where the newest rows are wanted, looks at all of them sooner than into the index.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import values
 from .errors import QueryError
 from .sql_files import Names, query
-from .words import words_of_part, words_of_row
 
 __all__ = ["Search"]
 
 _MAX_BYTES = 1_000
 """PostgreSQL takes no word of 2,047 bytes or more, and a letter may take more of them in lower case."""
 _MAX_TERMS = 20
+_MOST_PARTS = 1_000
+"""What more of them say is no rare word, and a server is left to find them."""
 _TERM = re.compile(r'(-*)("[^"]*"?|[^\s"-][^\s"]*)')
-_BOUNDS = {
-    "start": "\"time\" > %(start)s::timestamptz - interval '1 day'",
-    "since": "\"time\" > %(since)s::timestamptz - interval '1 day'",
-    "end": '"time" < %(end)s',
-}
-"""What limits the time of rows → what limits that of their parts, which is the start of the day."""
+_FROM_DAY = "\"time\" >= date_trunc('day', %({})s::timestamptz AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+_BOUNDS = {"start": _FROM_DAY.format("start"), "since": _FROM_DAY.format("since"), "end": '"time" < %(end)s'}
+"""What limits the time of rows → what limits that of their parts, which is the start of the day. In UTC, so that it is
+known when the partitions are planned for: what an interval leads to depends on the session."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Search:
 
     alternatives: tuple[tuple[tuple[bool, str], ...], ...]
     """Of each term, whether it must be missing, and the name of its parameter."""
-    parameters: dict[str, str]
+    parameters: dict[str, Any]
+    parts: Mapping[str, bool] = field(default_factory=dict)
+    """Of terms whose parts are known, whether there are any: they are a parameter then."""
 
     @classmethod
     def of(cls, text: Any) -> Search:
@@ -63,18 +67,50 @@ class Search:
             raise QueryError(f"text={text!r:.60} is not allowed; allowed are {allowed}")
         return cls(tuple(tuple(terms) for terms in alternatives if terms), parameters)
 
+    def parts_asked(self, names: Names, limits: Iterable[str]) -> tuple[str, dict[str, Any]]:
+        """A statement for which parts of long texts say each term, with its parameters; `limits` as of `condition`."""
+        bounds = _bounds(limits)
+        terms = [
+            query("parts_of_a_term", names).replace("{term}", name).replace("{parts}", _parts(names, name, bounds))
+            for terms in self.alternatives
+            for _, name in terms
+        ]
+        sql = query("few_parts", names).replace("{terms}", " UNION ALL ".join(terms))
+        return sql, {**self.parameters, "most_parts": _MOST_PARTS}
+
+    def knowing(self, rows: Iterable[Mapping[str, Any]]) -> Search:
+        """The search with the answer to that: its condition holds for the same limits."""
+        found = {row["term"]: row["ids"] for row in rows if row["ids"] is not None}
+        known = {name: bool(ids) for name, ids in found.items()}
+        return replace(self, parts=known, parameters=self.parameters | {f"{name}_parts": found[name] for name in found})
+
     def condition(self, names: Names, limits: Iterable[str]) -> str:
         """The condition in SQL; `limits` names the parameters that limit the time of the rows."""
-        bounds = "".join(f" AND {bound}" for limit, bound in _BOUNDS.items() if limit in limits)
+        bounds = _bounds(limits)
         lists = []
         for terms in self.alternatives:
             # of a row without long texts the arrays are NULL
-            said = [_says(names, name, bounds) + (" IS NOT TRUE" if is_missing else "") for is_missing, name in terms]
+            said = [
+                self._says(names, name, bounds) + (" IS NOT TRUE" if is_missing else "") for is_missing, name in terms
+            ]
             lists.append(" AND ".join(said))
         return f"({' OR '.join(lists)})"
 
+    def _says(self, names: Names, name: str, bounds: str) -> str:
+        if self.parts.get(name) is False:
+            return f"({query('row_says_itself', names)})".replace("{asked}", _asked(name))
+        parts = f"%({name}_parts)s::uuid[]" if name in self.parts else _parts(names, name, bounds)
+        return query("row_says", names).replace("{parts}", parts).replace("{asked}", _asked(name))
 
-def _says(names: Names, parameter: str, bounds: str) -> str:
-    parts = query("parts_that_say", names).replace("{words_of_part}", words_of_part()).replace("{bounds}", bounds)
-    sql = query("row_says", names).replace("{words_of_row}", words_of_row()).replace("{parts}", parts)
-    return sql.replace("{asked}", f"websearch_to_tsquery('pg_catalog.simple', %({parameter})s)")
+
+def _bounds(limits: Iterable[str]) -> str:
+    given = {*limits}
+    return "".join(f" AND {bound}" for limit, bound in _BOUNDS.items() if limit in given)
+
+
+def _parts(names: Names, name: str, bounds: str) -> str:
+    return query("parts_that_say", names).replace("{bounds}", bounds).replace("{asked}", _asked(name))
+
+
+def _asked(name: str) -> str:
+    return f"websearch_to_tsquery('pg_catalog.simple', %({name})s)"

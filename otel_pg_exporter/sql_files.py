@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACT_VIEWS", "EVENT_TABLES", "FUNCTIONS", "PARTITIONED", "READING", "TABLES", "TYPES", "VIEWS", "WHOLE",
-    "WRITTEN", "Migration", "Names", "bind", "migrations", "query",
+    "WORDS", "WRITTEN", "Migration", "Names", "bind", "migrations", "query",
 ]  # fmt: skip
 
 # found here, for it imports modules: in a thread, at a fork, that would leave their locks held in the child
@@ -63,7 +63,10 @@ FUNCTIONS = (
 WHOLE = ("joined_contents", "whole_attributes")
 """Functions with which the views put together what consists of contents."""
 
-READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), *WHOLE)
+WORDS = ("words_of_event", "words_of_text")
+"""Functions that give what a search for text looks at, and its index keeps."""
+
+READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), *WHOLE, *WORDS)
 """Functions of our own, with which the tables are read."""
 
 _NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))

@@ -742,3 +742,40 @@ END
 $reading$;
 COMMENT ON FUNCTION {whole_attributes}(timestamptz, jsonb, jsonb) IS 'Attributes with those whose text is in contents, by the time of the row.';
 REVOKE ALL ON FUNCTION {joined_contents}(timestamptz, uuid[]), {whole_attributes}(timestamptz, jsonb, jsonb) FROM PUBLIC;
+
+-- What a search for text looks at. Each is a function, that a server plans for many partitions as one call; the optional
+-- index keeps what they give, and has to be made anew where that changes. A tsvector holds a million bytes, and a row must
+-- not be refused for that: of a long value the beginning counts.
+CREATE FUNCTION {words_of_text}(value text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $words$
+BEGIN
+    RETURN to_tsvector('simple', regexp_replace(left(value, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'));
+END
+$words$;
+COMMENT ON FUNCTION {words_of_text}(text) IS 'The words of the beginning of a text that may be JSON, or a part of it: with its keys, without what is escaped, in lower case.';
+CREATE FUNCTION {words_of_event}(input json, output json, body jsonb, error_type text, error_message text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $words$
+BEGIN
+    -- what stands between keeps a phrase within one of them
+    RETURN coalesce(CASE WHEN length(input::text) <= 50000
+                         THEN json_to_tsvector('simple', input, '["string", "numeric"]')
+                         ELSE {words_of_text}(input::text)
+                    END, '') || '''|'':1'::tsvector
+        || coalesce(CASE WHEN length(output::text) <= 50000
+                         THEN json_to_tsvector('simple', output, '["string", "numeric"]')
+                         ELSE {words_of_text}(output::text)
+                    END, '') || '''|'':1'::tsvector
+        || coalesce(CASE WHEN length(body::text) <= 50000
+                         THEN jsonb_to_tsvector('simple', body, '["string", "numeric"]')
+                         ELSE {words_of_text}(body::text)
+                    END, '') || '''|'':1'::tsvector
+        || to_tsvector('simple', left(coalesce(error_type, '') || ' ' || coalesce(error_message, ''), 10000));
+END
+$words$;
+COMMENT ON FUNCTION {words_of_event}(json, json, jsonb, text, text) IS 'The words of an event, in lower case: of its JSON texts and numbers, not keys, as they are written, and of its error. Of a long value the beginning counts, as words_of_text gives it.';
+-- Whoever stores calls them where there is an index, and they tell nothing but what they are given.
+GRANT EXECUTE ON FUNCTION {words_of_text}(text), {words_of_event}(json, json, jsonb, text, text) TO PUBLIC;

@@ -21,3 +21,9 @@ SELECT create_distributed_table(%(table)s::regclass, 'trace_id', colocate_with =
 -- name: copy_table_everywhere
 -- Puts a whole copy of a small table on each server.
 SELECT create_reference_table(%(table)s::regclass)
+
+-- name: copy_functions_everywhere
+-- Puts functions that rows are searched with on each server; one that is there stays as it is.
+SELECT create_distributed_function(p.oid::regprocedure)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE n.nspname = %(schema)s AND p.proname = ANY(%(functions)s)

@@ -1,32 +1,23 @@
--- name: words_of_json
--- The words of what a column of JSON says: its texts and numbers, not its keys, as they are written and in lower case.
--- A tsvector holds a million bytes, and a row must not be refused for that: of a long value the beginning counts. The
--- index keeps this very expression; one that was made of another is not used.
-CASE WHEN length({column}::text) <= 50000
-     THEN {type}_to_tsvector('pg_catalog.simple', {column}, '["string", "numeric"]')
-     ELSE {words_of_text}
-END
-
--- name: words_of_text
--- The words of the beginning of a text that may be JSON, or a part of it: with its keys, without what is escaped.
-to_tsvector('pg_catalog.simple', regexp_replace(left({text}, 50000), E'\\\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'))
-
--- name: words_of_error
--- The words of an error: its type and what it says.
-to_tsvector('pg_catalog.simple', left(coalesce(error_type, '') || ' ' || coalesce(error_message, ''), 10000))
-
--- name: words_of_row
--- The words of an event: what a search for text looks at. What stands between keeps a phrase within one of them.
-(coalesce({input}, '') || '''|'':1'::tsvector || coalesce({output}, '') || '''|'':1'::tsvector
-    || coalesce({body}, '') || '''|'':1'::tsvector || {error})
-
 -- name: row_says
 -- Whether an event says something: in its columns, or in one of the parts that its long texts consist of.
-({words_of_row} @@ {asked} OR input_contents && {parts} OR output_contents && {parts})
+({words_of_event}(input, output, body, error_type, error_message) @@ {asked}
+    OR input_contents && {parts} OR output_contents && {parts})
 
 -- name: parts_that_say
 -- The parts of long texts that say something.
-ARRAY(SELECT content_id FROM {contents} WHERE {words_of_part} @@ {asked}{bounds})
+ARRAY(SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds})
+
+-- name: row_says_itself
+-- Whether an event says something of which no part of a long text says anything.
+{words_of_event}(input, output, body, error_type, error_message) @@ {asked}
+
+-- name: parts_of_a_term
+-- The parts of long texts that say something, by the name under which it is looked for.
+SELECT '{term}' AS term, {parts} AS ids
+
+-- name: few_parts
+-- The ids of parts, or NULL if they are many.
+SELECT term, CASE WHEN cardinality(ids) <= %(most_parts)s THEN ids END AS ids FROM ({terms} OFFSET 0) AS found
 
 -- name: index_of_attributes
 -- Which attributes an event has.
@@ -34,11 +25,11 @@ gin (attributes jsonb_path_ops)
 
 -- name: index_of_text
 -- Which words an event has, and of which parts its long texts consist.
-gin ({words_of_row}, input_contents, output_contents)
+gin ({words_of_event}(input, output, body, error_type, error_message), input_contents, output_contents)
 
 -- name: index_of_text_in_parts
 -- Which words a part of a long text has.
-gin (({words_of_part}))
+gin ({words_of_text}(body))
 
 -- name: indexed_partitions
 -- Each partition of some tables, with the optional index of one kind that it has or is to have; NULLs for a table

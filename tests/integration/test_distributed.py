@@ -23,7 +23,13 @@ CREATE FUNCTION create_distributed_table(
     'INSERT INTO public.calls (function, relation, key, beside, shards) VALUES (''spread'', $1, $2, $4, $5)';
 CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql AS
     'INSERT INTO public.calls (function, relation) VALUES (''copy'', $1)';
+CREATE FUNCTION create_distributed_function(function_name regprocedure) RETURNS void LANGUAGE sql AS
+    'INSERT INTO public.calls (function, key) VALUES (''copy'', $1)';
 """
+SEARCHED_WITH = [
+    ("copy", None, "otel.words_of_event(json,json,jsonb,text,text)", None, None),
+    ("copy", None, "otel.words_of_text(text)", None, None),
+]
 
 
 def calls(dsn):
@@ -46,11 +52,13 @@ def otel_pg(dsn, *arguments):
 
 
 def test_tables_are_spread_by_trace_beside_each_other(citus_dsn):
-    """The first with so many shards, the others where its shards are; what rows share is copied everywhere."""
+    """The first with so many shards, the others where its shards are; what rows share is copied everywhere, and before
+    all that the functions that they are searched with."""
     result = otel_pg(citus_dsn, "migrate", "up", "--distributed", "citus", "--shards", "4")
 
     assert result.exit_code == 0, result.output
-    assert calls(citus_dsn) == [
+    assert sorted(calls(citus_dsn)[:2]) == SEARCHED_WITH
+    assert calls(citus_dsn)[2:] == [
         ("spread", "otel.events", "trace_id", "none", 4),
         ("spread", "otel.task_events", "trace_id", '"otel"."events"', None),
         ("spread", "otel.agent_events", "trace_id", '"otel"."events"', None),
@@ -63,13 +71,14 @@ def test_tables_are_spread_by_trace_beside_each_other(citus_dsn):
 
 
 def test_a_second_time_there_is_nothing_to_do(citus_dsn):
-    """Tables that are distributed stay as they are."""
+    """Tables that are distributed stay as they are; of functions Citus itself sees that it has them."""
     otel_pg(citus_dsn, "migrate", "up", "--distributed", "citus")
 
     again = otel_pg(citus_dsn, "migrate", "up", "--distributed", "citus")
 
     assert again.output == "nothing to do\n"
-    assert len(calls(citus_dsn)) == 7
+    assert len(calls(citus_dsn)) == 2 + 7 + 2
+    assert sorted(calls(citus_dsn)[9:]) == SEARCHED_WITH
 
 
 def test_what_is_missing_is_spread_beside_what_is_there(citus_dsn):
@@ -82,7 +91,7 @@ def test_what_is_missing_is_spread_beside_what_is_there(citus_dsn):
     done = distributed.distribute(settings)
 
     assert done == ["events", "agent_events", "deployment_events", "open_spans", "resources", "scopes"]
-    assert calls(citus_dsn)[1] == ("spread", '"Ev ents".p_events', "trace_id", '"Ev ents"."p_task_events"', None)
+    assert calls(citus_dsn)[3] == ("spread", '"Ev ents".p_events', "trace_id", '"Ev ents"."p_task_events"', None)
 
 
 def test_a_failure_distributes_nothing(citus_dsn):

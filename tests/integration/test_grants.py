@@ -13,11 +13,21 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import configure, grants, migrate, partitions
+from otel_pg_exporter import EventQuery, configure, grants, indexes, migrate, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, SchemaMismatch
-from otel_pg_exporter.sql_files import CONTRACT_VIEWS, FUNCTIONS, PARTITIONED, READING, TABLES, VIEWS, WHOLE, WRITTEN
+from otel_pg_exporter.sql_files import (
+    CONTRACT_VIEWS,
+    FUNCTIONS,
+    PARTITIONED,
+    READING,
+    TABLES,
+    VIEWS,
+    WHOLE,
+    WORDS,
+    WRITTEN,
+)  # fmt: skip
 
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 STATEMENTS = {
@@ -37,6 +47,8 @@ CALLS = {
     **dict.fromkeys(READING, "('00000000-0000-0000-0000-000000000001')"),
     "joined_contents": "(now(), '{00000000-0000-0000-0000-000000000001}')",
     "whole_attributes": "(now(), '{}', '{}')",
+    "words_of_event": "('{}', '{}', '{}', '', '')",
+    "words_of_text": "('')",
 }
 DENIED = ("42501", "42809", "55000")
 """No right; a view cannot be truncated; a view cannot be written."""
@@ -99,8 +111,10 @@ def seen(dsn: str, role: str) -> set[tuple[str, str]]:
     return found
 
 
-READS = {(view, "SELECT") for view in CONTRACT_VIEWS} | {(name, "EXECUTE") for name in (*FUNCTIONS, *WHOLE)}
-WRITES = {(table, "INSERT") for table in WRITTEN} | {("schema_migrations", "SELECT"), ("pruned", "SELECT")}
+EVERYBODYS = {(name, "EXECUTE") for name in WORDS}
+"""For whoever sees the schema: they tell nothing but what they are given."""
+READS = {(view, "SELECT") for view in CONTRACT_VIEWS} | {(name, "EXECUTE") for name in (*FUNCTIONS, *WHOLE, *WORDS)}
+WRITES = {(table, "INSERT") for table in WRITTEN} | {("schema_migrations", "SELECT"), ("pruned", "SELECT")} | EVERYBODYS
 
 
 def test_each_role_may_do_just_what_it_is_for(dsn, new_role):
@@ -114,7 +128,7 @@ def test_each_role_may_do_just_what_it_is_for(dsn, new_role):
     partitions.ensure(database, {today() + 1})
     database.close()
 
-    expected = {stranger: set(), writer: WRITES, reader: READS, both: WRITES | READS, gone: set()}
+    expected = {stranger: set(), writer: WRITES, reader: READS, both: WRITES | READS, gone: EVERYBODYS}
     assert expected == {role: seen(dsn, role) for role in expected}
 
 
@@ -201,6 +215,27 @@ def test_the_exporter_works_as_a_writer(dsn, new_role, is_on):
     assert [("told", "log"), ("work", "span")] == execute(
         dsn, "SELECT event_name, record FROM otel.all_events ORDER BY 1"
     )
+
+
+def test_a_writer_stores_what_is_indexed_by_words(empty_dsn):
+    """It calls the functions that the index keeps, also where new functions are nobody's but their owner's."""
+    execute(empty_dsn, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    database = Database(Settings(dsn=empty_dsn))
+    migrate.up(database)
+    partitions.ensure(database, {today(), today() + 1})
+    indexes.create("text", database)
+    writer = f"writer_{uuid.uuid4().hex[:8]}"
+    grants.grant(database, writers=[writer], create=True)
+    database.close()
+    execute(empty_dsn, f"ALTER ROLE {writer} LOGIN")
+    try:
+        counts = store_one(make_conninfo(empty_dsn, user=writer))
+
+        assert not {"dropped", "spooled"} & {*counts}
+        with EventQuery(Settings(dsn=empty_dsn)) as asking:
+            assert ["told"] == [event.event_name for event in asking.events(text="done")]
+    finally:
+        execute(empty_dsn, f"DROP OWNED BY {writer} CASCADE", f"DROP ROLE {writer}")
 
 
 def test_a_writer_needs_each_of_its_rights(dsn, new_role):
@@ -319,5 +354,5 @@ def test_a_prefix_has_roles_of_its_own(dsn, new_role):
     migrate.up(prefixed)
     grants.grant(prefixed, readers=[reader])
 
-    assert {(f"app_{name}", verb) for name, verb in READS if verb == "SELECT"} == seen(dsn, reader)
+    assert {(f"app_{name}", verb) for name, verb in READS if verb == "SELECT"} | EVERYBODYS == seen(dsn, reader)
     assert [(1,)] == execute(make_conninfo(dsn, user=reader), "SELECT otel.app_contract_version()")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import psycopg
@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate, partitions
+from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate, partitions, questions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
@@ -140,6 +140,55 @@ def test_the_server_uses_it_for_the_queries(rows, settings, table, kind, filters
     with EventQuery(settings) as query:
         assert 2 == len(before)
         assert [*before] == [*query.events(category, **filters)]
+
+
+def test_what_is_planned_for_each_partition_of_a_search_is_short(rows, settings):
+    """The words of an event are one call, in the index and in what looks into it; of the parts of long texts only the
+    days are planned for whose rows are asked for."""
+    call = "otel.words_of_event(input, output, body, error_type, error_message)"
+    rows.add("agent_events", 3000, input="$to_json('order' || i)")
+    indexes.create("text", settings)
+    rows.connection.execute("ANALYZE")
+    limits = {"start": NOW.replace(hour=0, minute=0), "end": NOW + timedelta(hours=1)}
+
+    found = plan(settings, "agent", text="order17", **limits)
+
+    ((made,),) = rows.fetch("SELECT pg_get_indexdef('otel.agent_events_text'::regclass)")
+    assert made.endswith(f"USING gin ({call}, input_contents, output_contents)")
+    conditions = [line.strip() for line in found.splitlines() if "Index Cond" in line and "words_of_event" in line]
+    assert [f"Index Cond: ({call} @@ '''order17'''::tsquery)"] == conditions
+    assert f"contents_p{NOW:%Y%m%d}" in found
+    assert f"contents_p{NOW - timedelta(days=1):%Y%m%d}" not in found
+    assert "Subplans Removed" not in found, "planned for, and left out later"
+
+
+def test_a_rare_word_is_looked_up_among_many_rows(rows, settings):
+    """Of the newest ones too, and where the server knows the rows well: in no part of a long text, in one, and in more
+    than are told by their ids."""
+    rows.add("agent_events", 6000, input="$to_json('order' || i || CASE WHEN i = 5 THEN ' alone' ELSE '' END)")
+    rows.connection.execute(
+        "INSERT INTO otel.contents (content_id, time, body) SELECT md5(i::text)::uuid, %s, 'part ' || i"
+        " || CASE WHEN i = 7 THEN ' alone' ELSE '' END || CASE WHEN i > 900 THEN ' often' ELSE '' END"
+        " FROM generate_series(1, 2000) AS i",
+        [NOW.replace(hour=0)],
+    )
+    indexes.create("text", settings)
+    rows.connection.execute("ANALYZE")
+    looks, database = {}, Database(settings)
+    for text in ("order17", "alone", "often"):
+        asked = questions.events(Names("otel"), "agent", {"text": text, "limit": 1})
+        answer = None
+        with suppress(StopIteration):
+            while True:
+                statement, parameters = asked.send(answer)
+                lines = database.fetch(f"EXPLAIN {statement}", parameters)
+                looks[text] = "\n".join(line["QUERY PLAN"] for line in lines)
+                answer = database.fetch(statement, parameters)
+    database.close()
+
+    found = {text: "Bitmap Index Scan on agent_events" in how for text, how in looks.items()}
+    assert {"order17": True, "alone": True} == {text: found[text] for text in ("order17", "alone")}, looks
+    assert {"order17": False, "alone": False, "often": True} == {text: "InitPlan" in how for text, how in looks.items()}
 
 
 def names_in(found):
