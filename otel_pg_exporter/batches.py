@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .binary_copy import NULL
+from .presumed import with_json
 from .row_identity import batch_index, time_us
 from .rows import Row
 from .sources import Source, service_field
@@ -58,6 +59,8 @@ class Batch:
     """The same of rows that were set aside."""
     was_spooled: bool = False
     """It came from the spool, not straight from the program."""
+    was_mended: bool = field(default=False, init=False)
+    """An input or output that was taken for JSON was none."""
     _summaries: list[bytes] | None = field(default=None, init=False)
     """What the rows come to, if they were counted and are still the same."""
     _tally: Tally | None = field(default=None, init=False)
@@ -115,6 +118,14 @@ class Batch:
     def loss(self) -> Batch:
         """What the ledger is told in place of this batch, under the same id: that its rows were given up."""
         return notice(self.id, self.producer_id, self.sequence, self.signal, dropped=len(self) + self.dropped)
+
+    def mend(self) -> bool:
+        """Look into inputs and outputs that were taken for JSON; True if one was none, which is a JSON string now."""
+        mended = {table: [with_json(row, self.columns[table]) for row in rows] for table, rows in self.rows.items()}
+        if mended == self.rows:
+            return False
+        self.rows, self.was_mended = mended, True
+        return True
 
     def take_out(self, table: str, index: int) -> Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""

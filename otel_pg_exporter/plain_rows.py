@@ -16,10 +16,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from orjson import dumps
 
-from .binary_copy import NULL, jsonb_start, text
+from .binary_copy import NULL, jsonb_start, text, text_start
 from .columns import as_text, content, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
 from .plain_parts import BACKSLASH, NUL, Orders, events_json, links_json
+from .presumed import seems_json
 from .rows import Row, RowEncoder
 from .treatment import Treatment
 from .values import is_plain, is_plain_float
@@ -40,9 +41,15 @@ _MAX_LAYOUTS = 4096
 
 
 class SpanEncoder:
-    """Encodes the spans of one batch after another, the plain ones quickly."""
+    """Encodes the spans of one batch after another, the plain ones quickly.
 
-    def __init__(self, treatment: Treatment | None = None) -> None:
+    Args:
+        treatment: what the rows are made by.
+        presumes: inputs and outputs that seem to be JSON are taken for it: see `presumed`.
+    """
+
+    def __init__(self, treatment: Treatment | None = None, *, presumes: bool = False) -> None:
+        self._presumes = presumes
         self._careful = RowEncoder(treatment)
         self._scrubber = self._careful.scrubber
         self._shapes = Shapes(self._careful.plans.deciding, self._scrubber)
@@ -148,15 +155,18 @@ class SpanEncoder:
         """The attributes without what the columns of input and output keep, and these columns."""
         kept, fields = attributes.copy(), list[bytes]()
         for key, place in layout.contents:
-            field, is_whole = content(attributes.get(key))
-            if len(field) - 4 >= self._long:  # 4 bytes are the length
+            value = attributes.get(key)
+            if self._presumes and seems_json(value):
+                raw = value.encode()
+                start, is_whole = text_start(len(raw)), True
+            else:
+                field, is_whole = content(value)
+                start, raw = field[:4], field[4:]
+            if len(raw) >= self._long:
                 raise Unusual
-            fields.append(field)
             if is_whole and place is not NULL:
                 kept[key] = None
-                fields.append(place)
-            else:
-                fields.append(NULL)
+            fields += start, raw, place if is_whole else NULL
         return kept, fields
 
     def _learn(self, choice: tuple[Any, ...], attributes: dict[str, Any]) -> Layout:

@@ -38,7 +38,7 @@ def decode_row(row: Mapping[str, Any]) -> dict[str, Any]:
     attributes = row["attributes"]
     for column in CONTENTS:
         if (stored := row[column]) is not None:
-            decoded[column] = values.load(stored)
+            decoded[column] = _content(stored)
             if (place := row[f"{column}_attribute"]) is not None:
                 attributes = {**attributes, [*attributes][place]: original(stored)}
     decoded["attributes"] = values.in_order(attributes, row["attribute_order"])
@@ -47,6 +47,13 @@ def decode_row(row: Mapping[str, Any]) -> dict[str, Any]:
         for item in decoded[column] or ():
             item["attributes"] = values.in_order(item["attributes"], item.pop("order", None))
     return decoded
+
+
+def _content(stored: str) -> Any:
+    try:
+        return values.load(stored)
+    except ValueError:  # JSON that only PostgreSQL reads, such as 1e999, or a text in the spool that is taken for JSON
+        return stored
 
 
 def span(decoded: Mapping[str, Any], its_resource: Resource, its_scope: InstrumentationScope | None) -> ReadableSpan:

@@ -77,11 +77,15 @@ class Sink:
         pause = _FIRST_PAUSE
         if monotonic() >= deadline:
             raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
-        was_made_again, telling, lost = False, None, 0
+        was_made_again, was_looked_into, telling, lost = False, False, None, 0
         while True:
             try:
                 return self._attempt(batch, untold, deadline)
             except DatabaseError as error:
+                if isinstance(error, DataRefused) and not was_looked_into:
+                    was_looked_into = True
+                    if batch.mend():
+                        continue
                 self.doubt(error)
                 is_drift = isinstance(error, SchemaMismatch) and was_made_again
                 if is_drift or not _worth_another_try(error):
