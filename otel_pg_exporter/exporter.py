@@ -21,18 +21,18 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import forks
-from .batches import encode_batch
 from .config import Settings
 from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
+from .encoding.batches import encode_batch
+from .encoding.plain_rows import SpanEncoder
+from .encoding.rows import Row, RowEncoder
+from .encoding.scrubbing import Redact
+from .encoding.treatment import Treatment, switch_or_callback
 from .errors import ConfigurationError, EventStoreError
-from .plain_rows import SpanEncoder
 from .redaction import Redactor
 from .routing import Rule
-from .rows import Row, RowEncoder
-from .scrubbing import Redact
-from .treatment import Treatment, switch_or_callback
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
 

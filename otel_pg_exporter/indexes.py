@@ -22,8 +22,8 @@ from . import migrate
 from .config import Settings
 from .database import Database, Session, opened
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from .reading.words import words_of_part, words_of_row
 from .sql_files import EVENT_TABLES, bind, quote
-from .words import words_of_part, words_of_row
 
 __all__ = ["KINDS", "Coverage", "create", "drop", "status"]
 

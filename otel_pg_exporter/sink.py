@@ -12,8 +12,11 @@ from time import monotonic
 import orjson
 
 from . import migrate, obstacles
-from .batches import DAY_US, Batch
 from .database import Copy, Database, Writer, limits
+from .encoding.batches import DAY_US, Batch
+from .encoding.sharing import CONTENTS
+from .encoding.sources import Source
+from .encoding.tables import SUMMARY
 from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
 from .inventory import day
 from .partitions import ensure
@@ -21,10 +24,7 @@ from .pauses import between
 from .remembered import Remembered
 from .retention import ledger_begin
 from .room import Room
-from .sharing import CONTENTS
-from .sources import Source
 from .sql_files import bind, quote
-from .tables import SUMMARY
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 

@@ -20,8 +20,8 @@ from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, index
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
-from otel_pg_exporter.filters import build_page
-from otel_pg_exporter.questions import page_of
+from otel_pg_exporter.reading.filters import build_page
+from otel_pg_exporter.reading.questions import page_of
 from otel_pg_exporter.sql_files import EVENT_TABLES, Names
 
 LONG = " ".join(f"w{number:06}" for number in range(300_000))

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter.batches import Batch, encode_batch
 from otel_pg_exporter.database import Writer
+from otel_pg_exporter.encoding.batches import Batch, encode_batch
+from otel_pg_exporter.encoding.plain_rows import SpanEncoder
 from otel_pg_exporter.exporter import PostgresSpanExporter
-from otel_pg_exporter.plain_rows import SpanEncoder
 from otel_pg_exporter.query import EventQuery
-from otel_pg_exporter.wire_rows import read_records
+from otel_pg_exporter.reading.wire_rows import read_records
 
 NO_JSON = "[\"it's\", 'no JSON']"
 JSON = '{"order":  7, "order": 8}'

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from otel_pg_exporter.presumed import seems_json
+from otel_pg_exporter.encoding.presumed import seems_json
 
 
 class Word(str):
