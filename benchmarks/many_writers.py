@@ -19,13 +19,13 @@ import psycopg
 from realistic import spans
 
 from otel_pg_exporter import Settings, migrate
-from otel_pg_exporter.batches import encode_batch
-from otel_pg_exporter.binary_copy import HEADER, TRAILER
+from otel_pg_exporter.encoding.batches import encode_batch
+from otel_pg_exporter.encoding.binary_copy import HEADER, TRAILER
+from otel_pg_exporter.encoding.plain_rows import SpanEncoder
+from otel_pg_exporter.encoding.scrubbing import Scrubber
+from otel_pg_exporter.encoding.tables import COLUMNS
+from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.exporter import PostgresSpanExporter
-from otel_pg_exporter.plain_rows import SpanEncoder
-from otel_pg_exporter.scrubbing import Scrubber
-from otel_pg_exporter.tables import COLUMNS
-from otel_pg_exporter.treatment import Treatment
 
 WRITERS, BATCH, BATCHES, ROUNDS = 8, 2048, 12, 5
 _TICKS = os.sysconf("SC_CLK_TCK")

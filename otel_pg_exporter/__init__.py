@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from .integration import EventIntegration
     from .providers import Telemetry, configure
     from .query import EventQuery
-    from .runs import Run
+    from .reading.runs import Run
+    from .reading.trace import Trace
     from .shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
     from .store import EventStore
-    from .trace import Trace
 
     __version__: str
 
@@ -64,8 +64,8 @@ _HOMES = {
     "PostgresLogRecordExporter": "exporter",
     "EventQuery": "query",
     "AsyncEventQuery": "async_query",
-    "Trace": "trace",
-    "Run": "runs",
+    "Trace": "reading.trace",
+    "Run": "reading.runs",
     "EventStore": "store",
     "AsyncEventStore": "async_store",
     "EventIntegration": "integration",

@@ -10,21 +10,22 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import listing, migrate, questions
-from .cache import Cache
+from . import migrate
 from .config import Settings
 from .database import AsyncDatabase, Listener
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
-from .events import EventPage
 from .health import Health
 from .query import EventQuery
-from .recall import Recall
-from .runs import Run
+from .reading import listing, questions
+from .reading.cache import Cache
+from .reading.events import EventPage
+from .reading.recall import Recall
+from .reading.runs import Run
+from .reading.statistics import Statistics
+from .reading.summaries import TracePage, Usage
+from .reading.tail import AsyncTail, Position, check_poll_seconds, poll
+from .reading.trace import Trace
 from .sql_files import Names
-from .statistics import Statistics
-from .summaries import TracePage, Usage
-from .tail import AsyncTail, Position, check_poll_seconds, poll
-from .trace import Trace
 
 __all__ = ["AsyncEventQuery"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from .async_query import AsyncEventQuery
 from .config import Settings
-from .events import EventPage
 from .health import Health
+from .reading.events import EventPage
+from .reading.statistics import Statistics
 from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
-from .statistics import Statistics
 from .store import EventStore, check_alone, log_record, query_options
 
 __all__ = ["AsyncEventStore"]

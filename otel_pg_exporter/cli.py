@@ -13,25 +13,25 @@ try:
 except ImportError:
     sys.exit("otel-pg needs the extra cli: pip install 'otel-pg-exporter[cli]'")
 
-from .cli_errors import plainly
-from .completion_cli import completion
-from .db_cli import db
-from .demo_cli import demo
-from .doctor_cli import doctor
+from .commands.completion import completion
+from .commands.db import db
+from .commands.demo import demo
+from .commands.doctor import doctor
+from .commands.errors import plainly
+from .commands.export import export
+from .commands.grants import grant, revoke, tenants
+from .commands.health import health
+from .commands.import_ import import_
+from .commands.indexes import indexes
+from .commands.list import deploys, errors, ls
+from .commands.migrate import migrate
+from .commands.partitions import partitions
+from .commands.runs import ps
+from .commands.show import show
+from .commands.spool import spool
+from .commands.statistics import stats, top
+from .commands.tail import tail
 from .errors import ConfigurationError
-from .export_cli import export
-from .grants_cli import grant, revoke, tenants
-from .health_cli import health
-from .import_cli import import_
-from .indexes_cli import indexes
-from .list_cli import deploys, errors, ls
-from .migrate_cli import migrate
-from .partitions_cli import partitions
-from .runs_cli import ps
-from .show_cli import show
-from .spool_cli import spool
-from .statistics_cli import stats, top
-from .tail_cli import tail
 
 __all__ = ["main"]
 

@@ -16,9 +16,10 @@ from math import inf
 from time import monotonic, sleep
 
 from . import forks
-from .batches import Batch, new_batch_id, notice
 from .database import Database
 from .diagnostics import warn
+from .encoding.batches import Batch, new_batch_id, notice
+from .encoding.row_identity import batch_index
 from .errors import (
     AccessDenied,
     DatabaseError,
@@ -34,7 +35,6 @@ from .errors import (
     UntrustedServer,
 )
 from .replay import Replay, time_to_send
-from .row_identity import batch_index
 from .sink import Sink
 from .spool import Spool, Waiting
 from .upkeep import Upkeep

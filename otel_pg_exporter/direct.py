@@ -15,12 +15,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from . import forks
-from .batches import Batch, encode_batch
 from .database import Copy, Database, write_in, write_in_async
+from .encoding.batches import Batch, encode_batch
+from .encoding.rows import RowEncoder
+from .encoding.treatment import Treatment
 from .errors import DatabaseError, InvalidEventError
-from .rows import RowEncoder
 from .sink import Sink
-from .treatment import Treatment
 
 __all__ = ["Direct"]
 

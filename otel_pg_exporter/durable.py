@@ -21,15 +21,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from . import forks
-from .batches import Batch, new_batch_id
 from .delivery import Delivery
 from .diagnostics import warn
+from .encoding.batches import Batch, new_batch_id
+from .encoding.plain_rows import SpanEncoder
+from .encoding.rows import Row, RowEncoder
+from .encoding.treatment import Treatment
 from .errors import EventStoreError, SpoolError
 from .fitting import BATCH_BYTES
-from .plain_rows import SpanEncoder
-from .rows import Row, RowEncoder
 from .spool import Journal, Waiting
-from .treatment import Treatment
 
 __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 

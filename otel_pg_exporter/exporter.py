@@ -21,18 +21,18 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import forks
-from .batches import encode_batch
 from .config import Settings
 from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
+from .encoding.batches import encode_batch
+from .encoding.plain_rows import SpanEncoder
+from .encoding.rows import Row, RowEncoder
+from .encoding.scrubbing import Redact
+from .encoding.treatment import Treatment, switch_or_callback
 from .errors import ConfigurationError, EventStoreError
-from .plain_rows import SpanEncoder
 from .redaction import Redactor
 from .routing import Rule
-from .rows import Row, RowEncoder
-from .scrubbing import Redact
-from .treatment import Treatment, switch_or_callback
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
 
@@ -43,7 +43,7 @@ class _Pipeline:
     def __init__(
         self,
         signal: str,
-        encoder: Callable[[Treatment], Callable[[Any, bytes, int], Row]],
+        encoder: Callable[[Treatment, bool], Callable[[Any, bytes, int], Row]],
         delivery: Delivery | None,
         treatment: Treatment | None,
         rules: Sequence[Rule] | None,
@@ -64,7 +64,9 @@ class _Pipeline:
             # the same line for both signals, so that it is said once
             say(logging.ERROR, f"records will not be stored: {error}")
         treatment = treatment or Treatment.of(self._delivery.database.settings, callback)
-        self._encode = encoder(treatment if rules is None else replace(treatment, rules=rules))
+        self._treatment = treatment if rules is None else replace(treatment, rules=rules)
+        self._encoder = encoder
+        self._encode = encoder(self._treatment, True)
         self._is_closed = False
         self._start_anew()
         forks.in_child(self._start_anew)
@@ -142,6 +144,8 @@ class _Pipeline:
             return False
         finally:
             self._count_under_way(-1)
+            if batch.was_mended:
+                self._encode = self._encoder(self._treatment, False)
         self._count(fate, len(batch))
         self.last_error = self._delivery.last_error
         return True
@@ -160,11 +164,11 @@ class _Pipeline:
         say(logging.WARNING, f"{self._signal} records were lost: {reason}", topic=f"{self._signal} {fate}")
 
 
-def _of_spans(treatment: Treatment) -> Callable[[Any, bytes, int], Row]:
-    return SpanEncoder(treatment).span
+def _of_spans(treatment: Treatment, presumes: bool) -> Callable[[Any, bytes, int], Row]:
+    return SpanEncoder(treatment, presumes=presumes).span
 
 
-def _of_logs(treatment: Treatment) -> Callable[[Any, bytes, int], Row]:
+def _of_logs(treatment: Treatment, _: bool) -> Callable[[Any, bytes, int], Row]:
     return RowEncoder(treatment).log
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import orjson
 
 from . import otlp_reading
-from .batches import Batch, derived_batch_id, encode_batch
 from .database import Database
+from .encoding.batches import Batch, derived_batch_id, encode_batch
+from .encoding.rows import RowEncoder
+from .encoding.treatment import Treatment
 from .errors import InvalidEventError
-from .rows import RowEncoder
 from .sink import Sink
-from .treatment import Treatment
 
 __all__ = ["Imported", "import_files"]
 

@@ -32,12 +32,12 @@ from .config import Settings
 from .courier import Courier
 from .diagnostics import say
 from .errors import ClosedError, ConfigurationError, InvalidEventError
-from .events import EventPage
 from .health import Health
 from .occasions import IDS, Occasion, occasion
+from .reading.events import EventPage
+from .reading.statistics import Statistics
 from .shapes import EventShape
 from .starts import OwnStarts, StoredStarts
-from .statistics import Statistics
 from .store import EventStore
 
 __all__ = ["EventIntegration"]

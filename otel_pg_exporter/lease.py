@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from . import migrate, partitions
-from .batches import DAY_US
 from .database import Database
+from .encoding.batches import DAY_US
 from .errors import DatabaseError
 
 __all__ = ["Beat", "Lease"]

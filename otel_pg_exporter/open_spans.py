@@ -22,10 +22,10 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from . import forks
 from .database import Database
 from .diagnostics import warn
+from .encoding.open_rows import open_row, service_name
+from .encoding.treatment import Treatment
 from .errors import DataRefused, EventStoreError
 from .lease import Beat, Lease
-from .open_rows import open_row, service_name
-from .treatment import Treatment
 
 __all__ = ["OpenSpanProcessor"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
-from . import values
+from .encoding import values
 
 __all__ = ["encode"]
 

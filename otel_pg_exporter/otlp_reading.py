@@ -29,8 +29,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from .encoding.readable import attributes_of, list_of
 from .errors import InvalidEventError
-from .readable import attributes_of, list_of
 
 __all__ = ["logs", "spans"]
 

@@ -31,13 +31,13 @@ from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
 from .durable import DurableLogRecordProcessor, DurableSpanProcessor
+from .encoding.scrubbing import Redact
+from .encoding.treatment import Treatment, switch_or_callback
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .open_spans import OpenSpanProcessor
 from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
-from .scrubbing import Redact
 from .succession import yield_to_later
-from .treatment import Treatment, switch_or_callback
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 

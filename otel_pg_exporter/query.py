@@ -19,19 +19,20 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import listing, migrate, obstacles, questions, streams
-from .cache import Cache
+from . import migrate, obstacles
 from .config import Settings
 from .database import Database, Listener, limits
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, EventStoreError
-from .events import Event, EventPage
 from .health import Health
-from .recall import Recall
-from .runs import Run
-from .statistics import Statistics
-from .summaries import TracePage, Usage
-from .tail import Position, Tail, check_poll_seconds, poll
-from .trace import Trace
+from .reading import listing, questions, streams
+from .reading.cache import Cache
+from .reading.events import Event, EventPage
+from .reading.recall import Recall
+from .reading.runs import Run
+from .reading.statistics import Statistics
+from .reading.summaries import TracePage, Usage
+from .reading.tail import Position, Tail, check_poll_seconds, poll
+from .reading.trace import Trace
 
 __all__ = ["EventQuery"]
 

@@ -9,7 +9,7 @@ from time import monotonic
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
-from .batches import Batch
+from .encoding.batches import Batch
 from .errors import DatabaseUnavailable, EventStoreError
 from .pauses import between
 from .sink import LOCK_NOT_AVAILABLE, Sink

@@ -12,8 +12,11 @@ from time import monotonic
 import orjson
 
 from . import migrate, obstacles
-from .batches import DAY_US, Batch
 from .database import Copy, Database, Writer, limits
+from .encoding.batches import DAY_US, Batch
+from .encoding.sharing import CONTENTS
+from .encoding.sources import Source
+from .encoding.tables import SUMMARY
 from .errors import DatabaseError, DatabaseUnavailable, DataRefused, LedgerForgotten, SchemaMismatch
 from .inventory import day
 from .partitions import ensure
@@ -21,10 +24,7 @@ from .pauses import between
 from .remembered import Remembered
 from .retention import ledger_begin
 from .room import Room
-from .sharing import CONTENTS
-from .sources import Source
 from .sql_files import bind, quote
-from .tables import SUMMARY
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
@@ -77,11 +77,15 @@ class Sink:
         pause = _FIRST_PAUSE
         if monotonic() >= deadline:
             raise DatabaseUnavailable(f"no time left to store the batch in {self.database.settings.target}")
-        was_made_again, telling, lost = False, None, 0
+        was_made_again, was_looked_into, telling, lost = False, False, None, 0
         while True:
             try:
                 return self._attempt(batch, untold, deadline)
             except DatabaseError as error:
+                if isinstance(error, DataRefused) and not was_looked_into:
+                    was_looked_into = True
+                    if batch.mend():
+                        continue
                 self.doubt(error)
                 is_drift = isinstance(error, SchemaMismatch) and was_made_again
                 if is_drift or not _worth_another_try(error):

@@ -33,13 +33,13 @@ from . import exits, forks, migrate
 from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError, shown
-from .events import EventPage
 from .health import Health
 from .monitor import Monitor
 from .providers import Telemetry, apart, configured
 from .query import EventQuery
+from .reading.events import EventPage
+from .reading.statistics import Statistics
 from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
-from .statistics import Statistics
 
 __all__ = ["EventStore", "check_alone", "log_record", "query_options"]
 

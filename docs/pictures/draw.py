@@ -10,7 +10,7 @@ from pathlib import Path
 from opentelemetry.sdk.resources import Resource
 
 from otel_pg_exporter import configure
-from otel_pg_exporter.trace import Trace
+from otel_pg_exporter.reading.trace import Trace
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "examples"))

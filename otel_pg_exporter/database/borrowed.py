@@ -13,8 +13,8 @@ import psycopg
 from psycopg import pq
 from psycopg.rows import tuple_row
 
-from ..binary_copy import HEADER, TRAILER
 from ..config import Settings
+from ..encoding.binary_copy import HEADER, TRAILER
 from ..errors import DatabaseError, InvalidEventError
 from .failures import translate
 from .writer import Copy

@@ -19,7 +19,7 @@ from psycopg import pq
 from psycopg.errors import error_from_result
 
 from .. import forks
-from ..binary_copy import HEADER, TRAILER
+from ..encoding.binary_copy import HEADER, TRAILER
 from ..errors import DataRefused
 from .connecting import Record, connect
 from .failures import translate

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from ..batches import Batch
+from ..encoding.batches import Batch
+from ..encoding.rows import Row
+from ..encoding.sources import Source
 from ..errors import SpoolError
-from ..rows import Row
-from ..sources import Source
 from ..sql_files import EVENT_TABLES
 from .records import BATCH, END, REASON, ROW, SOURCE, record, records
 

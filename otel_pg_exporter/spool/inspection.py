@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..batches import Batch
 from ..config import Settings
+from ..encoding.batches import Batch
 from ..errors import SpoolError
 from .contents import decode
 from .folder import spool_path

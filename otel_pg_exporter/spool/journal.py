@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ..batches import Batch
+from ..encoding.batches import Batch
+from ..encoding.rows import Row
 from ..errors import SpoolError
-from ..rows import Row
 from .contents import begin, end, row_records
 from .folder import sync_folder
 from .segment import Extent, Segment

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from ..encoding.tables import COLUMNS
 from ..errors import SpoolError
-from ..tables import COLUMNS
 from .records import BATCH, END, FILE, Found, record, records, scan
 
 if sys.platform != "win32":

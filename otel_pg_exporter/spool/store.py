@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import forks
-from ..batches import Batch, notice
 from ..config import Settings
 from ..diagnostics import warn
+from ..encoding.batches import Batch, notice
 from ..errors import SpoolError
 from .contents import decode, encode, reason_record
 from .folder import make_folder, spool_path

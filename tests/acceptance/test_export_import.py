@@ -21,7 +21,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 
 from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter, importing
-from otel_pg_exporter.batches import new_batch_id
+from otel_pg_exporter.encoding.batches import new_batch_id
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
 SPAN = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": "x", "startTimeUnixNano": "1790000000000000000"}

@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_pg_exporter import EventStore
-from otel_pg_exporter.waterfall import columns_of
+from otel_pg_exporter.reading.waterfall import columns_of
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
 HOSTILE = "a\x1b[31mb\x9b31mc\u202ed\ne"

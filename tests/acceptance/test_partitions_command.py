@@ -88,9 +88,9 @@ def test_without_a_limit_it_says_how_to_give_one(otel_pg, monkeypatch):
 
 def test_what_is_in_use_is_named_and_exit_code_1(dsn, otel_pg, monkeypatch):
     """What nobody uses is dropped all the same."""
-    from otel_pg_exporter import partitions_cli
+    from otel_pg_exporter.commands import partitions
 
-    monkeypatch.setattr(partitions_cli, "_ATTEMPTS", 1)
+    monkeypatch.setattr(partitions, "_ATTEMPTS", 1)
     make(dsn, 40)
     with psycopg.connect(dsn) as reader:
         reader.execute("SELECT FROM otel.agent_events")

@@ -21,12 +21,12 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import configure, doctor, migrate, partitions
-from otel_pg_exporter.batches import Batch, encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database, failures
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.embedded.binaries import find_binaries
-from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.encoding.batches import Batch, encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.upkeep import Upkeep
 

@@ -19,13 +19,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
 from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sql_files
-from otel_pg_exporter.batches import Batch, derived_batch_id, encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter.encoding.batches import Batch, derived_batch_id, encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable, LedgerForgotten, StorageFull
 from otel_pg_exporter.query import EventQuery
-from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.upkeep import Upkeep
 

@@ -20,18 +20,12 @@ import pytest
 import redis as redis_py
 from harness.delays import Stalls
 
-from otel_pg_exporter import (
-    AsyncEventStore,
-    EventQuery,
-    EventStore,
-    PostgresLogRecordExporter,
-    PostgresSpanExporter,
-    recall,
-)
-from otel_pg_exporter import cache as cache_module
+from otel_pg_exporter import AsyncEventStore, EventQuery, EventStore, PostgresLogRecordExporter, PostgresSpanExporter
 from otel_pg_exporter.async_query import AsyncEventQuery
-from otel_pg_exporter.events import EventPage
-from otel_pg_exporter.trace import Trace
+from otel_pg_exporter.reading import cache as cache_module
+from otel_pg_exporter.reading import recall
+from otel_pg_exporter.reading.events import EventPage
+from otel_pg_exporter.reading.trace import Trace
 
 pytestmark = pytest.mark.services
 TTL = 60

@@ -23,16 +23,16 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import make_conninfo
 
 from otel_pg_exporter import AsyncEventQuery, EventQuery, configure, grants, partitions, retention
-from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.encoding.batches import encode_batch
+from otel_pg_exporter.encoding.plain_rows import SpanEncoder
+from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from otel_pg_exporter.importing import import_files
-from otel_pg_exporter.plain_rows import SpanEncoder
-from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.reading.wire_rows import read_records
 from otel_pg_exporter.spool import Spool
-from otel_pg_exporter.treatment import Treatment
-from otel_pg_exporter.wire_rows import read_records
 
 DAY_NS = 86_400_000_000_000
 LONG = 2048

@@ -22,14 +22,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter import configure
-from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.durable import DurableSpanProcessor
+from otel_pg_exporter.encoding.batches import encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable
-from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
 

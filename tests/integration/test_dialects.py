@@ -9,11 +9,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter.plain_rows import SpanEncoder
-from otel_pg_exporter.readable import decode_row
-from otel_pg_exporter.rows import RowEncoder
-from otel_pg_exporter.tables import COLUMNS
-from otel_pg_exporter.wire_rows import read_row
+from otel_pg_exporter.encoding.plain_rows import SpanEncoder
+from otel_pg_exporter.encoding.readable import decode_row
+from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.encoding.tables import COLUMNS
+from otel_pg_exporter.reading.wire_rows import read_row
 
 SHOWN = (
     "event_type", "status", "action", "agent_name", "tool_name", "task_name", "model", "provider", "input_tokens",

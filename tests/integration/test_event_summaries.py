@@ -25,18 +25,19 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import StatusCode
 from psycopg.rows import dict_row
 
-from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter, PostgresSpanExporter, questions
-from otel_pg_exporter.batches import Batch, encode_batch
+from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter, PostgresSpanExporter
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database, opened
 from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter.encoding.batches import Batch, encode_batch
+from otel_pg_exporter.encoding.plain_rows import SpanEncoder
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.importing import import_files
 from otel_pg_exporter.otlp_json import encode
-from otel_pg_exporter.plain_rows import SpanEncoder
-from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.reading import questions
+from otel_pg_exporter.reading.statistics import Statistics
 from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.sql_files import Names
-from otel_pg_exporter.statistics import Statistics
 
 FIRST = datetime(2026, 11, 20, 22, tzinfo=timezone.utc)
 HOURS = 5

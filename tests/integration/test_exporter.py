@@ -15,12 +15,12 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext
 
 from otel_pg_exporter import diagnostics
-from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.encoding.batches import encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseError
 from otel_pg_exporter.exporter import PostgresSpanExporter
-from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.sink import Sink
 
 RESOURCE = Resource({"service.name": "test"})

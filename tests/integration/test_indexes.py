@@ -16,12 +16,13 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate, partitions, questions
+from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
-from otel_pg_exporter.filters import build_page
-from otel_pg_exporter.questions import page_of
+from otel_pg_exporter.reading import questions
+from otel_pg_exporter.reading.filters import build_page
+from otel_pg_exporter.reading.questions import page_of
 from otel_pg_exporter.sql_files import EVENT_TABLES, Names
 
 LONG = " ".join(f"w{number:06}" for number in range(300_000))

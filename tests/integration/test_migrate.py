@@ -14,9 +14,9 @@ import pytest
 from otel_pg_exporter import EventQuery, EventStore, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.encoding.tables import COLUMNS
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, SchemaMismatch
 from otel_pg_exporter.sql_files import TABLES
-from otel_pg_exporter.tables import COLUMNS
 
 VERSIONS = [step.version for step in migrate.migrations()]
 

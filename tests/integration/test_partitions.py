@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from otel_pg_exporter import partitions
-from otel_pg_exporter.batches import derived_batch_id, notice
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.encoding.batches import derived_batch_id, notice
 from otel_pg_exporter.errors import DatabaseUnavailable
 from otel_pg_exporter.lease import Beat, Lease
 from otel_pg_exporter.sink import Sink

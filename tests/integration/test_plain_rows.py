@@ -16,12 +16,14 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otel_pg_exporter.plain_rows import SpanEncoder
+from otel_pg_exporter.encoding.plain_rows import SpanEncoder
+from otel_pg_exporter.encoding.presumed import with_json
+from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.encoding.tables import COLUMNS
 from otel_pg_exporter.routing import SOURCES
-from otel_pg_exporter.rows import RowEncoder
 
 BATCH_ID = bytes(range(16))
-PLAIN, CAREFUL = SpanEncoder(), RowEncoder()
+PLAIN, PRESUMING, CAREFUL = SpanEncoder(), SpanEncoder(presumes=True), RowEncoder()
 RESOURCE, SCOPE = Resource({"service.name": "s"}), InstrumentationScope("tests")
 
 
@@ -45,6 +47,12 @@ def listed(items: list[Any], dropped: int = 0) -> Any:
     made: Any = BoundedList.from_seq(10, items)
     made.dropped = dropped
     return made
+
+
+def looked_into(row: Any) -> Any:
+    """A row that was made presuming, once PostgreSQL has refused it."""
+    table, data, *rest = row
+    return table, with_json(data, COLUMNS[table]), *rest
 
 
 class Word(str):
@@ -135,6 +143,7 @@ def test_any_span_has_the_same_row_by_either_encoder(span):
 
     assert plain is None or careful == plain
     assert careful == PLAIN.span(span, BATCH_ID, 7)
+    assert careful == looked_into(PRESUMING.span(span, BATCH_ID, 7))
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -152,6 +161,45 @@ def test_spans_with_any_attributes_have_the_same_row(found, name, is_error, is_r
     )  # fmt: skip
 
     assert plain is None or careful == plain
+
+
+json_pieces = st.sampled_from(
+    [
+        '{"',
+        '["',
+        '[{"',
+        '"',
+        "}",
+        "]",
+        "a",
+        ",",
+        ":",
+        '":',
+        "1e999",
+        "\\u0000",
+        "\\ud800",
+        "\\n",
+        "\\",
+        "\0",
+        "\n",
+        "é",
+        "\ud800",
+    ]
+)
+nearly_json = st.lists(json_pieces, max_size=6).map("".join) | st.builds(
+    lambda start, pieces, end: start + "".join(pieces) + end,
+    st.sampled_from(['{"', '["', '[{"']), st.lists(json_pieces, max_size=4), st.sampled_from("]}"),
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(given_in=nearly_json, given_back=nearly_json)
+def test_what_was_taken_for_json_is_once_it_was_looked_into(given_in, given_back):
+    """A span whose input and output may be JSON has the same row in the end, whether one looked first or not."""
+    found = {"gen_ai.operation.name": "chat", "input.value": given_in, "output.value": given_back}
+    span = ReadableSpan(**{**USUAL, "attributes": bounded(found)})
+
+    assert CAREFUL.span(span, BATCH_ID, 7) == looked_into(PRESUMING.span(span, BATCH_ID, 7))
 
 
 def levels(count: int) -> Any:

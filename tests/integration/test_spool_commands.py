@@ -16,11 +16,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.encoding.batches import encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.reading.wire_rows import read_records
 from otel_pg_exporter.spool import Spool
-from otel_pg_exporter.wire_rows import read_records
 
 PRODUCER = uuid.UUID(int=5)
 

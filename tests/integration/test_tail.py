@@ -17,12 +17,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter import AsyncEventQuery, EventQuery, EventStore, Settings
-from otel_pg_exporter.batches import encode_batch
 from otel_pg_exporter.database import Database, Listener, write_in
+from otel_pg_exporter.encoding.batches import encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable, QueryError
-from otel_pg_exporter.rows import RowEncoder
+from otel_pg_exporter.reading.tail import Position
 from otel_pg_exporter.sink import Sink
-from otel_pg_exporter.tail import Position
 
 RESOURCE, SCOPE = Resource({"service.name": "s"}), InstrumentationScope("i")
 
@@ -120,8 +120,8 @@ def test_filters_choose_and_the_cursor_passes_what_they_left_out(query, sink):
 
 def test_many_small_batches_come_in_several_polls(query, sink, monkeypatch):
     """More batches, and more rows, than one poll fetches: nothing is left out at the seams."""
-    monkeypatch.setattr("otel_pg_exporter.tail._MOST_BATCHES", 3)
-    monkeypatch.setattr("otel_pg_exporter.tail._MOST_ROWS", 10)
+    monkeypatch.setattr("otel_pg_exporter.reading.tail._MOST_BATCHES", 3)
+    monkeypatch.setattr("otel_pg_exporter.reading.tail._MOST_ROWS", 10)
     for first in range(1, 61, 6):
         store(sink, range(first, first + 6))
 

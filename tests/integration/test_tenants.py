@@ -15,9 +15,9 @@ from psycopg.conninfo import make_conninfo
 from otel_pg_exporter import grants, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.open_rows import open_row
+from otel_pg_exporter.encoding.open_rows import open_row
+from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.sql_files import CONTRACT_VIEWS
-from otel_pg_exporter.treatment import Treatment
 
 NOW = datetime.now(timezone.utc).replace(hour=12)
 DAY = (NOW - datetime(1970, 1, 1, tzinfo=timezone.utc)).days

@@ -12,11 +12,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter.batches import DAY_US, Batch, encode_batch, new_batch_id
+from otel_pg_exporter.encoding.batches import DAY_US, Batch, encode_batch, new_batch_id
+from otel_pg_exporter.encoding.row_identity import batch_index
+from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.encoding.values import clean, in_order, key_order, restore
 from otel_pg_exporter.partitions import covering
-from otel_pg_exporter.row_identity import batch_index
-from otel_pg_exporter.rows import RowEncoder
-from otel_pg_exporter.values import clean, in_order, key_order, restore
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_pg_exporter.errors import QueryError
-from otel_pg_exporter.filters import FILTERS, ORDERS, build_page, select_runs, trace_uuid
+from otel_pg_exporter.reading.filters import FILTERS, ORDERS, build_page, select_runs, trace_uuid
 from otel_pg_exporter.routing import CATEGORIES, STATUSES
 from otel_pg_exporter.sql_files import Names
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_pg_exporter.histograms import RELATIVE_ERROR, field, is_whole, percentiles
+from otel_pg_exporter.encoding.histograms import RELATIVE_ERROR, field, is_whole, percentiles
 
 SHARES = (0.0, 0.5, 0.95, 0.99, 1.0)
 durations = st.lists(st.integers(1, 2**63 - 1) | st.integers(1, 10**9) | st.integers(1, 9), min_size=1, max_size=200)

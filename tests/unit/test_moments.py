@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import click
 import pytest
 
-from otel_pg_exporter.cli_errors import moment
+from otel_pg_exporter.commands.errors import moment
 
 CONTEXT = click.Context(click.Command("x"))
 OPTION = click.Option(["--since"])

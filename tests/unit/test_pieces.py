@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_pg_exporter.pieces import pieces
+from otel_pg_exporter.encoding.pieces import pieces
 
 STYLES = [{}, {"separators": (",", ":")}, {"indent": 1}, {"ensure_ascii": False}]
 

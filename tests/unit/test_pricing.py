@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 import pytest
 
 from otel_pg_exporter.config import Settings
+from otel_pg_exporter.encoding.pricing import Prices, built_in_prices, read_prices
+from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.errors import ConfigurationError
-from otel_pg_exporter.pricing import Prices, built_in_prices, read_prices
-from otel_pg_exporter.treatment import Treatment
 
 TODAY = 1_795_000_000_000_000_000
 
@@ -118,7 +118,7 @@ def test_a_wrong_price_is_named(file_of, entry, told):
 def test_a_file_that_is_none_is_one_line_in_the_log(tmp_path, monkeypatch):
     """The program runs with the built-in prices."""
     said = []
-    monkeypatch.setattr("otel_pg_exporter.treatment.say", lambda level, message: said.append(message))
+    monkeypatch.setattr("otel_pg_exporter.encoding.treatment.say", lambda level, message: said.append(message))
 
     for name, text in (("missing.json", None), ("bad.json", "{"), ("other.json", "[]")):
         path = tmp_path / name
@@ -133,7 +133,7 @@ def test_a_file_that_is_none_is_one_line_in_the_log(tmp_path, monkeypatch):
 
 def test_the_built_in_table_names_its_sources():
     """Each price has a source that the file describes, and the file says when it was looked up."""
-    from otel_pg_exporter import pricing
+    from otel_pg_exporter.encoding import pricing
 
     table = json.loads(pricing._BUILT_IN.read_text("utf-8"))
 

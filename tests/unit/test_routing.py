@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from otel_pg_exporter.encoding.tables import COLUMNS
 from otel_pg_exporter.routing import CATEGORIES, RULES, SOURCES, Route, Rule, column_sources, route
-from otel_pg_exporter.tables import COLUMNS
 
 CONSUMER = 5
 

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from otel_pg_exporter.config import Settings
+from otel_pg_exporter.encoding.plans import Plans
+from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.errors import ConfigurationError
-from otel_pg_exporter.plans import Plans
 from otel_pg_exporter.routing import RULES, SOURCES, route
 from otel_pg_exporter.routing_file import read_routing
-from otel_pg_exporter.treatment import Treatment
 
 OWN = {
     "rules": [
@@ -104,7 +104,7 @@ def test_a_wrong_file_is_named(tmp_path, content, told):
 def test_in_a_program_it_is_one_line_in_the_log(tmp_path, monkeypatch):
     """Records go where the built-in rules say, and nothing is raised."""
     said = []
-    monkeypatch.setattr("otel_pg_exporter.treatment.say", lambda level, message: said.append(message))
+    monkeypatch.setattr("otel_pg_exporter.encoding.treatment.say", lambda level, message: said.append(message))
     path = written(tmp_path, {"rules": [{"attribute": "a"}]})
 
     treatment = Treatment.of(Settings(routing_file=path))

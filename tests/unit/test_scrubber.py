@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from otel_pg_exporter.encoding.scrubbing import Scrubber
 from otel_pg_exporter.redaction import REDACTED, Redactor
-from otel_pg_exporter.scrubbing import Scrubber
 
 INNOCENT = "The new password is due on Friday, says the policy: ask Ann. " + "Nothing else was said. " * 20
 """It only looks as if it held one: the name of a secret stands before a sign further on."""

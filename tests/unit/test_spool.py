@@ -16,10 +16,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter.batches import Batch, encode_batch
 from otel_pg_exporter.config import Settings
+from otel_pg_exporter.encoding.batches import Batch, encode_batch
+from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import SpoolError
-from otel_pg_exporter.rows import RowEncoder
 from otel_pg_exporter.spool import Journal, Spool
 from otel_pg_exporter.spool.contents import decode, encode
 from otel_pg_exporter.spool.segment import Segment, contents_of

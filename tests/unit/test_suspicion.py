@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_pg_exporter import suspicion
+from otel_pg_exporter.encoding import suspicion
+from otel_pg_exporter.encoding.suspicion import may_hold_secret
 from otel_pg_exporter.redaction import _PATTERNS, Redactor
-from otel_pg_exporter.suspicion import may_hold_secret
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("by_look", ROOT / "tests/unit/instrumentation/test_redaction.py")

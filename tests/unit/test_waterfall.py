@@ -10,9 +10,9 @@ from time import perf_counter
 
 import pytest
 
-from otel_pg_exporter.statistics import Bucket, Group, Statistics
-from otel_pg_exporter.trace import Trace, build_trace
-from otel_pg_exporter.waterfall import columns_of, duration_text, padded, render, shortened
+from otel_pg_exporter.reading.statistics import Bucket, Group, Statistics
+from otel_pg_exporter.reading.trace import Trace, build_trace
+from otel_pg_exporter.reading.waterfall import columns_of, duration_text, padded, render, shortened
 
 START = datetime(2026, 11, 25, tzinfo=timezone.utc)
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;</details></span></style>`"

@@ -13,10 +13,10 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
-from otel_pg_exporter.batches import Batch, new_batch_id
 from otel_pg_exporter.database import Database, writer
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.durable import _Intake
+from otel_pg_exporter.encoding.batches import Batch, new_batch_id
 from otel_pg_exporter.errors import DatabaseError, DataRefused, SpoolError
 from otel_pg_exporter.remembered import Remembered
 from otel_pg_exporter.sink import Sink

@@ -11,8 +11,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from otel_pg_exporter.contents import put_back
-from otel_pg_exporter.readable import decode_row
+from otel_pg_exporter.encoding.contents import put_back
+from otel_pg_exporter.encoding.readable import decode_row
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
 from otel_pg_exporter.sql_files import EVENT_TABLES

@@ -1,0 +1,1 @@
+"""The commands of `otel-pg`, one module each, and what they share."""

@@ -1,0 +1,96 @@
+"""`otel-pg spool`: what waits on disk, and what PostgreSQL refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from logging import LogRecord
+from typing import Any
+
+import click
+
+from ..config import Settings
+from ..reading.terminal import harmless
+from .errors import plainly
+
+__all__ = ["spool"]
+
+
+@click.group()
+def spool() -> None:
+    """Batches on disk: those that wait for PostgreSQL, and rows that it refused."""
+
+
+@spool.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@plainly
+def status(settings: Settings, as_json: bool) -> None:
+    """Say what lies there; exit code 1 if something waits or was refused."""
+    from ..spool.folder import spool_path
+    from ..spool.inspection import look
+
+    files = look(settings)
+    waiting = sum(file.rows for file in files if not file.is_dead)
+    dead = sum(file.rows for file in files if file.is_dead)
+    folder = str(spool_path(settings))
+    if as_json:
+        described = [{**_plain(file), "path": str(file.path)} for file in files]
+        click.echo(json.dumps({"folder": folder, "waiting": waiting, "dead": dead, "files": described}))
+    else:
+        click.echo(f"{folder}: {waiting} records wait, {dead} were refused")
+        for file in files:
+            what = file.error or f"{file.batches} batches, {file.rows} records, {file.size:,} bytes"
+            click.echo(f"  {file.path.name}  {harmless(what)}")
+            for reason in file.reasons:
+                click.echo(f"    refused: {harmless(reason)}")
+    sys.exit(1 if waiting or dead else 0)
+
+
+@spool.command()
+@click.option("--timeout", default=60.0, show_default=True, help="Longest time it may take, seconds.")
+@click.pass_obj
+@plainly
+def replay(settings: Settings, timeout: float) -> None:
+    """Store now what programs that have ended left behind."""
+    from ..database import Database
+    from ..delivery import Delivery
+    from ..diagnostics import logger
+
+    logger.addFilter(_says_more)
+    try:
+        delivery = Delivery(Database(settings))
+        is_empty = delivery.replay_now(timeout)
+        delivery.close(1)
+        delivery.database.close()
+    finally:
+        logger.removeFilter(_says_more)
+    stored, before = delivery.counts["replayed"], delivery.counts["duplicate"]
+    if is_empty or stored or before:
+        click.echo(f"stored {stored}, stored before {before}")
+    if not is_empty:
+        raise click.ClickException(delivery.last_error or "the time ran out; what is left stays in the spool")
+
+
+def _says_more(record: LogRecord) -> bool:
+    """Whether a warning is not the one that the command's own error repeats."""
+    return getattr(record, "topic", None) != "spooling"
+
+
+@spool.command()
+@click.option("--dead", is_flag=True, help="Only rows that PostgreSQL refused.")
+@click.pass_obj
+@plainly
+def export(settings: Settings, dead: bool) -> None:
+    """Print the records, a line of OTLP/JSON for each batch. Takes nothing away."""
+    from ..reading.wire_rows import to_otlp_json
+    from ..spool.inspection import batches_in, look
+
+    for file in look(settings):
+        if file.error is None and (file.is_dead or not dead):
+            for batch in batches_in(file):
+                click.echo(json.dumps(to_otlp_json(batch)))
+
+
+def _plain(file: Any) -> dict[str, Any]:
+    return {name: getattr(file, name) for name in ("size", "batches", "rows", "damaged", "is_dead", "reasons", "error")}

@@ -1,0 +1,1 @@
+"""A record becomes a row, the bytes that COPY writes; and a row becomes a record again."""

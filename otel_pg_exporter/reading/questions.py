@@ -1,0 +1,229 @@
+"""What can be asked, apart from how it is sent: each question yields statements, is sent their rows, and
+returns the answer. `EventQuery` and `AsyncEventQuery` carry the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias, TypeVar
+
+from ..encoding.contents import put_back, referred
+from ..encoding.histograms import is_whole
+from ..errors import QueryError, shown
+from ..routing import CATEGORIES
+from ..sql_files import EVENT_TABLES, Names, query
+from .events import Event, EventPage
+from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
+from .periods import HOUR, Hours, whole_hours
+from .runs import Run
+from .statistics import Statistics, build_statistics
+from .trace import Trace, build_trace
+
+__all__ = [
+    "Question",
+    "Rows",
+    "Statement",
+    "counts",
+    "events",
+    "health",
+    "lost",
+    "page_of",
+    "running",
+    "statistics",
+    "trace",
+    "whole",
+]
+
+T = TypeVar("T")
+_UNION = "\nUNION ALL\n"
+_LONGEST = timedelta(days=36_500)
+Rows: TypeAlias = list[dict[str, Any]]
+Statement: TypeAlias = tuple[str, Mapping[str, Any]]
+Question: TypeAlias = Generator[Statement, Rows, T]
+
+
+def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[EventPage]:
+    """A page of events, from one table or all four.
+
+    The newest are looked for today and yesterday, then in the last two weeks, then everywhere: a server that has to
+    plan for hundreds of partitions takes longer for that than for reading the rows.
+    """
+    known = ("order_by", "order_direction", "limit", "offset", "cursor")
+    given = {name: value for name, value in options.items() if name in known}
+    filters = {name: value for name, value in options.items() if name not in known}
+    page = build_page(category, filters, **given)
+    found: list[tuple[tuple[Any, ...], str, dict[str, Any]]] = []
+    for since in _beginnings(page, filters.get("end")):
+        found.clear()
+        yield from _look_for_parts(names, page, since)
+        for each in page.categories:
+            rows = yield page_of(names, page, each, since is not None), {**page.parameters, "since": since}
+            found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
+        if len(found) > page.limit:
+            break
+    if len(page.categories) > 1:
+        found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
+    shown = found[: page.limit]
+    yield from whole(names, [row for _, _, row in shown])
+    next_cursor = page.cursor(shown[-1][2]) if len(found) > page.limit else None
+    return EventPage([Event.from_row(each, row) for _, each, row in shown], next_cursor, page.categories)
+
+
+def trace(names: Names, trace_id: str) -> Question[Trace]:
+    """All that is stored of one trace."""
+    stored_id = trace_uuid(trace_id)
+    if not stored_id.int:
+        raise QueryError("trace id of zeros is not allowed: it stands for log records that belong to no trace")
+    rows: Rows = []
+    for table in EVENT_TABLES:
+        found = yield (
+            query("trace_rows", names).replace("{rows_of_trace}", names.table(f"{table}_of_trace")),
+            {"trace_id": stored_id},
+        )
+        rows += [{**row, "table": table} for row in found]
+    yield from whole(names, rows)
+    resources = yield query("trace_resources", names), {"ids": list({row["resource_id"] for row in rows})}
+    scopes = yield query("trace_scopes", names), {"ids": list({row["scope_id"] for row in rows})}
+    return build_trace(
+        stored_id.hex,
+        rows,
+        {row["resource_id"]: row for row in resources},
+        {row["scope_id"]: row for row in scopes},
+    )
+
+
+def whole(names: Names, rows: Rows) -> Question[None]:
+    """Put the contents that rows refer to into them."""
+    if parameters := referred(rows):
+        found = yield query("contents_of_rows", names), parameters
+        put_back(rows, {row["content_id"]: row["body"] for row in found})
+
+
+def statistics(
+    names: Names, category: str | None, bucket: timedelta, filters: Mapping[str, Any], exact: bool = False
+) -> Question[Statistics]:
+    """Counts, durations, errors and tokens of what the filters select.
+
+    Where summaries can answer, whole hours come from them, and the events are read of what is before and after.
+    """
+    if not isinstance(bucket, timedelta) or not timedelta(seconds=1) <= bucket <= _LONGEST:
+        allowed = f"a timedelta of a second to {_LONGEST.days:,} days"
+        raise QueryError(f"bucket={shown(bucket)} is not allowed; allowed is {allowed}")
+    page = build_page(category, filters)
+    given = {name: value for name, value in filters.items() if value is not None}
+    parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
+    hours = whole_hours(given.get("start"), given.get("end"))
+    events, summed = _events(names, page), None
+    if hours is not None and not exact and given.keys() <= SUMMARY_FILTERS.keys():
+        parameters |= {"first_hour": hours.first, "after_hours": hours.after}
+        summed = _summed(names, page, given, hours)
+    over_time_from = events
+    if summed and bucket % HOUR == timedelta(0):
+        over_time_from = query("select_by_hour", names).replace("{selected}", summed)
+    name = "statistics_of_summaries" if summed else "statistics_of_rows"
+    groups = yield query(name, names).replace("{selected}", summed or events), parameters
+    if summed and not all(is_whole(row["histogram"] or "0", row["timed"]) for row in groups):
+        groups = yield query("statistics_of_rows", names).replace("{selected}", events), parameters
+    over_time = yield query("statistics_over_time", names).replace("{selected}", over_time_from), parameters
+    return build_statistics(groups, over_time)
+
+
+def running(names: Names, limit: int, filters: Mapping[str, Any]) -> Question[list[Run]]:
+    """What is open now."""
+    where, parameters = select_runs(filters, limit)
+    rows = yield query("running_runs", names).replace("{where}", where), parameters
+    return [Run.from_row(row) for row in rows]
+
+
+def lost(names: Names, since: timedelta | datetime, limit: int, filters: Mapping[str, Any]) -> Question[list[Run]]:
+    """What was open when its process was last heard of, since then."""
+    moment, ago_us = None, 0
+    if isinstance(since, timedelta) and timedelta() <= since <= _LONGEST:
+        ago_us = since // timedelta(microseconds=1)
+    elif isinstance(since, datetime) and since.utcoffset() is not None:
+        moment = since
+    else:
+        allowed = f"a timedelta of 0 to {_LONGEST.days:,} days, or a datetime with a time zone"
+        raise QueryError(f"since={shown(since)} is not allowed; allowed is {allowed}")
+    where, parameters = select_runs(filters, limit)
+    parameters |= {"since": moment, "ago_us": ago_us}
+    rows = yield query("lost_runs", names).replace("{where}", where), parameters
+    return [Run.from_row(row) for row in rows]
+
+
+def counts(names: Names) -> Question[dict[str, int]]:
+    """Rows of each main table."""
+    (row,) = yield query("count_rows", names), {}
+    return {table: int(count) for table, count in row.items()}
+
+
+def health(names: Names) -> Question[dict[str, Any]]:
+    """Facts about a server that answers."""
+    (row,) = yield query("health", names), {}
+    facts = {name: value for name, value in row.items() if name not in EVENT_TABLES}
+    named = yield query("unmatched_captures", names), {}
+    unmatched = {row["service_name"] or "": row["patterns"] for row in named}
+    return {**facts, "unmatched": unmatched, "rows": {table: int(row[table]) for table in EVENT_TABLES}}
+
+
+def _events(names: Names, page: Page, *conditions: str) -> str:
+    """A statement that selects the events of a page's filters for the statistics."""
+    parts = []
+    for each in page.categories:
+        name = "select_agents_for_statistics" if each == "agent" else "select_for_statistics"
+        sql = query(name, names).replace("{table}", names.table(CATEGORIES[each]))
+        where = page.where(names, each, *conditions)
+        parts.append(sql.replace("{category}", each).replace("{where}", where))
+    return _UNION.join(parts)
+
+
+def _summed(names: Names, page: Page, given: Mapping[str, Any], hours: Hours) -> str:
+    """A statement that selects the summaries of whole hours, and the events before and after them as summaries."""
+    conditions = [SUMMARY_FILTERS[name] for name in given if name not in ("start", "end")]
+    if len(page.categories) == 1:
+        conditions.append(f"category = '{page.categories[0]}'")
+    around = []
+    if hours.first is not None:
+        conditions.append('"time" >= %(first_hour)s')
+    if hours.after is not None:
+        conditions.append('"time" < %(after_hours)s')
+    if hours.first != given.get("start"):
+        around.append('"time" < %(first_hour)s')
+    if hours.after != given.get("end"):
+        around.append('"time" >= %(after_hours)s')
+    parts = [query("select_summaries", names).replace("{where}", " AND ".join(conditions) or "true")]
+    as_summaries = query("select_as_summaries", names)
+    parts += [as_summaries.replace("{selected}", _events(names, page, condition)) for condition in around]
+    return _UNION.join(parts)
+
+
+def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
+    """How far back to look for the rows of a page, in turn; None for as far as there are any."""
+    if page.is_newest_first:
+        latest = min(filter(None, (datetime.now(timezone.utc), end, page.after_time)))
+        with suppress(OverflowError):  # near the year 1
+            # from the start of a day, so that what a cache keeps is asked for in the same words all day
+            day = latest.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+            yield day - timedelta(days=1)
+            yield day - timedelta(days=14)
+    yield None
+
+
+def _look_for_parts(names: Names, page: Page, since: datetime | None) -> Question[None]:
+    """Find which parts of long texts say what is looked for, so that the server knows it when it plans for the rows."""
+    if page.search is None:
+        return
+    limits = [*page.parameters, *(["since"] if since is not None else [])]
+    sql, parameters = page.search.parts_asked(names, limits)
+    rows = yield sql, {**page.parameters, **parameters, "since": since}
+    page.search = page.search.knowing(rows)
+    page.parameters |= page.search.parameters
+
+
+def page_of(names: Names, page: Page, category: str, is_since: bool = False) -> str:
+    """The statement for one table of a page; of what is not older than the parameter `since`, if that is there."""
+    sql = query("events_of_table", names).replace("{table}", names.table(CATEGORIES[category]))
+    filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
+    since = ('"time" >= %(since)s',) if is_since else ()
+    return filled.replace("{where}", page.where(names, category, *since))
