@@ -155,10 +155,11 @@ class _Building:
     def _add(self, part: _Part) -> bool:
         """Give a partition its index; False if it is gone."""
         index = part.partition + _SUFFIXES[self._kind]
+        names = {"index": quote(index), "partition": _own(self._database, part.partition)}
         try:
             if not (part.is_valid or (part.index and self._is_left_whole(part.partition, part.index))):
-                names = {"index": quote(index), "partition": _own(self._database, part.partition)}
                 self._session.alone(_filled(self._database, "create_partition_index", **names, method=self._method))
+            self._session.alone(_filled(self._database, "learn_partition", partition=names["partition"]))
             table_index = _own(self._database, _table_index(self._database, self._kind, self._table))
             own = _own(self._database, index)
             _insist(self._database, self._session, "attach_index", table_index=table_index, index=own)

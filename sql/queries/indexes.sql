@@ -71,6 +71,11 @@ CREATE INDEX IF NOT EXISTS {index} ON ONLY {table} USING {method}
 -- The index of a partition; nobody is kept from writing meanwhile. Stands in no transaction.
 CREATE INDEX CONCURRENTLY {index} ON {partition} USING {method}
 
+-- name: learn_partition
+-- Has the server learn how frequent is what the index of a partition holds; else it takes each word for one that many
+-- rows have. Nobody is kept from writing meanwhile. Stands in no transaction.
+ANALYZE {partition}
+
 -- name: attach_index
 -- Makes it a part of the table's index. For a moment nobody uses the partition.
 ALTER INDEX {table_index} ATTACH PARTITION {index}

@@ -196,6 +196,21 @@ def names_in(found):
     return [line.split("Bitmap Index Scan on ")[1].split()[0] for line in found.splitlines() if "Index Scan on" in line]
 
 
+def test_the_server_learns_how_frequent_words_are(rows, settings, dsn):
+    """Each partition is analyzed when its index is made: else a search for a rare word may read every row."""
+    say(rows)
+
+    indexes.create("text", settings)
+
+    with psycopg.connect(dsn) as connection:
+        (learned,) = connection.execute(
+            "SELECT count(DISTINCT tablename) FROM pg_stats"
+            " WHERE schemaname = 'otel' AND tablename ~ '^task_events_p.*_text$'"
+        ).fetchone()
+        (held,) = connection.execute("SELECT count(DISTINCT tableoid) FROM otel.task_events").fetchone()
+    assert 1 <= held == learned
+
+
 def test_a_text_is_found_with_and_without_the_index(rows, settings):
     """Words in any case, phrases, alternatives and exclusions, in texts and numbers, as they were before they were
     JSON; not in keys. An empty value has no words."""
