@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from .suspicion import may_hold_secret
+
 REDACTED: Final = "[redacted]"
 """What stands where a secret stood."""
 
@@ -125,6 +127,16 @@ def words_of(key: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in _WORD.findall(key))
 
 
+def _without_known(text: str) -> str:
+    lower = text.lower().replace("=", ":")
+    for sign, needles, pattern, replacement in _PATTERNS:
+        for needle in needles if sign in lower else ():
+            if needle in lower:
+                text = _compiled(pattern).sub(replacement, text)
+                break
+    return text
+
+
 class Redactor:
     """Knows secrets by name and by look: the built-in ones and the user's own `keys` and `patterns`.
 
@@ -170,12 +182,8 @@ class Redactor:
         """The text with whatever looks like a secret replaced by `[redacted]`."""
         if not self._is_on or (len(text) < 16 and text.isalnum() and not self._patterns):
             return text  # most names and ids; every built-in pattern needs a separator or more letters
-        lower = text.lower().replace("=", ":")
-        for sign, needles, pattern, replacement in _PATTERNS:
-            for needle in needles if sign in lower else ():
-                if needle in lower:
-                    text = _compiled(pattern).sub(replacement, text)
-                    break
+        if may_hold_secret(text):
+            text = _without_known(text)
         for own in self._patterns:
             text = own.sub(REDACTED, text)
         return text

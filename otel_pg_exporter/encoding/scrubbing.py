@@ -17,7 +17,7 @@ from ..diagnostics import warn
 from ..redaction import REDACTED, Redactor, words_of
 from ..remembered import Remembered
 from ..routing import SOURCES, Sources
-from .suspicion import may_hold_secret
+from ..suspicion import may_hold_secret
 
 __all__ = ["CONTENT", "Redact", "Scrubber"]
 

@@ -1,0 +1,100 @@
+"""Tells, much quicker than the patterns of `redaction` themselves, that a text holds no secret.
+
+Nearly all texts hold none, so this is what every text pays. A text is first flattened: what may stand between the
+name of a secret and its sign is taken out, and all signs become one character. A single character is found in a text
+much faster than a word, and what stands before it tells whether a name, or a kind of secret that looks like nothing
+else, may be there. Only then is the text itself looked at. Wrong alarms cost time; a secret that is missed would be
+stored.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+__all__ = ["may_hold_secret"]
+
+_SIGN = r"(?:[\s\"'\\]*[:=]|[\"'\\]+\s*,)"
+"""What follows the name of a secret, in JSON text too, where name and value may be neighbours."""
+_OWNERS = ("api", "ssh", "access", "private", "secret", "signing", "encryption", "account", "shared", "master", "auth")
+"""What makes a key a secret."""
+_KEY = "|".join(f"(?<={owner}key)|(?<={owner}[^a-z]key)" for owner in _OWNERS)
+
+# flattened text: nothing but small letters, `-` for hyphens and underscores, and `:` for signs and commas
+_FLAT = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ=,_", b"abcdefghijklmnopqrstuvwxyz::-")
+_REST = bytes(set(range(128)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:=,-_"))
+_ENDINGS = (
+    "a(?:ls|s[es])|dsn|e(?:ds|ts|ys)|i(?:al|es|on)|jwt|k(?:e[ny]|ie)|o(?:de|rd)|pwd|r(?:ds|e[drt])|s(?:ic|id|wd)|uth"
+    "|yid|-id"
+)
+"""Three letters before a sign: with them end nearly no words but names of secrets."""
+_NAMES = (
+    ".token cookie ookies ssword swords ...swd ...pwd ...jwt secret ecrets ..pass phrase sscode ..cred .creds ential"
+    " ntials ..auth zation ...dsn bearer .basic ..[ihsetgndr]key .[ihsetgndr][^a-z]key ..keys .keyid key-id keysid"
+    " eys-id"
+).split()
+"""Six letters before a sign."""
+_START = b"      "
+
+
+class _Looks:
+    """The patterns, compiled: not before one is needed, for that takes as long as importing all the rest."""
+
+    def __init__(self) -> None:
+        # in text without capitals
+        self.k = re.compile(rf"k(?:en(?<=token)|ie(?<=cookie)s?|ey(?:{_KEY})s?(?:[_-]?id)?){_SIGN}").search
+        self.w = re.compile(rf"w(?:ord(?<=password)s?|d(?<=swd|pwd)|t(?<=jwt)){_SIGN}").search
+        self.words = tuple(
+            (word, re.compile(rf"{word}(?:{rest}){_SIGN}").search)
+            for word, rest in (
+                ("secret", "s?"),
+                ("pass", "|phrase|code"),
+                ("cred", "s|entials?"),
+                ("auth", "|orization"),
+                ("dsn", ""),
+            )
+        )
+        self.bearer = re.compile(rf"b(?:earer|asic)(?:\s|{_SIGN})").search
+        # in any text
+        self.dash = re.compile(
+            r"-(?:(?<=sk-)(?<![A-Za-z0-9]sk-)(?=[\w-]{8})|(?<=glpat-)|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)"
+            r"|(?<=--)(?<![\w-]--)(?=-*\w))"
+        ).search
+        self.underscore = re.compile(
+            r"_(?<=[kfpousrmct]_)(?:(?<=[sr]k_)(?=live_|test_)|(?<=hf_)(?=[\w-]{16})|(?<=gh[pousr]_)(?=\w{10})"
+            r"|(?<=npm_)(?=[\w-]{16})|(?<=whsec_)(?=\S{8})|(?<=github_pat_)(?=\w{10}))"
+        ).search
+        # in flattened text
+        self.named = re.compile(f":(?<=(?:{_ENDINGS}):)(?<=(?:{'|'.join(_NAMES)}):)".encode()).search
+        self.marked = re.compile(
+            rb"-(?:(?<=--)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec)-)(?:(?<=sk-)|(?<=glpat-)|(?<=github-pat-)"
+            rb"|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)|(?<=rk-)|(?<=hf-)|(?<=gh[pousr]-)|(?<=npm-)|(?<=whsec-)))"
+        ).search
+        self.announced = re.compile(rb"b(?:earer|asic)").search
+
+
+_looks = functools.cache(_Looks)
+
+
+def may_hold_secret(text: str) -> bool:
+    """False if no built-in pattern fits anything in the text, and no name of a secret stands in JSON text there."""
+    # patterns that do not care about case take a long s for an s
+    raw = text.encode() if text.isascii() else text.casefold().encode("ascii", "replace")
+    flat = _START + raw.translate(_FLAT, _REST)
+    looks = _looks()
+    return bool(
+        (looks.named(flat) and _is_named(looks, text.casefold()))
+        or (looks.announced(flat) and looks.bearer(text.casefold()))
+        or (looks.marked(flat) and (looks.dash(text) or looks.underscore(text)))
+        or ("@" in text and "://" in text)
+        or ("J" in text and "eyJ" in text)
+        or ("K" in text and ("AKIA" in text or "PRIVATE KEY" in text))
+        or ("S" in text and "ASIA" in text)
+        or ("z" in text and "AIza" in text)
+    )
+
+
+def _is_named(looks: _Looks, folded: str) -> bool:
+    return bool(looks.k(folded) or looks.w(folded)) or any(
+        word in folded and named(folded) for word, named in looks.words
+    )
