@@ -99,7 +99,7 @@ bench-reads: .venv/.dev
 	$(BIN)/python benchmarks/long_store.py $(EVENTS)
 
 # Against other libraries and stores, each in a venv of its own with the versions of benchmarks/peers/requirements;
-# takes 3 GB and half an hour: ROUNDS=1 STORE_ROUNDS=1 SPANS=2000 make bench-peers
+# takes 3 GB, and five minutes to half an hour: ROUNDS=1 STORE_ROUNDS=1 SPANS=2000 make bench-peers
 PEERS := $(patsubst benchmarks/peers/requirements/%.txt,%,$(wildcard benchmarks/peers/requirements/*.txt))
 bench-peers: .venv/.dev $(PEERS:%=.venv-peers/%/.dev)
 	cd benchmarks && ../$(BIN)/python -m peers.run \

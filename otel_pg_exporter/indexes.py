@@ -35,6 +35,9 @@ _TABLES = {
 KINDS = tuple(_TABLES)
 """What may be indexed: `attributes=…` of the queries, and `text=…`."""
 
+_COMPUTED = frozenset({"text"})
+"""Kinds of an index that does not hold a column: of what it holds the server knows nothing before it is analyzed."""
+
 _SUFFIXES = {"attributes": "_attr", "text": "_text"}
 """After a partition's name, for its own index: with the longest prefix this fills the 63 bytes of an identifier."""
 _LOCK_SECONDS, _SECONDS = 0.2, 2.0
@@ -159,7 +162,8 @@ class _Building:
         try:
             if not (part.is_valid or (part.index and self._is_left_whole(part.partition, part.index))):
                 self._session.alone(_filled(self._database, "create_partition_index", **names, method=self._method))
-            self._session.alone(_filled(self._database, "learn_partition", partition=names["partition"]))
+            if self._kind in _COMPUTED:
+                self._session.alone(_filled(self._database, "learn_partition", partition=names["partition"]))
             table_index = _own(self._database, _table_index(self._database, self._kind, self._table))
             own = _own(self._database, index)
             _insist(self._database, self._session, "attach_index", table_index=table_index, index=own)

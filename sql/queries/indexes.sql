@@ -72,7 +72,7 @@ CREATE INDEX IF NOT EXISTS {index} ON ONLY {table} USING {method}
 CREATE INDEX CONCURRENTLY {index} ON {partition} USING {method}
 
 -- name: learn_partition
--- Has the server learn how frequent is what the index of a partition holds; else it takes each word for one that many
+-- Has the server learn how frequent is what the indexes of a partition hold; else it takes each word for one that many
 -- rows have. Nobody is kept from writing meanwhile. Stands in no transaction.
 ANALYZE {partition}
 
