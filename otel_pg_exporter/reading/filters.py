@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -169,6 +169,23 @@ class Page:
             limits = [*self.parameters, *(["since"] if any("%(since)s" in one for one in more) else [])]
             sql = sql.replace("{search}", self.search.condition(names, limits))
         return sql
+
+    def parts_asked(self, names: Names, since: datetime | None = None) -> tuple[str, dict[str, Any]] | None:
+        """A statement for which parts of long texts say what is looked for, with its parameters; None if no words are.
+
+        To ask it first has the server know that when it plans for the rows. `since` limits their time.
+        """
+        if self.search is None:
+            return None
+        limits = [*self.parameters, *(["since"] if since is not None else [])]
+        sql, parameters = self.search.parts_asked(names, limits)
+        return sql, {**self.parameters, **parameters, "since": since}
+
+    def know_parts(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take the answer to that: what is asked next has to have the same limit of time."""
+        if self.search is not None:
+            self.search = self.search.knowing(rows)
+            self.parameters |= self.search.parameters
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""

@@ -25,6 +25,8 @@ def traces(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     given = {name: value for name, value in options.items() if name in known}
     page = build_page(category, {name: value for name, value in options.items() if name not in known}, **given)
     found: list[tuple[str, dict[str, Any]]] = []
+    if asked := page.parts_asked(names):
+        page.know_parts((yield asked))
     for each in page.categories:
         page.conditions[each].append(_is_root(names, names.table(CATEGORIES[each])))
         rows = yield page_of(names, page, each), page.parameters

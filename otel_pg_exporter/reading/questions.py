@@ -56,7 +56,8 @@ def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     found: list[tuple[tuple[Any, ...], str, dict[str, Any]]] = []
     for since in _beginnings(page, filters.get("end")):
         found.clear()
-        yield from _look_for_parts(names, page, since)
+        if asked := page.parts_asked(names, since):
+            page.know_parts((yield asked))
         for each in page.categories:
             rows = yield page_of(names, page, each, since is not None), {**page.parameters, "since": since}
             found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
@@ -208,17 +209,6 @@ def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
             yield day - timedelta(days=1)
             yield day - timedelta(days=14)
     yield None
-
-
-def _look_for_parts(names: Names, page: Page, since: datetime | None) -> Question[None]:
-    """Find which parts of long texts say what is looked for, so that the server knows it when it plans for the rows."""
-    if page.search is None:
-        return
-    limits = [*page.parameters, *(["since"] if since is not None else [])]
-    sql, parameters = page.search.parts_asked(names, limits)
-    rows = yield sql, {**page.parameters, **parameters, "since": since}
-    page.search = page.search.knowing(rows)
-    page.parameters |= page.search.parameters
 
 
 def page_of(names: Names, page: Page, category: str, is_since: bool = False) -> str:

@@ -42,6 +42,9 @@ def rows(connection: Any, names: Names, category: str | None, filters: Mapping[s
         QueryError: a filter is not known.
     """
     page = build_page(category, filters)
+    if asked := page.parts_asked(names):
+        sql, parameters = asked
+        page.know_parts(connection.execute(sql.encode(), parameters).fetchall())
     with ExitStack() as opened:
         streams = []
         for each in page.categories:

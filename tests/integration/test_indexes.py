@@ -20,7 +20,7 @@ from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, index
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
-from otel_pg_exporter.reading import questions
+from otel_pg_exporter.reading import listing, questions
 from otel_pg_exporter.reading.filters import build_page
 from otel_pg_exporter.reading.questions import page_of
 from otel_pg_exporter.sql_files import EVENT_TABLES, Names
@@ -190,6 +190,25 @@ def test_a_rare_word_is_looked_up_among_many_rows(rows, settings):
     found = {text: "Bitmap Index Scan on agent_events" in how for text, how in looks.items()}
     assert {"order17": True, "alone": True} == {text: found[text] for text in ("order17", "alone")}, looks
     assert {"order17": False, "alone": False, "often": True} == {text: "InitPlan" in how for text, how in looks.items()}
+
+
+@pytest.mark.parametrize("ask", [listing.traces, questions.events])
+def test_a_list_that_searches_asks_first_which_parts_say_it(rows, settings, ask):
+    """So the server knows of a word in no long text that it is in none."""
+    rows.add("agent_events", 3, input="$to_json('order' || i)")
+    asked, database, statements = ask(Names("otel"), "agent", {"text": "order2", "limit": 5}), Database(settings), []
+    answer = None
+    with suppress(StopIteration):
+        while True:
+            statement, parameters = asked.send(answer)
+            statements.append(statement)
+            answer = database.fetch(statement, parameters)
+    database.close()
+
+    first, second, *_ = statements
+    assert 'otel"."contents' in first
+    assert "words_of_event" in second
+    assert "contents" not in second.split("WHERE", 1)[1]
 
 
 def names_in(found):
