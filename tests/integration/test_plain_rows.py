@@ -164,28 +164,9 @@ def test_spans_with_any_attributes_have_the_same_row(found, name, is_error, is_r
 
 
 json_pieces = st.sampled_from(
-    [
-        '{"',
-        '["',
-        '[{"',
-        '"',
-        "}",
-        "]",
-        "a",
-        ",",
-        ":",
-        '":',
-        "1e999",
-        "\\u0000",
-        "\\ud800",
-        "\\n",
-        "\\",
-        "\0",
-        "\n",
-        "é",
-        "\ud800",
-    ]
-)
+    ['{"', '["', '[{"', '"', "}", "]", "a", ",", ":", '":', "1e999", "\\u0000", "\\ud800", "\\n", "\\", "\0", "\n",
+     "é", "\ud800"]
+)  # fmt: skip
 nearly_json = st.lists(json_pieces, max_size=6).map("".join) | st.builds(
     lambda start, pieces, end: start + "".join(pieces) + end,
     st.sampled_from(['{"', '["', '[{"']), st.lists(json_pieces, max_size=4), st.sampled_from("]}"),

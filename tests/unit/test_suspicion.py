@@ -66,17 +66,9 @@ def test_flattened_text_hides_nothing_from_the_closer_look(text):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "sk-12345678",
-        "pwd=x",
-        "dsn :x",
-        "--token x",
-        "a\u00a0jwt\u00a0: x",
-        "x-to\u212aen=1",
-        "credential\u017f: x",
-        "---token x",
-    ],
-)
+    ["sk-12345678", "pwd=x", "dsn :x", "--token x", "a\u00a0jwt\u00a0: x", "x-to\u212aen=1", "credential\u017f: x",
+     "---token x"],
+)  # fmt: skip
 def test_texts_at_the_edge_are_suspicious(text):
     """Short ones, and such with white space and letters that are not ASCII."""
     assert may_hold_secret(text)
