@@ -114,7 +114,7 @@ def running(dsn: str, folder: Path, judge: Judge, conninfo: str = "", **argument
 
 
 def fill_the_spools_disk(
-    cluster: Cluster, folder: Path, judge: Judge, seconds: float = FULL_SECONDS, **arguments: Any
+    cluster: Cluster, folder: Path, judge: Judge, until_it_says: str = "", **arguments: Any
 ) -> Finding:
     """PostgreSQL goes away, then the spool's disk is filled; it is freed, and PostgreSQL comes back."""
     folder.mkdir()
@@ -136,7 +136,9 @@ def fill_the_spools_disk(
             judge.saw("full disk")
             # on a busy machine it takes its time to find out; some broken builds never say so
             wait_until(lambda: "No space left" in run.load.output.read_text(), SLACK_SECONDS / 2)
-            time.sleep(seconds)
+            time.sleep(FULL_SECONDS)
+            if until_it_says:
+                run.wait_for(lambda: disk.fill() or until_it_says in run.load.output.read_text())
             disk.free()
             before = size()
             run.recovers(lambda: size() > before)
@@ -210,7 +212,7 @@ SPOOLS_DISK: dict[str, dict[str, Any]] = {
         for policy in ("drop-oldest", "drop-newest")
     },
     **{
-        f"{durability}, for long": {"durability": durability, "settings": SHORT, "seconds": FULL_SECONDS * 2}
+        f"{durability}, for long": {"durability": durability, "settings": SHORT, "until_it_says": "records were lost"}
         for durability in ("memory", "process")
     },
 }

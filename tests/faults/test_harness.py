@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
+import harness.wire
 import psycopg
 import pytest
 from harness import payload
@@ -177,6 +179,24 @@ def test_a_wire_refuses_swallows_delays_and_recovers(wire):
         assert time.monotonic() - begun > 0.3
 
 
+def test_a_connection_that_is_being_made_when_a_wire_refuses_is_reset(wire, monkeypatch):
+    """On a busy machine the way to the server takes its time; no connection may come through afterwards."""
+    under_way, refused, connect = threading.Event(), threading.Event(), harness.wire._connected
+
+    def late(upstream):
+        under_way.set()
+        assert refused.wait(30)
+        return connect(upstream)
+
+    monkeypatch.setattr("harness.wire._connected", late)
+    with socket.create_connection(("127.0.0.1", wire.port), timeout=30) as client:
+        assert under_way.wait(30)
+        wire.refuse()
+        refused.set()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
 def test_a_flapping_wire_goes_up_and_down(wire):
     """Connections are refused and taken in turn, and taken when it is over."""
     found = set()
@@ -184,7 +204,7 @@ def test_a_flapping_wire_goes_up_and_down(wire):
         deadline = time.monotonic() + 10
         while len(found) < 2 and time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", int(wire.conninfo.split("port=")[1].split()[0]))).close()
+                socket.create_connection(("127.0.0.1", wire.port)).close()
                 found.add("taken")
             except OSError:
                 found.add("refused")

@@ -34,7 +34,7 @@ class SmallDisk:
         return found.f_bavail * found.f_frsize
 
     def fill(self) -> None:
-        """Leave not a byte, as another program that writes and writes."""
+        """Leave not a byte, as another program that writes and writes; once more, what has become free since."""
         with self._ballast.open("ab", buffering=0) as ballast:
             for size in (1 << 20, 4096, 1):
                 try:

@@ -140,13 +140,14 @@ class Wire:
         self._links: list[Link] = []
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self._port = 0
+        self.port = 0
+        """Where it listens."""
         self._listen()
 
     @property
     def conninfo(self) -> str:
         """For clients."""
-        return make_conninfo(self._upstream, host="127.0.0.1", port=self._port)
+        return make_conninfo(self._upstream, host="127.0.0.1", port=self.port)
 
     def refuse(self) -> None:
         """Take no connections, and reset those there are."""
@@ -220,8 +221,8 @@ class Wire:
                 link.lose(is_losing)
 
     def _listen(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
-        self._port = listener.getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self.port = listener.getsockname()[1]
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), name="wire", daemon=True).start()
 
@@ -231,9 +232,9 @@ class Wire:
                 client, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(client,), name="wire-link", daemon=True).start()
+            threading.Thread(target=self._serve, args=(client, listener), name="wire-link", daemon=True).start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, listener: socket.socket) -> None:
         while self.is_swallowing and self._listener is not None:
             time.sleep(_LOOK_SECONDS)
         try:
@@ -247,6 +248,8 @@ class Wire:
         with self._lock:
             self.accepted += 1
             link = Link(self, self.accepted, client, server)
+            if self._listener is not listener:  # refused meanwhile
+                link.doom()
             self._links.append(link)
         link.run()
         with self._lock:
