@@ -47,6 +47,14 @@ gin ({words_of_event}(input, output, body, error_type, error_message), input_con
 -- Which words a part of a long text has.
 gin ({words_of_text}(body))
 
+-- name: index_of_session
+-- To which session or conversation an event belongs, of those that belong to one.
+btree (session_id) WHERE session_id IS NOT NULL
+
+-- name: index_of_user
+-- To which user an event belongs, of those that belong to one.
+btree (user_id) WHERE user_id IS NOT NULL
+
 -- name: indexed_partitions
 -- Each partition of some tables, with the optional index of one kind that it has or is to have; NULLs for a table
 -- without partitions. One that is not attached was left by an interruption, and is not valid if that came earlier.
