@@ -147,6 +147,10 @@ class AsyncEventQuery:
         """As `EventQuery.lost`."""
         return await self._ask(questions.lost(self._names, since, limit, filters))
 
+    async def unfinished(self, trace_id: str, *, limit: int = 1000) -> list[Run]:
+        """As `EventQuery.unfinished`."""
+        return await self._ask(questions.unfinished(self._names, trace_id, limit))
+
     async def counts(self) -> dict[str, int]:
         """As `EventQuery.counts`."""
         return await self._recall(lambda: questions.counts(self._names), "counts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from .tables import columns, print_lines
 if TYPE_CHECKING:
     from ..reading.runs import Run
 
-__all__ = ["ps"]
+__all__ = ["print_runs", "ps"]
 
 _COLUMNS = columns("name… category3 status for> started1 last_heartbeat host…5 pid>4 service…2 trace#")
 
@@ -40,7 +41,12 @@ def ps(settings: Settings, lost: bool, since: datetime | None, limit: int, as_js
         for run in found:
             click.echo(json.dumps(run.to_dict()))
     else:
-        print_lines(_COLUMNS, [[_line(run) for run in found]])
+        print_runs(found)
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """A line for each."""
+    print_lines(_COLUMNS, [[_line(run) for run in runs]])
 
 
 def _line(run: Run) -> tuple[str, tuple[object, ...]]:
