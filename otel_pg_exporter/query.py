@@ -58,10 +58,10 @@ class EventQuery:
     """
 
     def __init__(self, settings: Settings | None = None, *, database: Database | None = None, **overrides: Any) -> None:
-        if sum(map(bool, (settings, database, overrides))) > 1:
-            raise ConfigurationError("EventQuery takes settings, a database, or fields of Settings: one of them")
+        if database is not None and (settings is not None or overrides):
+            raise ConfigurationError("EventQuery takes a database, or settings, or fields of Settings: one of them")
         self._is_owned = database is None
-        self._database = database or Database(settings or Settings.from_env(**overrides))
+        self._database = database or Database(Settings.given(settings, **overrides))
         self._is_ready = False
         self._cache = Cache.of(self._database.settings)
 
