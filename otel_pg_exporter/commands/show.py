@@ -10,7 +10,7 @@ from ..config import Settings
 from ..reading.waterfall import render
 from .errors import plainly
 from .options import reading, trace_named, which_trace
-from .runs import print_runs
+from .run_lines import print_runs
 from .tables import painted, terminal_width
 
 __all__ = ["show"]

@@ -52,7 +52,13 @@ def status(settings: Settings, as_json: bool) -> None:
 
 
 @spool.command()
-@click.option("--timeout", default=60.0, show_default=True, help="Longest time it may take, seconds.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 86_400),
+    default=60.0,
+    show_default=True,
+    help="Longest time it may take, seconds.",
+)
 @click.pass_obj
 @plainly
 def replay(settings: Settings, timeout: float) -> None:
