@@ -342,11 +342,13 @@ def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) 
             block.usage(costs="s3cret")  # type: ignore[call-arg]
             block.set("s3cret")  # type: ignore[call-arg]
             block.usage(input_tokens=3, cost="s3cret")  # type: ignore[arg-type]
+            block.usage(output_tokens="s3cret")  # type: ignore[arg-type]
     assert complaints_expected.messages == [
         f"Block.usage got an unexpected keyword argument 'inputtokens'; it takes {tokens}{goes_on}",
         f"Block.usage got an unexpected keyword argument 'costs'; it takes {tokens}{goes_on}",
         f"Block.set missing a required argument: 'value'; it takes key, value{goes_on}",
         f"Block.usage(input_tokens=…, cost=…) failed with ValueError{goes_on}",
+        f"Block.usage(output_tokens=…) failed with ValueError{goes_on}",
     ]
 
 
