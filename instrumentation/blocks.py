@@ -135,12 +135,14 @@ class Block:
             names.CACHE_WRITE_TOKENS: cache_write_tokens,
             names.REASONING_TOKENS: reasoning_tokens,
         }
-        for key, given in counts.items():
-            number = None if given is None else whole_number(given)
+        numbers = {key: whole_number(given) for key, given in counts.items() if given is not None}
+        for key, number in numbers.items():
             if number is not None:
                 self.span.set_attribute(key, number)
         if cost is not None:
             self.span.set_attribute(names.COST, float(cost))
+        if None in numbers.values():  # what is a number is recorded, and the rest is told
+            raise ValueError
 
     @guarded(None)
     def result(self, result: str) -> None:

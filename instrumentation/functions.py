@@ -24,7 +24,8 @@ def record(recipe: Recipe, function: F) -> F:
     if isinstance(function, (staticmethod, classmethod)):
         return cast("F", type(function)(record(recipe, function.__func__)))
     if isinstance(function, type) or not callable(function):
-        raise TypeError(f"{recipe.category} records calls of functions, not {function!r:.100}")
+        below = "; put it below that decorator" if isinstance(function, (property, functools.cached_property)) else ""
+        raise TypeError(f"this decorator records calls of functions, not {function!r:.100}{below}")
     code = _code_of(function)
     flags = code.co_flags if code is not None else 0
     recipe = recipe.for_function(function)

@@ -51,7 +51,7 @@ def _warn(failure: str) -> None:
     if len(_last_report) >= _MOST_REPORTS:
         _last_report.clear()
     _last_report[failure] = now
-    _logger.warning("%s; your code goes on, this record is incomplete", failure)
+    _logger.warning("%s; your code goes on, what this call says is not recorded", failure)
 
 
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:

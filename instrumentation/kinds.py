@@ -271,6 +271,6 @@ def _tell_of_slip(word: str) -> None:
 
 
 def _made(name: Any, **recipe: Any) -> Any:
-    if callable(name) or isinstance(name, (staticmethod, classmethod)):
+    if callable(name) or isinstance(name, (staticmethod, classmethod, property, functools.cached_property)):
         return Block(Recipe(None, **recipe))(name)
     return Block(Recipe(name, **recipe))

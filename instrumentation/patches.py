@@ -113,11 +113,12 @@ def report_unmatched() -> None:
 
 
 def _absence(wish: Wish) -> str | None:
-    if wish.problem:
+    if wish.problem and not wish.pattern.fits_module("__main__"):
         return wish.problem
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     # when a program ends, its __file__ is gone from Python 3.14 on
-    if wish.pattern.fits_module(spec.name if spec else Path(sys.argv[0]).stem if sys.argv else ""):
+    name = spec.name if spec else Path(sys.argv[0]).stem if sys.argv else ""
+    if any(map(wish.pattern.fits_module, (name, "__main__"))):
         return "that is the program itself, run as __main__; move its functions into a module, or decorate them"
     return None if wish.pattern.has_module() else "there is no such module"
 

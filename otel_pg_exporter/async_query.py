@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from . import migrate
 from .config import Settings
 from .database import AsyncDatabase, Listener
-from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from .errors import DatabaseError, DatabaseUnavailable
 from .health import Health
 from .query import EventQuery
 from .reading import listing, questions
@@ -36,9 +36,7 @@ class AsyncEventQuery:
     """`EventQuery` for one event loop; arguments, answers and errors are the same."""
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
-        if settings and overrides:
-            raise ConfigurationError("AsyncEventQuery takes settings, or fields of Settings: one of them")
-        self._settings = settings or Settings.from_env(**overrides)
+        self._settings = Settings.given(settings, **overrides)
         self._names = Names(self._settings.schema, self._settings.table_prefix)
         self._database = AsyncDatabase(self._settings)
         self._is_ready = False
@@ -146,6 +144,10 @@ class AsyncEventQuery:
     ) -> list[Run]:
         """As `EventQuery.lost`."""
         return await self._ask(questions.lost(self._names, since, limit, filters))
+
+    async def unfinished(self, trace_id: str, *, limit: int = 1000) -> list[Run]:
+        """As `EventQuery.unfinished`."""
+        return await self._ask(questions.unfinished(self._names, trace_id, limit))
 
     async def counts(self) -> dict[str, int]:
         """As `EventQuery.counts`."""

@@ -36,7 +36,7 @@ from .errors import ConfigurationError
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--dsn", help="Where the database is; default as the environment says, else the embedded server.")
 @click.option("--schema", help="Schema of the tables; default EVENT_SCHEMA, else otel.")
 @click.option("--table-prefix", help="Prefix of the tables; default EVENT_TABLE_PREFIX, else none.")
@@ -53,6 +53,10 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another
     if context.invoked_subcommand in _WITHOUT_SETTINGS:
         return  # a wrong variable is no reason not to start a program
+    if "" in (dsn, schema):  # as of a variable that is not set in a script: another database is not meant
+        raise click.UsageError(
+            f"--{'dsn' if dsn == '' else 'schema'} is empty; leave it out if the environment says it"
+        )
     try:
         context.obj = Settings.from_env(dsn=dsn, schema=schema, table_prefix=table_prefix)
     except ConfigurationError as error:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -262,7 +263,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(overrides) - set(known)):
-            raise ConfigurationError(f"unknown setting {unknown[0]!r}; known are: {', '.join(known)}")
+            raise ConfigurationError(f"unknown setting {unknown[0]!r}; {_meant(unknown[0], [*known])}")
         misspelt.tell(environ, [option.metadata["env"] for option in known.values()])
         location = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
         given = {name: value for name, value in overrides.items() if value is not None}
@@ -279,6 +280,24 @@ class Settings:
             raise ConfigurationError(
                 f"EVENT_POOL_MIN={settings.pool_min_size} is larger than EVENT_POOL_MAX={settings.pool_max_size}"
             )
+        return settings
+
+    @classmethod
+    def given(cls, settings: Settings | None, **overrides: Any) -> Settings:
+        """What a call was given: settings, or fields of them; with neither, what the environment says.
+
+        Raises:
+            ConfigurationError: it was given both, or a connection string as settings; or as `from_env`.
+        """
+        if settings is None:
+            return cls.from_env(**overrides)
+        if not isinstance(settings, cls):
+            value = repr(hide_password(settings)) if isinstance(settings, str) else f"<{type(settings).__name__}>"
+            raise ConfigurationError(
+                f"settings={value} is not allowed; allowed are Settings, or by name dsn='postgresql://…'"
+            )
+        if fields_given := [name for name, value in overrides.items() if value is not None]:
+            raise ConfigurationError(f"settings and {fields_given[0]}= are given; allowed is one of them")
         return settings
 
     @property
@@ -351,6 +370,14 @@ def parse(option: Field[Any], source: str, raw: Any) -> Any:
     except ValueError as error:
         shown = "***" if option.metadata["secret"] else repr(hide_password(text))
         raise ConfigurationError(f"{source}={shown} is not allowed; allowed is {error}") from None
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """What somebody may have meant by a setting that there is not, who is not one for reading all names."""
+    if name == "service_name":
+        return "the service is named by OpenTelemetry's OTEL_SERVICE_NAME, or by resource="
+    meant = get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"did you mean {meant[0]!r}?" if meant else f"known are: {', '.join(known)}"
 
 
 def _quote(value: str) -> str:

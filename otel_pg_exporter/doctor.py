@@ -144,7 +144,7 @@ def examine(where: Settings | Database | None = None, *, since: datetime | None 
     """
     if isinstance(where, Database):
         return _examine(where, since or _EPOCH)
-    database = Database(where or Settings.from_env())
+    database = Database(Settings.given(where))
     try:
         return _examine(database, since or _EPOCH)
     finally:

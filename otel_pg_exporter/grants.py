@@ -58,7 +58,7 @@ class Grant:
             if isinstance(given := getattr(self, name), str):  # one name, not its letters
                 object.__setattr__(self, name, (given,))
         if not self.roles:
-            raise ConfigurationError("no role is named: an owner, a writer or a reader")
+            raise ConfigurationError("no role is named; needed is an owner, a writer or a reader")
         for role in self.roles:
             _check(role)
         if (self.tenants or self.every_tenant) and not self.readers:

@@ -9,7 +9,7 @@ from .diagnostics import warn
 
 __all__ = ["tell"]
 
-_OURS = "OTEL_EXPORTER_POSTGRES_"
+_OURS = "OTEL_EXPORTER_POSTGRES"
 _PREFIXES = (_OURS, "EVENT_", "POSTGRES_")
 """The first is ours alone; of the others somebody else may have variables."""
 _CAPTURE = (

@@ -78,14 +78,14 @@ def configure(
         redact: has the last word about each text that is to be stored: it is given the key (an attribute's, else
             name, status_message, body or event_name) and the text, and returns the text as it may be stored. If
             it raises, the text is taken out.
-        overrides: fields of `Settings`.
+        overrides: fields of `Settings`, instead of settings.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: a setting is wrong, or settings and fields of them are given.
     """
     global _current
     is_on, callback = switch_or_callback(redact)
-    settings = settings or Settings.from_env(redact=is_on, **overrides)
+    settings = Settings.given(settings, redact=is_on, **overrides)
     with _lock:
         if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
             earlier, _current = _current, Telemetry(settings, tracer_provider, logger_provider, resource, callback)

@@ -58,10 +58,10 @@ class EventQuery:
     """
 
     def __init__(self, settings: Settings | None = None, *, database: Database | None = None, **overrides: Any) -> None:
-        if sum(map(bool, (settings, database, overrides))) > 1:
-            raise ConfigurationError("EventQuery takes settings, a database, or fields of Settings: one of them")
+        if database is not None and (settings is not None or overrides):
+            raise ConfigurationError("EventQuery takes a database, or settings, or fields of Settings: one of them")
         self._is_owned = database is None
-        self._database = database or Database(settings or Settings.from_env(**overrides))
+        self._database = database or Database(Settings.given(settings, **overrides))
         self._is_ready = False
         self._cache = Cache.of(self._database.settings)
 
@@ -120,7 +120,7 @@ class EventQuery:
         return self._recall(lambda: questions.trace(self._database.names, trace_id), "trace")
 
     def trace_id(self, beginning: str) -> str:
-        """The id of the only trace that is stored whose id begins with these hex digits.
+        """The id of the only trace whose id begins with these hex digits, stored or seen while it was open.
 
         Raises:
             QueryError: there is none, or more than one, or these are no hex digits.
@@ -270,6 +270,15 @@ class EventQuery:
             filters: those of `running`.
         """
         return self._ask(questions.lost(self._database.names, since, limit, filters))
+
+    def unfinished(self, trace_id: str, *, limit: int = 1000) -> list[Run]:
+        """Spans of a trace that have not ended: they run, or were lost. `trace` has those that have.
+
+        Args:
+            trace_id: 32 hex digits.
+            limit: 1 to 10,000.
+        """
+        return self._ask(questions.unfinished(self._database.names, trace_id, limit))
 
     def counts(self) -> dict[str, int]:
         """Rows of each of the five main tables."""

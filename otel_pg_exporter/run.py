@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None, name: str = "python -m otel_pg_expo
     """Start the program. Ends with 127 if it is not found, 126 if it cannot be started, 2 if an option is wrong."""
     options, command = _split(sys.argv[1:] if arguments is None else arguments)
     given = {option: value for option, value in vars(_parser(name).parse_args(options)).items() if value is not None}
+    if empty := [option for option in ("dsn", "schema") if given.get(option) == ""]:
+        _leave(name, _WRONG_USE, f"--{empty[0]} is empty; leave it out if the environment says it")
     try:
         Settings.from_env({}, **{option: given[option] for option in _SETTINGS if option in given})
     except ConfigurationError as error:

@@ -32,7 +32,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from . import exits, forks, migrate
 from .config import Settings
 from .direct import Direct
-from .errors import ClosedError, ConfigurationError, InvalidEventError, QueryError, shown
+from .errors import ClosedError, InvalidEventError, QueryError, shown
 from .health import Health
 from .monitor import Monitor
 from .providers import Telemetry, apart, configured
@@ -72,10 +72,8 @@ class EventStore:
     """
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
-        if settings is not None and overrides:
-            raise ConfigurationError("EventStore takes settings, or fields of Settings: one of them")
-        standing = None if overrides else configured()
-        self.settings = settings or (standing.settings if standing else Settings.from_env(**overrides))
+        standing = configured() if settings is None and not overrides else None
+        self.settings = standing.settings if standing else Settings.given(settings, **overrides)
         """The settings in force."""
         self._is_closed = False
         self._begin_anew()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..config import Settings
+from ..errors import ConfigurationError
 from .errors import plainly
 from .tables import columns, print_lines
 
@@ -42,7 +43,10 @@ def grant(
     """Give roles just what they need. Each of the options for roles and tenants can be repeated, but for --owner."""
     from .. import grants
 
-    wanted = grants.Grant(owner, writers, readers, tenants, every_tenant, create)
+    try:
+        wanted = grants.Grant(owner, writers, readers, tenants, every_tenant, create)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
     if as_sql:
         _print(wanted.statements(_names(settings)))
         return

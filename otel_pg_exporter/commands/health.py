@@ -30,7 +30,8 @@ def health(settings: Settings, as_json: bool) -> None:
     from ..query import EventQuery
 
     with EventQuery(settings) as query:
-        found = replace(query.health(), **_in_spool(settings))
+        found = query.health()
+    found = replace(found, **_in_spool(settings, found.is_healthy))
     told = _told(found)
     if as_json:
         click.echo(json.dumps(told))
@@ -61,16 +62,16 @@ def _told(found: Health) -> dict[str, Any]:
     return told if any(told[name] for name in _MIGRATIONS) else {**told, **dict.fromkeys(_MIGRATIONS)}
 
 
-def _in_spool(settings: Settings) -> dict[str, Any]:
+def _in_spool(settings: Settings, is_there: bool) -> dict[str, Any]:
     """Records of all programs in this database's folder, as `Health` names them."""
     from ..errors import SpoolError
-    from ..spool.inspection import look
+    from .waiting import look
 
     try:
-        files = look(settings)
+        files, stored, _ = look(settings, is_there)
     except (SpoolError, OSError):  # there is no place for a spool, or it is another user's
         return {}
     return {
-        "spool_depth": sum(file.rows for file in files if not file.is_dead),
+        "spool_depth": sum(file.waiting(stored) for file in files),
         "spool_refused": sum(file.rows for file in files if file.is_dead),
     }

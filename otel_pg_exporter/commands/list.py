@@ -109,14 +109,14 @@ def _of_trace(trace: TraceSummary) -> Row:
 
 
 def _of_event(event: Event) -> Row:
-    names = (event.event_name, event.service_name or "", event.trace_id or "")
+    names = (event.title, event.service_name or "", event.trace_id or "")
     return event.status, (_time(event), event.category, event.status, duration_text(event.duration_ns), *names)
 
 
 def _of_error(event: Event) -> Row:
     said = (event.error_type or "", " ".join(str(event.error_message or "").split()))
     names = (event.service_name or "", event.trace_id or "")
-    return "error", (_time(event), event.category, event.event_name, *said, *names)
+    return "error", (_time(event), event.category, event.title, *said, *names)
 
 
 def _of_deployment(event: Event) -> Row:

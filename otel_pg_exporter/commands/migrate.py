@@ -12,13 +12,22 @@ from .errors import plainly
 __all__ = ["migrate"]
 
 
+def _known(context: click.Context, parameter: click.Parameter, version: int | None) -> int | None:
+    from ..sql_files import migrations
+
+    newest = migrations()[-1].version
+    if version is not None and not 0 <= version <= newest:
+        raise click.BadParameter(f"{version} is not allowed; allowed are 0, for none, to {newest}")
+    return version
+
+
 @click.group()
 def migrate() -> None:
     """Create, upgrade or take back the tables."""
 
 
 @migrate.command()
-@click.option("--to", type=click.IntRange(min=0), help="Last version to apply; default the newest.")
+@click.option("--to", type=int, callback=_known, help="Last version to apply; default the newest.")
 @click.option(
     "--distributed", type=click.Choice(["citus"]), help="Then spread the tables over the servers of a cluster."
 )
@@ -45,7 +54,7 @@ def up(settings: Settings, to: int | None, distributed: str | None, shards: int 
 
 
 @migrate.command()
-@click.option("--to", type=click.IntRange(min=0), default=0, show_default=True, help="Last version to keep.")
+@click.option("--to", type=int, callback=_known, default=0, show_default=True, help="Last version to keep.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 @plainly

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..errors import QueryError
 from ..reading.filters import TRACE_BEGINNING
@@ -61,8 +62,11 @@ def limited(default: int) -> Callable[[F], F]:
     """--limit, a number or None, and --all, which makes it None."""
 
     def decide(context: click.Context, parameter: click.Parameter, is_all: bool) -> None:
-        if is_all:
-            context.params["limit"] = None
+        if not is_all:
+            return
+        if context.get_parameter_source("limit") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--all and --limit are given; allowed is one of them")
+        context.params["limit"] = None
 
     def decorate(command: F) -> F:
         command = click.option("--all", is_flag=True, expose_value=False, callback=decide, help="No limit.")(command)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from ..config import Settings
 from .errors import moment, plainly
 from .options import reading
-from .tables import columns, print_lines
-
-if TYPE_CHECKING:
-    from ..reading.runs import Run
+from .run_lines import print_runs
 
 __all__ = ["ps"]
-
-_COLUMNS = columns("name… category3 status for> started1 last_heartbeat host…5 pid>4 service…2 trace#")
 
 
 @click.command()
@@ -40,12 +34,4 @@ def ps(settings: Settings, lost: bool, since: datetime | None, limit: int, as_js
         for run in found:
             click.echo(json.dumps(run.to_dict()))
     else:
-        print_lines(_COLUMNS, [[_line(run) for run in found]])
-
-
-def _line(run: Run) -> tuple[str, tuple[object, ...]]:
-    status = "running" if run.status == "started" else run.status
-    lasted = timedelta(seconds=int(run.duration.total_seconds()))
-    moments = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (run.time, run.last_heartbeat))
-    names = (run.host or "", run.pid or "", run.service_name or "", run.trace_id)
-    return status, (run.event_name, run.category, status, lasted, *moments, *names)
+        print_runs(found)

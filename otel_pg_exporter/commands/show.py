@@ -10,6 +10,7 @@ from ..config import Settings
 from ..reading.waterfall import render
 from .errors import plainly
 from .options import reading, trace_named, which_trace
+from .run_lines import print_runs
 from .tables import painted, terminal_width
 
 __all__ = ["show"]
@@ -23,12 +24,13 @@ __all__ = ["show"]
 @click.pass_obj
 @plainly
 def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_json: bool) -> None:
-    """Print a trace as a tree.
+    """Print a trace as a tree, and what of it has not ended.
 
     TRACE is its id, or as much of its beginning as tells it from others; or the word last, for the newest.
     """
     with reading(settings) as query:
         trace = query.trace(which_trace(query, trace_id))
+        unfinished = [] if as_json else query.unfinished(trace.trace_id)
     if as_json:
         click.echo(json.dumps(trace.to_otlp_json()))
         return
@@ -38,3 +40,6 @@ def show(settings: Settings, trace_id: str, is_all: bool, bars: bool | None, as_
     click.echo(f"trace {trace.trace_id}")
     for line in render(trace.roots, is_whole=is_all, has_bars=bars, width=width, paint=painted):
         click.echo(line)
+    if unfinished:
+        click.echo("\nnot ended:")
+        print_runs(unfinished)

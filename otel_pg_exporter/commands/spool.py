@@ -28,27 +28,37 @@ def spool() -> None:
 def status(settings: Settings, as_json: bool) -> None:
     """Say what lies there; exit code 1 if something waits or was refused."""
     from ..spool.folder import spool_path
-    from ..spool.inspection import look
+    from .waiting import look
 
-    files = look(settings)
-    waiting = sum(file.rows for file in files if not file.is_dead)
+    files, stored, unknown = look(settings)
+    waiting = sum(file.waiting(stored) for file in files)
     dead = sum(file.rows for file in files if file.is_dead)
     folder = str(spool_path(settings))
     if as_json:
-        described = [{**_plain(file), "path": str(file.path)} for file in files]
+        described = [{**_plain(file), "waiting": file.waiting(stored), "path": str(file.path)} for file in files]
         click.echo(json.dumps({"folder": folder, "waiting": waiting, "dead": dead, "files": described}))
     else:
         click.echo(f"{folder}: {waiting} records wait, {dead} were refused")
         for file in files:
             what = file.error or f"{file.batches} batches, {file.rows} records, {file.size:,} bytes"
+            if file.rows > file.waiting(stored) and not file.is_dead:
+                what += f"; {file.rows - file.waiting(stored)} of the records are stored"
             click.echo(f"  {file.path.name}  {harmless(what)}")
             for reason in file.reasons:
                 click.echo(f"    refused: {harmless(reason)}")
+        if waiting and unknown:
+            click.echo(f"some of what waits may be stored: {harmless(unknown)}", err=True)
     sys.exit(1 if waiting or dead else 0)
 
 
 @spool.command()
-@click.option("--timeout", default=60.0, show_default=True, help="Longest time it may take, seconds.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 86_400),
+    default=60.0,
+    show_default=True,
+    help="Longest time it may take, seconds.",
+)
 @click.pass_obj
 @plainly
 def replay(settings: Settings, timeout: float) -> None:

@@ -94,7 +94,7 @@ def _line(event: Event) -> str:
         f"{event.category:<10}",
         f"{event.status:<9}",
         f"{duration_text(event.duration_ns):>9}",
-        event.event_name,
+        event.title,
         event.error_message or event.error_type or "",
     ]
     return " ".join(harmless(word) for word in words if word)

@@ -205,7 +205,7 @@ def opened(where: Settings | Database | None = None) -> Iterator[Database]:
     if isinstance(where, Database):
         yield where
         return
-    database = Database(where or Settings.from_env())
+    database = Database(Settings.given(where))
     try:
         yield database
     finally:

@@ -13,6 +13,7 @@ from ..encoding.readable import decode_row
 from ..encoding.tables import SPECIAL
 from ..optional import optional
 from ..routing import CATEGORIES
+from .nodes import title
 
 if TYPE_CHECKING:
     import pandas
@@ -74,6 +75,11 @@ class Event:
     def duration(self) -> timedelta | None:
         """To the microsecond."""
         return None if self.duration_ns is None else timedelta(microseconds=self.duration_ns // 1000)
+
+    @property
+    def title(self) -> str:
+        """What a person knows it by: its name; of a log record without one the start of its body."""
+        return title(self.event_name, self.body)
 
     def to_columns(self) -> dict[str, Any]:
         """Every field by its name, as Python has it; the details beside the others."""

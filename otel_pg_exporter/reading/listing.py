@@ -48,7 +48,7 @@ def trace_beginning(names: Names, beginning: str) -> Question[str]:
     # not the id of zeros: that stands for log records outside of any trace
     first, last = UUID(int=max(1, int(digits.ljust(32, "0"), 16))), UUID(digits.ljust(32, "f"))
     ids: set[UUID] = set()
-    for table in EVENT_TABLES:
+    for table in (*EVENT_TABLES, "open_spans"):
         rows = yield (
             query("outermost_trace_ids", names).replace("{table}", names.table(table)),
             {"first": first, "last": last},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Node"]
+__all__ = ["Node", "title"]
 
 _CATEGORIES = {
     "events": "system",
@@ -16,6 +16,12 @@ _CATEGORIES = {
     "deployment_events": "deployment",
 }
 _MOST_OF_A_BODY = 80
+
+
+def title(event_name: object, body: object) -> str:
+    """What a person knows an event by: its name; of a log record without one the start of its body."""
+    said = str(event_name or body or "log")
+    return said if event_name or len(said) <= _MOST_OF_A_BODY else said[: _MOST_OF_A_BODY - 1] + "…"
 
 
 @dataclass(repr=False)  # that of a root would be as long as the trace
@@ -33,10 +39,7 @@ class Node:
     @property
     def name(self) -> str:
         """The event's name; for a log record without one the start of its body."""
-        if self.row["event_name"]:
-            return str(self.row["event_name"])
-        said = str(self.row["body"] or "log")
-        return said if len(said) <= _MOST_OF_A_BODY else said[: _MOST_OF_A_BODY - 1] + "…"
+        return title(self.row["event_name"], self.row["body"])
 
     @property
     def category(self) -> str:

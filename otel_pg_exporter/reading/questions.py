@@ -143,6 +143,13 @@ def lost(names: Names, since: timedelta | datetime, limit: int, filters: Mapping
     return [Run.from_row(row) for row in rows]
 
 
+def unfinished(names: Names, trace_id: str, limit: int) -> Question[list[Run]]:
+    """What of a trace has not ended."""
+    _, parameters = select_runs({}, limit)
+    rows = yield query("unfinished_runs", names), {**parameters, "trace_id": trace_uuid(trace_id)}
+    return [Run.from_row(row) for row in rows]
+
+
 def counts(names: Names) -> Question[dict[str, int]]:
     """Rows of each main table."""
     (row,) = yield query("count_rows", names), {}

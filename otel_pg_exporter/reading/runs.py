@@ -44,7 +44,7 @@ class Run:
     host: str | None
     pid: int | None
     last_heartbeat: datetime
-    """Last sign of life of its process, by the server's clock, UTC"""
+    """Last sign of life of its process, by the server's clock, UTC; when the span was seen if none is left"""
 
     @property
     def duration(self) -> timedelta:
@@ -68,7 +68,7 @@ class Run:
             "span_id": _hex(row["span_id"]),
             "parent_span_id": None if parent is None else _hex(parent),
             "time": row["time"].astimezone(timezone.utc),
-            "last_heartbeat": row["last_heartbeat"].astimezone(timezone.utc),
+            "last_heartbeat": (row["last_heartbeat"] or row["seen_at"]).astimezone(timezone.utc),
         }
         return cls(**{field.name: decoded[field.name] for field in fields(cls)})
 

@@ -57,7 +57,10 @@ class Trace:
         return encode(self.to_readable_spans(), self.to_log_records())
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dict of columns for each node, parents first, with `depth`."""
+        """One dict of columns for each node, parents first, with `depth`.
+
+        As they stand in the tables: ids are UUIDs and signed integers, times datetimes.
+        """
         return [{**node.row, "depth": depth} for depth, node in self.walk()]
 
     def __repr__(self) -> str:

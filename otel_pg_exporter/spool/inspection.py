@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import uuid
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import Settings
@@ -35,6 +36,16 @@ class SpoolFile:
     """Why, if it does."""
     error: str | None = None
     """Why it cannot be read."""
+    rows_of: Mapping[uuid.UUID, int] = field(default_factory=dict)
+    """Records of each batch."""
+
+    def waiting(self, stored: Container[uuid.UUID]) -> int:
+        """Records that wait to be stored; none where they were refused.
+
+        Args:
+            stored: ids of batches that need not: a file goes as a whole, when the last of its batches is stored.
+        """
+        return 0 if self.is_dead else sum(rows for batch, rows in self.rows_of.items() if batch not in stored)
 
 
 def look(settings: Settings) -> list[SpoolFile]:
@@ -64,5 +75,5 @@ def _described(path: Path) -> SpoolFile:
     except (OSError, SpoolError) as error:
         return SpoolFile(path, 0, 0, 0, 0, is_dead, error=str(error))
     reasons = tuple(found.payload.decode("utf-8", "replace") for found in records(data) if found.kind == REASON)
-    rows = sum(extent.rows for extent in extents.values())
-    return SpoolFile(path, len(data), len(extents), rows, damaged, is_dead, reasons)
+    rows_of = {batch: extent.rows for batch, extent in extents.items()}
+    return SpoolFile(path, len(data), len(extents), sum(rows_of.values()), damaged, is_dead, reasons, rows_of=rows_of)

@@ -50,3 +50,9 @@ WITH beats AS (
 SELECT runs.* FROM beats JOIN {runs} AS runs USING (process_id)
  WHERE "time" >= open_since AND status = 'lost' AND {where}
  ORDER BY last_heartbeat DESC, "time", span_id LIMIT %(limit)s
+
+-- name: unfinished_runs
+-- What of one trace has not ended, in the order in which it began.
+SELECT runs.* FROM {runs} AS runs
+ WHERE trace_id = %(trace_id)s AND status IN ('started', 'lost')
+ ORDER BY "time", span_id LIMIT %(limit)s

@@ -606,11 +606,12 @@ def test_a_pattern_that_matches_in_a_child_is_no_miss(dsn, folder):
 
 def test_the_program_itself_cannot_be_named(dsn, folder):
     """Functions of the script are __main__'s: the log says what to do."""
-    done = run("--tasks", "app:work", "python", "app.py", cwd=folder, dsn=dsn)
+    for named in ("app:work", "__main__:work"):
+        done = run("--tasks", named, "python", "app.py", cwd=folder, dsn=dsn)
 
-    assert 7 == done.returncode
-    (line,) = done.stderr.splitlines()
-    assert "app:work: that is the program itself, run as __main__" in line
+        assert 7 == done.returncode
+        (line,) = done.stderr.splitlines()
+        assert f"{named}: that is the program itself, run as __main__" in line
 
 
 def test_a_module_of_the_same_name_is_left_to_the_program(dsn, folder):

@@ -67,8 +67,8 @@ def test_roles_are_made_given_what_they_need_and_deprived_of_it(migrate):
     assert "bi@ may neither store nor read\n" == migrate("revoke bi@")
     assert set() == migrate.rights(f"bi_{migrate.end}")
     assert "readers see all rows" in migrate("tenants off")
-    assert "no role is named" in migrate("grant", 1)
-    assert "no reader is named" in migrate("grant --writer app@ --tenant a", 1)
+    assert "no role is named" in migrate("grant", 2)
+    assert "no reader is named" in migrate("grant --writer app@ --tenant a", 2)
 
 
 def test_the_sql_that_is_printed_does_the_same(migrate):

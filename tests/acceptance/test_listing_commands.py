@@ -14,9 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_pg_exporter import EventStore
+from otel_pg_exporter import EventStore, PostgresLogRecordExporter
 from otel_pg_exporter.reading.waterfall import columns_of
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
@@ -42,6 +45,17 @@ def test_traces_are_listed_with_their_totals_newest_first(otel_pg, demo):
     assert table[0].split() == "started status duration spans errors tokens cost name service trace".split()
     assert table[1].endswith(f"plan a trip   otel-pg-demo  {demo}")
     assert 3 == len(table)
+
+
+def test_a_log_record_without_a_name_shows_what_it_says(dsn, otel_pg):
+    """Those of Python's logging have a body alone: their lines would be blank."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(PostgresLogRecordExporter(dsn)))
+    provider.get_logger("shop").emit(body="the till is jammed", severity_number=SeverityNumber.ERROR)
+    provider.shutdown()
+
+    for command in (["ls", "--events"], ["errors"], ["tail"]):
+        assert "the till is jammed" in otel_pg(*command).stdout
 
 
 def test_filters_and_limits_select_what_is_listed(otel_pg, demo):

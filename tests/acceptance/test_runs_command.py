@@ -86,7 +86,13 @@ def test_it_lists_what_runs_and_what_died(dsn):
     for shown in ("ada", "agent", "running", str(process.pid), run["trace_id"]):
         assert shown in table
     assert "lost" in ps(dsn, "--lost").stdout
+    command = [sys.executable, "-m", "otel_pg_exporter.cli", "--dsn", dsn, "show", lost["trace_id"][:12]]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert shown.startswith(f"trace {lost['trace_id']}\n\nnot ended:\n")
+    assert re.search(r"ada \S+ +agent +lost", shown)
     assert "" == ps(dsn, "--json").stdout
+    with EventQuery(dsn=dsn) as query:
+        assert ["lost"] == [run.status for run in query.unfinished(lost["trace_id"])]
 
 
 @pytest.mark.parametrize(

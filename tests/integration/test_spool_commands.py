@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -68,6 +69,25 @@ def test_status_says_what_waits_and_what_was_refused(left_behind):
     assert "7 records wait, 1 were refused" in done.stdout
     assert "refused: violates a rule" in done.stdout
     assert (7, 1, 2) == (found["waiting"], found["dead"], len(found["files"]))
+
+
+def test_what_is_stored_does_not_wait(left_behind, tmp_path_factory):
+    """A file that a killed program left holds what it had stored, too: nobody has to do anything about that."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "spool"
+    shutil.copytree(left_behind["spool_dir"], elsewhere)
+    otel_pg("replay", dsn=left_behind["dsn"], spool_dir=elsewhere)
+
+    done = otel_pg("status", **left_behind)
+    found = json.loads(otel_pg("status", "--json", **left_behind).stdout)
+    health = json.loads(otel_pg("--json", command="health", **left_behind).stdout)
+
+    assert "0 records wait, 1 were refused" in done.stdout
+    assert "7 of the records are stored" in done.stdout
+    assert "" == done.stderr
+    assert (0, [0, 0], [7, 1]) == (
+        found["waiting"], [file["waiting"] for file in found["files"]], [file["rows"] for file in found["files"]]
+    )  # fmt: skip
+    assert (0, 1) == (health["spool_depth"], health["spool_refused"])
 
 
 def test_health_tells_what_waits(left_behind):

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from otel_pg_exporter import (
+    AsyncEventQuery,
+    AsyncEventStore,
+    EventIntegration,
+    EventQuery,
+    EventStore,
+    configure,
+    migrate,
+)  # fmt: skip
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.errors import ConfigurationError
 
@@ -65,8 +74,26 @@ def test_a_wrong_value_is_named_with_what_is_allowed(variable, value, allowed):
 
 def test_an_unknown_setting_is_named():
     """A misspelt keyword is no silent default."""
-    with pytest.raises(ConfigurationError, match="batchsize"):
+    with pytest.raises(ConfigurationError, match="'batchsize'; did you mean 'batch_size'"):
         Settings.from_env({}, batchsize=3)
+    with pytest.raises(ConfigurationError, match="'frobnicate'; known are: dsn, host"):
+        Settings.from_env({}, frobnicate=3)
+    with pytest.raises(ConfigurationError, match="OTEL_SERVICE_NAME"):
+        Settings.from_env({}, service_name="shop")
+
+
+def test_a_connection_string_is_no_settings():
+    """It is refused at once, without its password; so are fields beside settings, that would be ignored."""
+    for call in (configure, EventQuery, AsyncEventQuery, EventStore, AsyncEventStore, EventIntegration, migrate.status):
+        with pytest.raises(ConfigurationError) as caught:
+            call("postgresql://ada:hunter2@h/db")
+        assert "settings='postgresql://ada:***@h/db' is not allowed" in str(caught.value)
+        assert "dsn=" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="settings=<dict> is not allowed"):
+        configure({"dsn": "postgresql://h/db"})
+    for given in ({"schema": "other"}, {"redact": False}):
+        with pytest.raises(ConfigurationError, match="one of them"):
+            configure(Settings.from_env({}), **given)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +131,7 @@ def test_a_password_with_quotes_reaches_libpq_whole():
     ("variable", "meant"),
     [
         ("OTEL_EXPORTER_POSTGRES_DNS", "did you mean OTEL_EXPORTER_POSTGRES_DSN?"),
+        ("OTEL_EXPORTER_POSTGRESQL_DSN", "did you mean OTEL_EXPORTER_POSTGRES_DSN?"),
         ("POSTGRES_HOTS", "did you mean POSTGRES_HOST?"),
         ("EVENT_RETENTION_TASKS_DAYS", "did you mean EVENT_RETENTION_TASK_DAYS?"),
         ("EVENT_BATCHSIZE", "did you mean EVENT_BATCH_SIZE?"),

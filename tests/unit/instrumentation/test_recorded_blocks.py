@@ -334,7 +334,7 @@ def test_no_method_raises(recorded: Any, value: Any, complaints_expected: Any) -
 
 def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) -> None:
     """Each wrong call is one line a minute, with the names that are wrong and those allowed, and without values."""
-    goes_on = "; your code goes on, this record is incomplete"
+    goes_on = "; your code goes on, what this call says is not recorded"
     tokens = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost"
     with agent("a") as block:
         for _ in range(2):
@@ -342,11 +342,13 @@ def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) 
             block.usage(costs="s3cret")  # type: ignore[call-arg]
             block.set("s3cret")  # type: ignore[call-arg]
             block.usage(input_tokens=3, cost="s3cret")  # type: ignore[arg-type]
+            block.usage(output_tokens="s3cret")  # type: ignore[arg-type]
     assert complaints_expected.messages == [
         f"Block.usage got an unexpected keyword argument 'inputtokens'; it takes {tokens}{goes_on}",
         f"Block.usage got an unexpected keyword argument 'costs'; it takes {tokens}{goes_on}",
         f"Block.set missing a required argument: 'value'; it takes key, value{goes_on}",
         f"Block.usage(input_tokens=…, cost=…) failed with ValueError{goes_on}",
+        f"Block.usage(output_tokens=…) failed with ValueError{goes_on}",
     ]
 
 

@@ -418,6 +418,14 @@ def test_only_functions_can_be_decorated(what: Any) -> None:
         task("name")(what)
 
 
+@pytest.mark.parametrize("kind", [property, functools.cached_property])
+def test_a_property_is_no_name(kind: Any) -> None:
+    """Above @property a decorator would make a block of it, and the attribute would be gone."""
+    for decorate in (task, task("name")):
+        with pytest.raises(TypeError, match="put it below that decorator"):
+            decorate(kind(len))
+
+
 def test_attributes_of_functions_stay(recorded: Any) -> None:
     """What other decorators put on a function is still there, for every kind of function."""
     for function in KINDS:
