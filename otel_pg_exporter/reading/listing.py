@@ -11,7 +11,7 @@ from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event
 from .filters import TRACE_BEGINNING, USAGE_KINDS, USAGE_NUMBERS, build_page
-from .pages import Question, position, rows_of_page
+from .pages import Question, rows_of_page
 from .summaries import TracePage, TraceSummary, Usage
 
 __all__ = ["trace_beginning", "traces", "usage"]
@@ -20,14 +20,20 @@ _TOTALS = ("spans", "logs", "errors", "input_tokens", "output_tokens")
 
 
 def traces(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[TracePage]:
-    """A page of traces by their roots, newest first."""
+    """A page of traces by their roots, newest first.
+
+    Parents are looked for as far back as the roots, and a day more; of those of the page then everywhere. To plan for
+    hundreds of partitions within each search for roots takes longer than everything else.
+    """
     known = ("limit", "cursor")
     given = {name: value for name, value in options.items() if name in known}
     page = build_page(category, {name: value for name, value in options.items() if name not in known}, **given)
     for each in page.categories:
         page.conditions[each].append(_is_root(names, names.table(CATEGORIES[each])))
-    found = yield from rows_of_page(names, page)
-    found.sort(key=position, reverse=True)
+    found = yield from rows_of_page(names, page, options.get("end"))
+    if (yield from _have_parents(names, [row for _, row in found])):
+        page.parameters["parents_since"] = "-infinity"
+        found = yield from rows_of_page(names, page, options.get("end"))
     shown = found[: page.limit]
     totals = yield from _totals(names, {row["trace_id"] for _, row in shown})
     next_cursor = page.cursor(shown[-1][1]) if len(found) > page.limit else None
@@ -77,10 +83,23 @@ def usage(names: Names, kind: str, by: str, limit: int, filters: Mapping[str, An
 
 def _is_root(names: Names, child: str) -> str:
     has_parent = " OR ".join(
-        f"EXISTS ({query('stored_parent', names).replace('{table}', names.table(table)).replace('{child}', child)})"
+        query("stored_parent", names).replace("{table}", names.table(table)).replace("{child}", child)
         for table in EVENT_TABLES
     )
-    return f"record = 'span' AND (parent_span_id IS NULL OR (parent_is_remote AND NOT ({has_parent})))"
+    return query("is_root", names).replace("{has_parent}", has_parent)
+
+
+def _have_parents(names: Names, rows: Iterable[Mapping[str, Any]]) -> Question[bool]:
+    """Whether the parent of one of these spans is stored."""
+    parents = {(row["trace_id"], row["parent_span_id"]) for row in rows if row["parent_span_id"] is not None}
+    if not parents:
+        return False
+    trace_ids, span_ids = map(list, zip(*parents, strict=True))
+    sql = "\nUNION ALL\n".join(
+        query("stored_spans", names).replace("{table}", names.table(table)) for table in EVENT_TABLES
+    )
+    stored = yield sql, {"trace_ids": trace_ids, "span_ids": span_ids}
+    return not parents.isdisjoint((row["trace_id"], row["span_id"]) for row in stored)
 
 
 def _totals(names: Names, trace_ids: Iterable[UUID]) -> Question[dict[UUID, dict[str, Any]]]:

@@ -6,46 +6,46 @@ the few that do. Where there is an index of words each table is first asked by t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from datetime import datetime
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias, TypeVar
 
 from ..routing import CATEGORIES
 from ..sql_files import Names, query
 from .filters import Page
 
-__all__ = ["Question", "Rows", "Statement", "page_of", "position", "rows_of_page"]
+__all__ = ["Question", "Rows", "Statement", "page_of", "rows_of_page"]
 
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
 Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 Question: TypeAlias = Generator[Statement, Rows, T]
 
+_DAY = timedelta(days=1)
 _FEW = 4000
 """Rows of a table. So many are sorted in a few milliseconds; of what is more frequent the first come soon."""
 
 
-def rows_of_page(names: Names, page: Page, since: datetime | None = None) -> Question[list[tuple[str, dict[str, Any]]]]:
-    """The first rows of each table, one more than the page's limit at most, each with its category.
+def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[list[tuple[str, dict[str, Any]]]]:
+    """The rows of a page in their order, each with its category; one more than its limit if there are as many.
+
+    The newest are looked for today and yesterday, then in the last two weeks, then everywhere: a server that has to
+    plan for hundreds of partitions takes longer for that than for reading the rows.
 
     Args:
         names: where the tables are.
         page: what is asked for.
-        since: how far back to look; None for as far as there are any rows.
+        end: the filter of that name.
     """
-    if asked := page.parts_asked(names, since):
-        page.know((yield asked))
-    found = yield from _few(names, page, since)
-    for each in page.categories:
-        if each not in found:
-            found[each] = yield page_of(names, page, each, since is not None), _parameters(page, since)
-    return [(each, row) for each in page.categories for row in found[each]]
-
-
-def position(found: tuple[str, Mapping[str, Any]]) -> tuple[Any, ...]:
-    """Where a row, with its category, stands in the order of its page."""
-    _, row = found
-    return row["order_key"], row["batch_id"], row["batch_index"]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for since in _beginnings(page, end):
+        found = yield from _of_tables(names, page, since)
+        if len(found) > page.limit:
+            break
+    if len(page.categories) > 1:
+        found.sort(key=_position, reverse=page.direction == "desc")
+    return found[: page.limit + 1]
 
 
 def page_of(names: Names, page: Page, category: str, is_since: bool = False, name: str = "events_of_table") -> str:
@@ -54,6 +54,29 @@ def page_of(names: Names, page: Page, category: str, is_since: bool = False, nam
     filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
     since = ('"time" >= %(since)s',) if is_since else ()
     return filled.replace("{where}", page.where(names, category, *since))
+
+
+def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
+    """How far back to look for the rows of a page, in turn; None for as far as there are any."""
+    if page.is_newest_first:
+        latest = min(filter(None, (datetime.now(timezone.utc), end, page.after_time)))
+        with suppress(OverflowError):  # near the year 1
+            # from the start of a day, so that what a cache keeps is asked for in the same words all day
+            day = latest.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+            yield day - _DAY
+            yield day - 14 * _DAY
+    yield None
+
+
+def _of_tables(names: Names, page: Page, since: datetime | None) -> Question[list[tuple[str, dict[str, Any]]]]:
+    """The first rows of each table, one more than the page's limit at most."""
+    if asked := page.parts_asked(names, since):
+        page.know((yield asked))
+    found = yield from _few(names, page, since)
+    for each in page.categories:
+        if each not in found:
+            found[each] = yield page_of(names, page, each, since is not None), _parameters(page, since)
+    return [(each, row) for each in page.categories for row in found[each]]
 
 
 def _few(names: Names, page: Page, since: datetime | None) -> Question[dict[str, Rows]]:
@@ -73,4 +96,9 @@ def _few(names: Names, page: Page, since: datetime | None) -> Question[dict[str,
 
 
 def _parameters(page: Page, since: datetime | None) -> dict[str, Any]:
-    return {**page.parameters, "since": since}
+    return {"parents_since": since - _DAY if since else "-infinity", "since": since, **page.parameters}
+
+
+def _position(found: tuple[str, Mapping[str, Any]]) -> tuple[Any, ...]:
+    _, row = found
+    return row["order_key"], row["batch_id"], row["batch_index"]

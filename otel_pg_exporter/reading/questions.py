@@ -3,9 +3,8 @@ returns the answer. `EventQuery` and `AsyncEventQuery` carry the same questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..encoding.contents import put_back, referred
@@ -15,7 +14,7 @@ from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event, EventPage
 from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
-from .pages import Question, Rows, position, rows_of_page
+from .pages import Question, Rows, rows_of_page
 from .periods import HOUR, Hours, whole_hours
 from .runs import Run
 from .statistics import Statistics, build_statistics
@@ -39,22 +38,12 @@ _LONGEST = timedelta(days=36_500)
 
 
 def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[EventPage]:
-    """A page of events, from one table or all four.
-
-    The newest are looked for today and yesterday, then in the last two weeks, then everywhere: a server that has to
-    plan for hundreds of partitions takes longer for that than for reading the rows.
-    """
+    """A page of events, from one table or all four."""
     known = ("order_by", "order_direction", "limit", "offset", "cursor")
     given = {name: value for name, value in options.items() if name in known}
     filters = {name: value for name, value in options.items() if name not in known}
     page = build_page(category, filters, **given)
-    found: list[tuple[str, dict[str, Any]]] = []
-    for since in _beginnings(page, filters.get("end")):
-        found = yield from rows_of_page(names, page, since)
-        if len(found) > page.limit:
-            break
-    if len(page.categories) > 1:
-        found.sort(key=position, reverse=page.direction == "desc")
+    found = yield from rows_of_page(names, page, filters.get("end"))
     shown = found[: page.limit]
     yield from whole(names, [row for _, row in shown])
     next_cursor = page.cursor(shown[-1][1]) if len(found) > page.limit else None
@@ -146,7 +135,10 @@ def lost(names: Names, since: timedelta | datetime, limit: int, filters: Mapping
 def unfinished(names: Names, trace_id: str, limit: int) -> Question[list[Run]]:
     """What of a trace has not ended."""
     _, parameters = select_runs({}, limit)
-    rows = yield query("unfinished_runs", names), {**parameters, "trace_id": trace_uuid(trace_id)}
+    parameters["trace_id"] = trace_uuid(trace_id)
+    if not (yield query("seen_open", names), parameters):  # as most traces: to plan for the view takes longer
+        return []
+    rows = yield query("unfinished_runs", names), parameters
     return [Run.from_row(row) for row in rows]
 
 
@@ -194,15 +186,3 @@ def _summed(names: Names, page: Page, given: Mapping[str, Any], hours: Hours) ->
     as_summaries = query("select_as_summaries", names)
     parts += [as_summaries.replace("{selected}", _events(names, page, condition)) for condition in around]
     return _UNION.join(parts)
-
-
-def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
-    """How far back to look for the rows of a page, in turn; None for as far as there are any."""
-    if page.is_newest_first:
-        latest = min(filter(None, (datetime.now(timezone.utc), end, page.after_time)))
-        with suppress(OverflowError):  # near the year 1
-            # from the start of a day, so that what a cache keeps is asked for in the same words all day
-            day = latest.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-            yield day - timedelta(days=1)
-            yield day - timedelta(days=14)
-    yield None

@@ -238,6 +238,8 @@ COMMENT ON COLUMN {events}.attribute_contents IS 'Attributes whose text is long,
 CREATE INDEX {index:events_time} ON {events} ("time");
 CREATE INDEX {index:events_trace} ON {events} (trace_id);
 CREATE INDEX {index:events_errors} ON {events} ("time") WHERE status = 'error';
+-- Traces are listed by their roots.
+CREATE INDEX {index:events_roots} ON {events} ("time") WHERE record = 'span' AND (parent_span_id IS NULL OR parent_is_remote);
 -- Health looks for the few events that say which named functions were found.
 CREATE INDEX {index:events_capture} ON {events} ("time") WHERE event_type = 'capture';
 
@@ -347,6 +349,7 @@ COMMENT ON COLUMN {task_events}.queue IS 'Queue it came from.';
 CREATE INDEX {index:task_events_time} ON {task_events} ("time");
 CREATE INDEX {index:task_events_trace} ON {task_events} (trace_id);
 CREATE INDEX {index:task_events_errors} ON {task_events} ("time") WHERE status = 'error';
+CREATE INDEX {index:task_events_roots} ON {task_events} ("time") WHERE record = 'span' AND (parent_span_id IS NULL OR parent_is_remote);
 -- The few rows that wait for their end, which may come from another process.
 CREATE INDEX {index:task_events_started} ON {task_events} (task_id, "time") WHERE status = 'started';
 
@@ -472,6 +475,7 @@ COMMENT ON COLUMN {agent_events}.cost IS 'Cost in US dollars as the producer sta
 CREATE INDEX {index:agent_events_time} ON {agent_events} ("time");
 CREATE INDEX {index:agent_events_trace} ON {agent_events} (trace_id);
 CREATE INDEX {index:agent_events_errors} ON {agent_events} ("time") WHERE status = 'error';
+CREATE INDEX {index:agent_events_roots} ON {agent_events} ("time") WHERE record = 'span' AND (parent_span_id IS NULL OR parent_is_remote);
 CREATE INDEX {index:agent_events_agent} ON {agent_events} (agent_id, "time") WHERE agent_id IS NOT NULL;
 -- An agent is looked for by its id and by its name, which are mostly one.
 CREATE INDEX {index:agent_events_name} ON {agent_events} (agent_name, "time")
@@ -595,6 +599,7 @@ COMMENT ON COLUMN {deployment_events}.test_result IS 'Outcome of the test step, 
 CREATE INDEX {index:deployment_events_time} ON {deployment_events} ("time");
 CREATE INDEX {index:deployment_events_trace} ON {deployment_events} (trace_id);
 CREATE INDEX {index:deployment_events_errors} ON {deployment_events} ("time") WHERE status = 'error';
+CREATE INDEX {index:deployment_events_roots} ON {deployment_events} ("time") WHERE record = 'span' AND (parent_span_id IS NULL OR parent_is_remote);
 
 CREATE TABLE {processes} (
     process_id uuid PRIMARY KEY,

@@ -162,10 +162,20 @@ SELECT service_name, array_agg(pattern ORDER BY pattern) AS patterns
               AND matched.attributes ->> 'otel_pg.capture.pattern' = pattern)
  GROUP BY service_name
 
+-- name: is_root
+-- Of a span without a parent, or with one in another process; the first half is what the index of roots holds.
+record = 'span' AND (parent_span_id IS NULL OR parent_is_remote) AND (parent_span_id IS NULL OR NOT ({has_parent}))
+
 -- name: stored_parent
--- True of a span whose parent lies in this table.
-SELECT FROM {table} AS parent
- WHERE parent.trace_id = {child}.trace_id AND parent.span_id = {child}.parent_span_id AND parent.record = 'span'
+-- Of a span whose parent lies in this table, and is not older than that.
+EXISTS (SELECT FROM {table} AS parent
+         WHERE parent.trace_id = {child}.trace_id AND parent.span_id = {child}.parent_span_id
+           AND parent.record = 'span' AND parent."time" >= %(parents_since)s::timestamptz)
+
+-- name: stored_spans
+-- Which of some spans lie in this table.
+SELECT trace_id, span_id FROM {table}
+ WHERE trace_id = ANY(%(trace_ids)s) AND span_id = ANY(%(span_ids)s) AND record = 'span'
 
 -- name: trace_totals
 -- What some traces amount to, in one table: rows, errors, when the last row ended, and tokens and cost but for the

@@ -51,6 +51,10 @@ SELECT runs.* FROM beats JOIN {runs} AS runs USING (process_id)
  WHERE "time" >= open_since AND status = 'lost' AND {where}
  ORDER BY last_heartbeat DESC, "time", span_id LIMIT %(limit)s
 
+-- name: seen_open
+-- A row if a span of a trace was seen while it was open.
+SELECT 1 AS found FROM {open_spans} WHERE trace_id = %(trace_id)s LIMIT 1
+
 -- name: unfinished_runs
 -- What of one trace has not ended, in the order in which it began.
 SELECT runs.* FROM {runs} AS runs
