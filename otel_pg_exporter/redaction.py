@@ -174,6 +174,8 @@ class Redactor:
                 return True
             if word in {"key", "keys"} and position and words[position - 1] in _SECRET_KEYS:
                 return True
+            if position and words[position - 1] == "pass" and f"pass{word}" in _SECRET_WORDS:  # passWord, pass_phrase
+                return True
         if "token" in words:
             return _TOKEN_INNOCENT.isdisjoint(words)
         return bool(words) and (words[-1] == "auth" or (words[-1] == "pass" and len(words) > 1))
