@@ -105,6 +105,14 @@ BY_LOOK = [
     ("deploy --password plantedpw --verbose", "plantedpw"),
     ("deploy --api-key=plantedpw", "plantedpw"),
     ("Cookie: session=planted; other=planted2", "planted2"),
+    ('Cookie: session="planted"; other=planted2', "planted"),
+    ('Authorization: Digest username="me", response="planted"', "planted"),
+    ("assert password == 'plantedpw'", "plantedpw"),
+    ("connect(password=b'plantedpw')", "plantedpw"),
+    ("Config(secret=SecretStr('plantedpw'), user='me')", "plantedpw"),
+    ("{'password': ['one', 'plantedpw'], 'user': 'me'}", "plantedpw"),
+    ("{'token': {'value': 'plantedpw'}}", "plantedpw"),
+    ("user: me\npassword: |\n  plantedpw\nhost: db", "plantedpw"),
     ("AIzaSyPlantedABCDEFGHIJKLMNOPQRSTUVWX", "SyPlantedABC"),
     ("glpat-PlantedABCDEFGHIJKL", "PlantedABC"),
     ("hf_PlantedABCDEFGHIJKLMNOP", "PlantedABC"),
@@ -190,6 +198,9 @@ def test_the_rest_of_the_text_stays() -> None:
     assert clean("postgresql://user:pw@host:5432/db") == "postgresql://user:[redacted]@host:5432/db"
     assert clean("host=db password=pw dbname=x") == "host=db password=[redacted] dbname=x"
     assert clean("Bearer abcdefgh1 done") == "Bearer [redacted] done"
+    assert clean("f(token=b'a b', user='me')") == "f(token=[redacted], user='me')"
+    assert clean("{'token': ['a', 'b'], 'user': 'me'}") == "{'token': [redacted], 'user': 'me'}"
+    assert clean("if token == 'a b':") == "if token == [redacted]:"
     assert clean("{'password': 'a b', 'user': 'me'}") == "{'password': [redacted], 'user': 'me'}"
 
 
