@@ -198,6 +198,7 @@ def search(connection: psycopg.Connection[Any], settings: Settings, stored: int,
     number = 2 * stored // 5 // 200  # of a session in the middle of all days
     parcel = number * 200 + 1
     searches = {
+        "session": lambda query: query.events(session=f"session {number}"),
         "attributes": lambda query: query.events(attributes={"session.id": f"session {number}"}),
         "text": lambda query: query.events(text=f"parcel {parcel}"),
     }

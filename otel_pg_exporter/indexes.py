@@ -29,16 +29,18 @@ __all__ = ["KINDS", "Coverage", "create", "drop", "status"]
 _TABLES = {
     "attributes": dict.fromkeys(EVENT_TABLES, "index_of_attributes"),
     "text": {**dict.fromkeys(EVENT_TABLES, "index_of_text"), "contents": "index_of_text_in_parts"},
+    "session": dict.fromkeys(EVENT_TABLES, "index_of_session"),
+    "user": dict.fromkeys(EVENT_TABLES, "index_of_user"),
 }
 """Kind → table → query that says what its index holds."""
 
 KINDS = tuple(_TABLES)
-"""What may be indexed: `attributes=…` of the queries, and `text=…`."""
+"""What may be indexed: `attributes=…` of the queries, `text=…`, `session=…` and `user=…`."""
 
 _COMPUTED = frozenset({"text"})
 """Kinds of an index that does not hold a column: of what it holds the server knows nothing before it is analyzed."""
 
-_SUFFIXES = {"attributes": "_attr", "text": "_text"}
+_SUFFIXES = {"attributes": "_attr", "text": "_text", "session": "_sess", "user": "_user"}
 """After a partition's name, for its own index: with the longest prefix this fills the 63 bytes of an identifier."""
 _LOCK_SECONDS, _SECONDS = 0.2, 2.0
 """So long, and no longer, writers may wait for a statement that waits for others; and for one in all."""
@@ -55,7 +57,7 @@ class Coverage:
     """One kind of index on one table."""
 
     kind: str
-    """attributes or text"""
+    """attributes, text, session or user"""
     table: str
     """Without a prefix."""
     is_on: bool
@@ -100,7 +102,7 @@ def create(
     """Make an index of all its tables, or go on with it where it was interrupted. Programs write meanwhile.
 
     Args:
-        kind: attributes or text.
+        kind: attributes, text, session or user.
         where: default the environment. The tables are created if they are missing.
         tell: is called with the name of each partition that has got its index.
 

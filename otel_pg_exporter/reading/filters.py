@@ -171,7 +171,8 @@ class Page:
         return sql
 
     def parts_asked(self, names: Names, since: datetime | None = None) -> tuple[str, dict[str, Any]] | None:
-        """A statement for which parts of long texts say what is looked for, with its parameters; None if no words are.
+        """A statement for which parts of long texts say what is looked for, and which tables have an index of words,
+        with its parameters; None if no words are looked for.
 
         To ask it first has the server know that when it plans for the rows. `since` limits their time.
         """
@@ -181,11 +182,15 @@ class Page:
         sql, parameters = self.search.parts_asked(names, limits)
         return sql, {**self.parameters, **parameters, "since": since}
 
-    def know_parts(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def know(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take the answer to that: what is asked next has to have the same limit of time."""
         if self.search is not None:
             self.search = self.search.knowing(rows)
             self.parameters |= self.search.parameters
+
+    def is_indexed(self, category: str) -> bool:
+        """Words are looked for, and the table's index of words is known to be there."""
+        return self.search is not None and CATEGORIES[category] in self.search.indexed
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""

@@ -11,7 +11,7 @@ from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event
 from .filters import TRACE_BEGINNING, USAGE_KINDS, USAGE_NUMBERS, build_page
-from .questions import Question, page_of
+from .pages import Question, position, rows_of_page
 from .summaries import TracePage, TraceSummary, Usage
 
 __all__ = ["trace_beginning", "traces", "usage"]
@@ -24,14 +24,10 @@ def traces(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     known = ("limit", "cursor")
     given = {name: value for name, value in options.items() if name in known}
     page = build_page(category, {name: value for name, value in options.items() if name not in known}, **given)
-    found: list[tuple[str, dict[str, Any]]] = []
-    if asked := page.parts_asked(names):
-        page.know_parts((yield asked))
     for each in page.categories:
         page.conditions[each].append(_is_root(names, names.table(CATEGORIES[each])))
-        rows = yield page_of(names, page, each), page.parameters
-        found += [(each, row) for row in rows]
-    found.sort(key=lambda item: (item[1]["order_key"], item[1]["batch_id"], item[1]["batch_index"]), reverse=True)
+    found = yield from rows_of_page(names, page)
+    found.sort(key=position, reverse=True)
     shown = found[: page.limit]
     totals = yield from _totals(names, {row["trace_id"] for _, row in shown})
     next_cursor = page.cursor(shown[-1][1]) if len(found) > page.limit else None

@@ -3,10 +3,10 @@ returns the answer. `EventQuery` and `AsyncEventQuery` carry the same questions.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 from ..encoding.contents import put_back, referred
 from ..encoding.histograms import is_whole
@@ -15,6 +15,7 @@ from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event, EventPage
 from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
+from .pages import Question, Rows, position, rows_of_page
 from .periods import HOUR, Hours, whole_hours
 from .runs import Run
 from .statistics import Statistics, build_statistics
@@ -23,24 +24,18 @@ from .trace import Trace, build_trace
 __all__ = [
     "Question",
     "Rows",
-    "Statement",
     "counts",
     "events",
     "health",
     "lost",
-    "page_of",
     "running",
     "statistics",
     "trace",
     "whole",
 ]
 
-T = TypeVar("T")
 _UNION = "\nUNION ALL\n"
 _LONGEST = timedelta(days=36_500)
-Rows: TypeAlias = list[dict[str, Any]]
-Statement: TypeAlias = tuple[str, Mapping[str, Any]]
-Question: TypeAlias = Generator[Statement, Rows, T]
 
 
 def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Question[EventPage]:
@@ -53,22 +48,17 @@ def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     given = {name: value for name, value in options.items() if name in known}
     filters = {name: value for name, value in options.items() if name not in known}
     page = build_page(category, filters, **given)
-    found: list[tuple[tuple[Any, ...], str, dict[str, Any]]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     for since in _beginnings(page, filters.get("end")):
-        found.clear()
-        if asked := page.parts_asked(names, since):
-            page.know_parts((yield asked))
-        for each in page.categories:
-            rows = yield page_of(names, page, each, since is not None), {**page.parameters, "since": since}
-            found += [((row["order_key"], row["batch_id"], row["batch_index"]), each, row) for row in rows]
+        found = yield from rows_of_page(names, page, since)
         if len(found) > page.limit:
             break
     if len(page.categories) > 1:
-        found.sort(key=lambda item: item[0], reverse=page.direction == "desc")
+        found.sort(key=position, reverse=page.direction == "desc")
     shown = found[: page.limit]
-    yield from whole(names, [row for _, _, row in shown])
-    next_cursor = page.cursor(shown[-1][2]) if len(found) > page.limit else None
-    return EventPage([Event.from_row(each, row) for _, each, row in shown], next_cursor, page.categories)
+    yield from whole(names, [row for _, row in shown])
+    next_cursor = page.cursor(shown[-1][1]) if len(found) > page.limit else None
+    return EventPage([Event.from_row(each, row) for each, row in shown], next_cursor, page.categories)
 
 
 def trace(names: Names, trace_id: str) -> Question[Trace]:
@@ -209,11 +199,3 @@ def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
             yield day - timedelta(days=1)
             yield day - timedelta(days=14)
     yield None
-
-
-def page_of(names: Names, page: Page, category: str, is_since: bool = False) -> str:
-    """The statement for one table of a page; of what is not older than the parameter `since`, if that is there."""
-    sql = query("events_of_table", names).replace("{table}", names.table(CATEGORIES[category]))
-    filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
-    since = ('"time" >= %(since)s',) if is_since else ()
-    return filled.replace("{where}", page.where(names, category, *since))

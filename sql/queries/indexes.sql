@@ -16,8 +16,24 @@ ARRAY(SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{b
 SELECT '{term}' AS term, {parts} AS ids
 
 -- name: few_parts
--- The ids of parts, or NULL if they are many.
-SELECT term, CASE WHEN cardinality(ids) <= %(most_parts)s THEN ids END AS ids FROM ({terms} OFFSET 0) AS found
+-- The ids of parts, or NULL if they are many; and the tables of which all partitions have an index of words.
+SELECT term, CASE WHEN cardinality(ids) <= %(most_parts)s THEN ids END AS ids,
+       ARRAY(SELECT "table"
+               FROM unnest(%(tables)s::text[]) AS "table"
+               JOIN pg_class c ON c.relname = %(prefix)s || "table" || '_text' AND c.relkind = 'I'
+               JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %(schema)s
+               JOIN pg_index i ON i.indexrelid = c.oid AND i.indisvalid) AS indexed
+  FROM ({terms} OFFSET 0) AS found
+
+-- name: plan_for_indexes_of_words
+-- The next statements are to find rows by what indexes say, before any is looked at.
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
+       set_config('enable_bitmapscan', 'on', true)
+
+-- name: plan_as_usual
+-- They are not any more.
+SELECT set_config('enable_seqscan', NULL, true), set_config('enable_indexscan', NULL, true),
+       set_config('enable_bitmapscan', NULL, true)
 
 -- name: index_of_attributes
 -- Which attributes an event has.
@@ -30,6 +46,14 @@ gin ({words_of_event}(input, output, body, error_type, error_message), input_con
 -- name: index_of_text_in_parts
 -- Which words a part of a long text has.
 gin ({words_of_text}(body))
+
+-- name: index_of_session
+-- To which session or conversation an event belongs, of those that belong to one.
+btree (session_id) WHERE session_id IS NOT NULL
+
+-- name: index_of_user
+-- To which user an event belongs, of those that belong to one.
+btree (user_id) WHERE user_id IS NOT NULL
 
 -- name: indexed_partitions
 -- Each partition of some tables, with the optional index of one kind that it has or is to have; NULLs for a table

@@ -2,6 +2,12 @@
 -- One page of one table, in the order that was asked for.
 SELECT {key} AS order_key, * FROM {table} WHERE {where} ORDER BY {order_by} LIMIT %(limit)s OFFSET %(offset)s
 
+-- name: few_events_of_table
+-- The same of those rows that are found first, with how many that are: all of them, unless there are as many as asked for.
+SELECT *, count(*) OVER () AS found
+  FROM (SELECT {key} AS order_key, * FROM {table} WHERE {where} LIMIT %(few)s) AS few
+ ORDER BY {order_by} LIMIT %(limit)s
+
 -- name: trace_rows
 -- Every row of a trace in one table, by a function that has its plan.
 SELECT * FROM {rows_of_trace}(%(trace_id)s)

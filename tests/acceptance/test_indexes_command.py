@@ -21,12 +21,12 @@ def test_they_are_made_listed_and_dropped(otel_pg, demo):
     listed = otel_pg("indexes", "list").output.splitlines()
     assert ["index", "table", "partitions", "indexed", "size"] == listed[0].split()
     assert ["attributes", "events", "1", "off"] == listed[1].split()
-    assert 1 + 2 * len(EVENT_TABLES) + 1 == len(listed)  # text has one of the parts of long texts too
+    assert 1 + 4 * len(EVENT_TABLES) + 1 == len(listed)  # text has one of the parts of long texts too
 
     assert "later partitions come with it" in otel_pg("indexes", "create", "text").output
     assert ["text", "agent_events", "1", "1"] == otel_pg("indexes", "list").output.splitlines()[7].split()[:4]
     rows = lines(otel_pg("indexes", "list", "--json"))
-    assert {("attributes", False, 0), ("text", True, 1)} == {
+    assert {("attributes", False, 0), ("session", False, 0), ("text", True, 1), ("user", False, 0)} == {
         (row["index"], row["is_on"], row["indexed"]) for row in rows
     }
     assert all((row["bytes"] > 0) == row["is_on"] for row in rows)
