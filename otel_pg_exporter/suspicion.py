@@ -16,6 +16,8 @@ __all__ = ["may_hold_secret"]
 
 _SIGN = r"(?:[\s\"'\\]*[:=]|[\"'\\]+\s*,)"
 """What follows the name of a secret, in JSON text too, where name and value may be neighbours."""
+_GOES_ON = r"[^\"'\\,;!?(){}<>\n]{0,64}"
+"""What a name may go on with, and few sentences do."""
 _END_OF_NAME = r"[\"'\\]+\s*[:,}]"
 """In JSON text, where a name may also come after its value."""
 _COUNTED = r"(?!(?:s|[^a-z]?(?:count|limit|type|usage))(?![a-z]))" + "".join(
@@ -73,7 +75,7 @@ class _Looks:
         # in JSON text without capitals
         self.member = re.compile(
             rf"(?:(?:pass[\W_]?(?:word|phrase|code|wd)|pwd|secret|token{_COUNTED}|cookie|credential|creds|authorization"
-            rf"|bearer|jwt|dsn|(?:{'|'.join(_OWNERS)})[^a-z]?key)[^\"'\\]{{0,256}}|(?:auth|pass)[\W_]?){_END_OF_NAME}"
+            rf"|bearer|jwt|dsn|(?:{'|'.join(_OWNERS)})[^a-z]?key){_GOES_ON}|(?:auth|pass)[\W_]?){_END_OF_NAME}"
         ).search
         # in flattened JSON text
         self.any_k = re.compile(
