@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from . import migrate
@@ -29,18 +29,31 @@ __all__ = ["KINDS", "Coverage", "create", "drop", "status"]
 _TABLES = {
     "attributes": dict.fromkeys(EVENT_TABLES, "index_of_attributes"),
     "text": {**dict.fromkeys(EVENT_TABLES, "index_of_text"), "contents": "index_of_text_in_parts"},
+    "task": dict.fromkeys(EVENT_TABLES, "index_of_task"),
+    "task_name": {"task_events": "index_of_task_name"},
     "session": dict.fromkeys(EVENT_TABLES, "index_of_session"),
     "user": dict.fromkeys(EVENT_TABLES, "index_of_user"),
 }
-"""Kind → table → query that says what its index holds."""
+"""Index → table → query that says what it holds."""
 
-KINDS = tuple(_TABLES)
-"""What may be indexed: `attributes=…` of the queries, `text=…`, `session=…` and `user=…`."""
+_INDEXES = {
+    "attributes": ("attributes",),
+    "text": ("text",),
+    "task": ("task", "task_name"),  # a task is looked for by its id and by its name
+    "session": ("session",),
+    "user": ("user",),
+}
+"""Kind → its indexes."""
+
+KINDS = tuple(_INDEXES)
+"""What may be indexed: filters of the queries, by their names."""
 
 _COMPUTED = frozenset({"text"})
 """Kinds of an index that does not hold a column: of what it holds the server knows nothing before it is analyzed."""
 
-_SUFFIXES = {"attributes": "_attr", "text": "_text", "session": "_sess", "user": "_user"}
+_SUFFIXES = {
+    "attributes": "_attr", "text": "_text", "task": "_task", "task_name": "_name", "session": "_sess", "user": "_user",
+}  # fmt: skip
 """After a partition's name, for its own index: with the longest prefix this fills the 63 bytes of an identifier."""
 _LOCK_SECONDS, _SECONDS = 0.2, 2.0
 """So long, and no longer, writers may wait for a statement that waits for others; and for one in all."""
@@ -57,7 +70,7 @@ class Coverage:
     """One kind of index on one table."""
 
     kind: str
-    """attributes, text, session or user"""
+    """One of KINDS."""
     table: str
     """Without a prefix."""
     is_on: bool
@@ -86,14 +99,8 @@ def status(where: Settings | Database | None = None) -> list[Coverage]:
     Raises:
         DatabaseError: the server does not say.
     """
-    found = []
     with opened(where) as database:
-        for kind in KINDS:
-            for table, (is_on, parts) in _look(database, kind).items():
-                ready = [part for part in parts if part.is_valid and part.is_attached]
-                size = sum(part.bytes for part in parts)
-                found.append(Coverage(kind, table, is_on, len(parts), len(ready), size))
-    return found
+        return [coverage for kind in KINDS for coverage in _covered(database, kind)]
 
 
 def create(
@@ -102,7 +109,7 @@ def create(
     """Make an index of all its tables, or go on with it where it was interrupted. Programs write meanwhile.
 
     Args:
-        kind: attributes, text, session or user.
+        kind: one of KINDS.
         where: default the environment. The tables are created if they are missing.
         tell: is called with the name of each partition that has got its index.
 
@@ -116,8 +123,9 @@ def create(
     with opened(where) as database:
         migrate.ensure(database)
         with _alone(database), database.session(inf) as session:
-            for table in _TABLES[kind]:
-                _Building(database, session, kind, table).run(tell)
+            for index in _INDEXES[kind]:
+                for table in _TABLES[index]:
+                    _Building(database, session, index, table).run(tell)
 
 
 def drop(kind: str, where: Settings | Database | None = None) -> None:
@@ -127,24 +135,42 @@ def drop(kind: str, where: Settings | Database | None = None) -> None:
     """
     _check(kind)
     with opened(where) as database, _alone(database), database.session(inf) as session:
-        for table, (_, parts) in _look(database, kind).items():
-            _insist(database, session, "drop_table_index", index=_own(database, _table_index(database, kind, table)))
-            for part in parts:
-                if part.index and not part.is_attached:
-                    session.alone(_filled(database, "drop_partition_index", index=_own(database, part.index)))
+        for index in _INDEXES[kind]:
+            for table, (_, parts) in _look(database, index).items():
+                name = _own(database, _table_index(database, index, table))
+                _insist(database, session, "drop_table_index", index=name)
+                for part in parts:
+                    if part.index and not part.is_attached:
+                        session.alone(_filled(database, "drop_partition_index", index=_own(database, part.index)))
+
+
+def _covered(database: Database, kind: str) -> list[Coverage]:
+    """Of each table, with all indexes of the kind taken together."""
+    found: dict[str, Coverage] = {}
+    for index in _INDEXES[kind]:
+        for table, (is_on, parts) in _look(database, index).items():
+            ready = sum(part.is_valid and part.is_attached for part in parts)
+            one = Coverage(kind, table, is_on, len(parts), ready, sum(part.bytes for part in parts))
+            found[table] = _together(found[table], one) if table in found else one
+    return [*found.values()]
+
+
+def _together(one: Coverage, other: Coverage) -> Coverage:
+    indexed, size = min(one.indexed, other.indexed), one.bytes + other.bytes
+    return replace(one, is_on=one.is_on and other.is_on, indexed=indexed, bytes=size)
 
 
 class _Building:
-    """One kind of index on one table."""
+    """One index of one table."""
 
-    def __init__(self, database: Database, session: Session, kind: str, table: str) -> None:
-        self._database, self._session, self._kind, self._table = database, session, kind, table
-        self._method = database.sql(_TABLES[kind][table])
+    def __init__(self, database: Database, session: Session, index: str, table: str) -> None:
+        self._database, self._session, self._index, self._table = database, session, index, table
+        self._method = database.sql(_TABLES[index][table])
 
     def run(self, tell: Callable[[str], object]) -> None:
         """Make what is missing, until nothing is."""
         database = self._database
-        name = quote(_table_index(database, self._kind, self._table))
+        name = quote(_table_index(database, self._index, self._table))
         own = database.names.table(self._table)
         _insist(database, self._session, "create_table_index", index=name, table=own, method=self._method)
         tried: set[str] = set()
@@ -155,18 +181,18 @@ class _Building:
                     tell(part.partition)
 
     def _parts(self) -> list[_Part]:
-        return _look(self._database, self._kind)[self._table][1]
+        return _look(self._database, self._index)[self._table][1]
 
     def _add(self, part: _Part) -> bool:
         """Give a partition its index; False if it is gone."""
-        index = part.partition + _SUFFIXES[self._kind]
+        index = part.partition + _SUFFIXES[self._index]
         names = {"index": quote(index), "partition": _own(self._database, part.partition)}
         try:
             if not (part.is_valid or (part.index and self._is_left_whole(part.partition, part.index))):
                 self._session.alone(_filled(self._database, "create_partition_index", **names, method=self._method))
-            if self._kind in _COMPUTED:
+            if self._index in _COMPUTED:
                 self._session.alone(_filled(self._database, "learn_partition", partition=names["partition"]))
-            table_index = _own(self._database, _table_index(self._database, self._kind, self._table))
+            table_index = _own(self._database, _table_index(self._database, self._index, self._table))
             own = _own(self._database, index)
             _insist(self._database, self._session, "attach_index", table_index=table_index, index=own)
         except DatabaseError as error:
@@ -186,21 +212,21 @@ class _Building:
         return False
 
 
-def _look(database: Database, kind: str) -> dict[str, tuple[bool, list[_Part]]]:
+def _look(database: Database, index: str) -> dict[str, tuple[bool, list[_Part]]]:
     """Table → whether its index is there, and its partitions, the oldest first."""
     prefix = database.names.prefix
     parameters = {
         "schema": database.names.schema,
-        "tables": [prefix + table for table in _TABLES[kind]],
-        "kind": kind,
-        "suffix": _SUFFIXES[kind],
+        "tables": [prefix + table for table in _TABLES[index]],
+        "index": index,
+        "suffix": _SUFFIXES[index],
     }
     found: dict[str, tuple[bool, list[_Part]]] = {}
     for row in database.fetch(database.sql("indexed_partitions"), parameters):
         _, parts = found.setdefault(row.pop("table")[len(prefix) :], (row.pop("is_on"), []))
         if row["partition"] is not None:
             parts.append(_Part(**row))
-    return {table: found[table] for table in _TABLES[kind] if table in found}
+    return {table: found[table] for table in _TABLES[index] if table in found}
 
 
 @contextmanager
@@ -247,8 +273,8 @@ def _own(database: Database, name: str) -> str:
     return f"{quote(database.names.schema)}.{quote(name)}"
 
 
-def _table_index(database: Database, kind: str, table: str) -> str:
-    return f"{database.names.prefix}{table}_{kind}"
+def _table_index(database: Database, index: str, table: str) -> str:
+    return f"{database.names.prefix}{table}_{index}"
 
 
 def _check(kind: str) -> None:

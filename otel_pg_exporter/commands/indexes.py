@@ -14,12 +14,12 @@ from .options import as_json
 __all__ = ["indexes"]
 
 _HELD = "index table partitions> indexed> size>"
-_kind = click.argument("index", type=click.Choice(["attributes", "text", "session", "user"]))
+_kind = click.argument("index", type=click.Choice(["attributes", "text", "task", "session", "user"]))
 
 
 @click.group()
 def indexes() -> None:
-    """Optional indexes, of attributes, words, sessions, users: list, make while programs write, and drop them."""
+    """Optional indexes for what is asked often: list them, make them while programs write, drop them."""
 
 
 @indexes.command("list")

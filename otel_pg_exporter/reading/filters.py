@@ -70,7 +70,8 @@ OWN = {
         "queue": "queue = ANY(%(queue)s)",
     },
     "agent": {
-        "agent": "(agent_id = ANY(%(agent)s) OR agent_name = ANY(%(agent)s))",
+        "agent": "(agent_id = ANY(%(agent)s)"
+        " OR (agent_name = ANY(%(agent)s) AND agent_name IS DISTINCT FROM agent_id))",  # as its index has it
         "action": "action = ANY(%(action)s)",
         "tool": "tool_name = ANY(%(tool)s)",
         "model": "model = ANY(%(model)s)",

@@ -473,6 +473,9 @@ CREATE INDEX {index:agent_events_time} ON {agent_events} ("time");
 CREATE INDEX {index:agent_events_trace} ON {agent_events} (trace_id);
 CREATE INDEX {index:agent_events_errors} ON {agent_events} ("time") WHERE status = 'error';
 CREATE INDEX {index:agent_events_agent} ON {agent_events} (agent_id, "time") WHERE agent_id IS NOT NULL;
+-- An agent is looked for by its id and by its name, which are mostly one.
+CREATE INDEX {index:agent_events_name} ON {agent_events} (agent_name, "time")
+    WHERE agent_name IS NOT NULL AND agent_name IS DISTINCT FROM agent_id;
 
 CREATE TABLE {deployment_events} (
     trace_id uuid NOT NULL,

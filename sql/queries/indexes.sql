@@ -47,6 +47,14 @@ gin ({words_of_event}(input, output, body, error_type, error_message), input_con
 -- Which words a part of a long text has.
 gin ({words_of_text}(body))
 
+-- name: index_of_task
+-- Of which task an event is, of those that are of one.
+btree (task_id) WHERE task_id IS NOT NULL
+
+-- name: index_of_task_name
+-- What a task is called.
+btree (task_name) WHERE task_name IS NOT NULL
+
 -- name: index_of_session
 -- To which session or conversation an event belongs, of those that belong to one.
 btree (session_id) WHERE session_id IS NOT NULL
@@ -56,14 +64,14 @@ btree (session_id) WHERE session_id IS NOT NULL
 btree (user_id) WHERE user_id IS NOT NULL
 
 -- name: indexed_partitions
--- Each partition of some tables, with the optional index of one kind that it has or is to have; NULLs for a table
+-- Each partition of some tables, with the optional index that it has or is to have; NULLs for a table
 -- without partitions. One that is not attached was left by an interruption, and is not valid if that came earlier.
 SELECT p.relname AS "table", x.oid IS NOT NULL AS is_on, c.relname AS partition, found.relname AS "index",
        coalesce(found.is_valid, false) AS is_valid, coalesce(found.is_attached, false) AS is_attached,
        coalesce(pg_relation_size(found.oid), 0) AS bytes
   FROM pg_class p
   JOIN pg_namespace n ON n.oid = p.relnamespace
-  LEFT JOIN pg_class x ON x.relnamespace = n.oid AND x.relkind = 'I' AND x.relname = p.relname || '_' || %(kind)s::text
+  LEFT JOIN pg_class x ON x.relnamespace = n.oid AND x.relkind = 'I' AND x.relname = p.relname || '_' || %(index)s::text
   LEFT JOIN pg_inherits i ON i.inhparent = p.oid
   LEFT JOIN pg_class c ON c.oid = i.inhrelid
   LEFT JOIN LATERAL (

@@ -80,8 +80,8 @@ def names_of_indexes(settings):
     """Every optional index."""
     with psycopg.connect(settings.dsn) as connection:
         found = connection.execute(
-            "SELECT indexname FROM pg_indexes WHERE indexdef ~ 'USING (gin|btree .(session|user)_id.)'"
-            " AND schemaname = %s",
+            "SELECT indexname FROM pg_indexes WHERE schemaname = %s"
+            " AND indexdef ~ 'USING (gin|btree [(](task_id|task_name|session_id|user_id)[)])'",
             [settings.schema],
         )
         return {name for (name,) in found}
@@ -101,7 +101,7 @@ def test_it_is_off_until_it_is_made_and_gone_when_it_is_dropped(rows, settings, 
     assert {(False, 2, 0)} == coverage(settings, kind)
     told = []
     indexes.create(kind, settings, tell=told.append)
-    tables = len(EVENT_TABLES) + (kind == "text")  # the parts of long texts have one too
+    tables = len(EVENT_TABLES) + (kind in ("text", "task"))  # the parts of long texts have one too, or tasks two
     assert 2 * tables == len(told)
     assert {(True, 2, 2)} == coverage(settings, kind)
 
@@ -125,6 +125,7 @@ def test_it_is_off_until_it_is_made_and_gone_when_it_is_dropped(rows, settings, 
     [
         ("attributes", {"attributes": {"order": 17}}),
         ("text", {"text": "order17"}),
+        ("task", {"task": "order17"}),
         ("session", {"session": "order17"}),
         ("user", {"user": ["order17", "nobody"]}),
     ],
@@ -132,7 +133,7 @@ def test_it_is_off_until_it_is_made_and_gone_when_it_is_dropped(rows, settings, 
 def test_the_server_uses_it_for_the_queries(rows, settings, table, kind, filters):
     """In each partition, today's and those made before; and not another one."""
     category = {"events": "system"}.get(table, table.removesuffix("_events"))
-    said = {"input": "$to_json('order' || i)", "session_id": "$'order' || i", "user_id": "$'order' || i"}
+    said = {"input": "$to_json('order' || i)", **dict.fromkeys(("task_id", "session_id", "user_id"), "$'order' || i")}
     for at in (NOW, NOW - timedelta(days=1)):
         rows.add(table, 3000, time=at, attributes="$jsonb_build_object('order', i)", **said)
     rows.connection.execute("ANALYZE")
@@ -145,11 +146,33 @@ def test_the_server_uses_it_for_the_queries(rows, settings, table, kind, filters
     found = plan(settings, category, **filters)
 
     made = {name for name in names_of_indexes(settings) if name.startswith(f"{table}_p")}
-    assert 2 == len(made)
+    assert (4 if (table, kind) == ("task_events", "task") else 2) == len(made)
     assert {name for name in names_in(found) if name.startswith(table)} == made, found
     with EventQuery(settings) as query:
         assert 2 == len(before)
         assert [*before] == [*query.events(category, **filters)]
+
+
+def test_an_agent_is_looked_up_by_its_id_and_by_its_name(rows, settings):
+    """Without any optional index; the name has one of its own only where it is not the id."""
+    named = {"same": ("anna", "anna"), "apart": ("a-1", "anna"), "only id": ("anna", None), "only name": (None, "anna")}
+    for name, (agent_id, agent_name) in named.items():
+        rows.add("agent_events", event_name=name, agent_id=agent_id, agent_name=agent_name)
+    rows.add("agent_events", 6000, agent_id="$'agent ' || i", agent_name="$'agent ' || i")
+    rows.connection.execute("ANALYZE")
+
+    found = plan(settings, "agent", agent=["anna"])
+
+    day = f"{NOW:%Y%m%d}"
+    used = {f"agent_events_p{day}_agent_id_time_idx", f"agent_events_p{day}_agent_name_time_idx"}
+    assert used == {name for name in names_in(found) if day in name}, found
+    ((entries,),) = rows.fetch(
+        f"SELECT reltuples FROM pg_class WHERE relname = 'agent_events_p{day}_agent_name_time_idx'"
+    )
+    assert 2 == entries
+    with EventQuery(settings) as query:
+        assert {*named} == {event.event_name for event in query.agent_events(agent="anna")}
+        assert {"apart"} == {event.event_name for event in query.agent_events(agent="a-1")}
 
 
 def test_what_is_planned_for_each_partition_of_a_search_is_short(rows, settings):
@@ -441,7 +464,7 @@ def test_names_fit_under_the_longest_prefix(empty_dsn):
     for kind in indexes.KINDS:
         indexes.create(kind, settings)
         assert {(True, 2, 2)} == coverage(settings, kind)
-    assert 3 * (4 * len(EVENT_TABLES) + 1) == len(names_of_indexes(settings))
+    assert 3 * (5 * len(EVENT_TABLES) + 2) == len(names_of_indexes(settings))
     indexes.drop("attributes", settings)
     migrate.down(settings)
     assert set() == names_of_indexes(settings)
