@@ -39,7 +39,9 @@ _TOKEN_INNOCENT = _words(
 )
 
 _VALUE = (
-    r"""(?:\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?"""
+    r"""(?:\w*[\[({][^\[\](){}]{0,1000}[\])}]|[bfru]{1,2}(?=["'])(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)"""
+    r"""|[|>][+-]?[ \t]*(?:\n|\\+n)(?:[ \t]+(?:(?!\\{1,4}n)[^\n"'])+(?:\n|\\{1,4}n)?)+"""
+    r"""|\\+"(?:(?!\\+").)*(?:\\+")?|\\+'(?:(?!\\+').)*(?:\\+')?"""
     r"""|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
 )
 _NAMES = (
@@ -67,7 +69,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         ("authorization", "cookie", "api-key"),
         (
             r"(?i)((?:authorization|cookie|api-key)[\"'\\]*\s*[:=]\s*(?:b(?=[\"']))?)"
-            r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\r\n"'}]+)"""
+            r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:="[^"\r\n]*"|[^\r\n"'}])+)"""
         ),
         rf"\1{REDACTED}",
     ),
@@ -108,7 +110,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     (
         ":",
         ("password", "passwd", "pwd", "passphrase", "secret", "token", "key", "credential"),
-        rf"(?i)(?<!unexpected )((?:{_NAMES})(?:[\"'\\]{{0,4}}\s*(?:=>|:=|[=:])\s*)){_VALUE}",
+        rf"(?i)(?<!unexpected )((?:{_NAMES})(?:[\"'\\]{{0,4}}\s*(?:=>|:=|={{2,3}}|[=:])\s*)){_VALUE}",
         rf"\1{REDACTED}",
     ),
     (
@@ -173,6 +175,8 @@ class Redactor:
             if word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS):
                 return True
             if word in {"key", "keys"} and position and words[position - 1] in _SECRET_KEYS:
+                return True
+            if position and words[position - 1] == "pass" and f"pass{word}" in _SECRET_WORDS:  # passWord, pass_phrase
                 return True
         if "token" in words:
             return _TOKEN_INNOCENT.isdisjoint(words)

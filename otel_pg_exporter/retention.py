@@ -256,18 +256,23 @@ class _Pruning:
         names = database.names
         with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
             self._require_turn(connection)
-            if category := _CATEGORIES.get(held.table):
-                counted = {"category": category, "lower": held.lower, "upper": held.upper}
-                connection.execute(database.sql("forget_summaries").encode(), counted)
+            self._forget_summaries(connection, held)
             about = {**vars(held), "reason": one.reason, "schema": names.schema}
             if not connection.execute(database.sql("note_pruned").encode(), about).fetchall():
                 return "gone"
             hurried = limits(monotonic() + _DROP_SECONDS, _LOCK_SECONDS)
             connection.execute(database.sql("limit_time").encode(), hurried)
-            # last: what follows holds everybody up who uses the table
+            # late: what follows holds everybody up who uses the table
             partition = f"{quote(names.schema)}.{quote(held.partition)}"
             connection.execute(database.sql("drop_partition").format(partition=partition).encode())
+            # of rows that were committed since: the drop has waited for whoever wrote them
+            self._forget_summaries(connection, held)
         return "dropped"
+
+    def _forget_summaries(self, connection: Any, held: Held) -> None:
+        if category := _CATEGORIES.get(held.table):
+            counted = {"category": category, "lower": held.lower, "upper": held.upper}
+            connection.execute(self._database.sql("forget_summaries").encode(), counted)
 
     def _require_turn(self, connection: Any) -> None:
         if not takes_turn(self._database, connection):

@@ -16,6 +16,14 @@ __all__ = ["may_hold_secret"]
 
 _SIGN = r"(?:[\s\"'\\]*[:=]|[\"'\\]+\s*,)"
 """What follows the name of a secret, in JSON text too, where name and value may be neighbours."""
+_GOES_ON = r"[^\"'\\,;!?(){}<>\n]{0,64}"
+"""What a name may go on with, and few sentences do."""
+_END_OF_NAME = r"[\"'\\]+\s*[:,}]"
+"""In JSON text, where a name may also come after its value."""
+_COUNTED = r"(?!(?:s|[^a-z]?(?:count|limit|type|usage))(?![a-z]))" + "".join(
+    f"(?<!{unit}token)(?<!{unit}[^a-z]token)" for unit in ("input", "output", "prompt", "completion", "max")
+)
+"""What tells, after its name, a token that may be a secret from a unit of text."""
 _OWNERS = ("api", "ssh", "access", "private", "secret", "signing", "encryption", "account", "shared", "master", "auth")
 """What makes a key a secret."""
 _KEY = "|".join(f"(?<={owner}key)|(?<={owner}[^a-z]key)" for owner in _OWNERS)
@@ -64,6 +72,20 @@ class _Looks:
             r"_(?<=[kfpousrmct]_)(?:(?<=[sr]k_)(?=live_|test_)|(?<=hf_)(?=[\w-]{16})|(?<=gh[pousr]_)(?=\w{10})"
             r"|(?<=npm_)(?=[\w-]{16})|(?<=whsec_)(?=\S{8})|(?<=github_pat_)(?=\w{10}))"
         ).search
+        # in JSON text without capitals
+        self.member = re.compile(
+            rf"(?:(?:pass[\W_]?(?:word|phrase|code|wd)|pwd|secret|token{_COUNTED}|cookie|credential|creds|authorization"
+            rf"|bearer|jwt|dsn|(?:{'|'.join(_OWNERS)})[^a-z]?key){_GOES_ON}|(?:auth|pass)[\W_]?){_END_OF_NAME}"
+        ).search
+        # in flattened JSON text
+        self.any_k = re.compile(
+            rf"k(?:en(?<=token){_COUNTED}|ie(?<=cookie)|ey(?<=[ihsetgndr]key)|ey(?<=[ihsetgndr][^a-z]key))".encode()
+        ).search
+        self.any_w = re.compile(rb"w(?<=[psj]w)(?:(?<=[ps]w)d|(?<=jw)t)").search
+        self.any_cre = re.compile(rb"cre(?:t(?<=secret)|d(?:s|ential|[^a-z]))").search
+        self.any_pass = re.compile(rb"pass(?:[^a-z]?(?:w|phrase|code)|[^a-z])").search
+        self.any_auth = re.compile(rb"auth(?:orization|[^a-z])").search
+        self.any_dsn = re.compile(rb"dsn").search
         # in flattened text
         self.named = re.compile(f":(?<=(?:{_ENDINGS}):)(?<=(?:{'|'.join(_NAMES)}):)".encode()).search
         self.marked = re.compile(
@@ -82,9 +104,14 @@ def may_hold_secret(text: str) -> bool:
     raw = text.encode() if text.isascii() else text.casefold().encode("ascii", "replace")
     flat = _START + raw.translate(_FLAT, _REST)
     looks = _looks()
+    is_announced = looks.announced(flat)
+    if '"' in text:  # in JSON text the name may go on
+        is_named = (_has_word(looks, flat) or is_announced) and _is_member(looks, text.casefold())
+    else:
+        is_named = looks.named(flat) and _is_named(looks, text.casefold())
     return bool(
-        (looks.named(flat) and _is_named(looks, text.casefold()))
-        or (looks.announced(flat) and looks.bearer(text.casefold()))
+        is_named
+        or (is_announced and looks.bearer(text.casefold()))
         or (looks.marked(flat) and (looks.dash(text) or looks.underscore(text)))
         or ("@" in text and "://" in text)
         or ("J" in text and "eyJ" in text)
@@ -98,3 +125,18 @@ def _is_named(looks: _Looks, folded: str) -> bool:
     return bool(looks.k(folded) or looks.w(folded)) or any(
         word in folded and named(folded) for word, named in looks.words
     )
+
+
+def _has_word(looks: _Looks, flat: bytes) -> bool:
+    return bool(
+        looks.any_k(flat)
+        or looks.any_w(flat)
+        or looks.any_cre(flat)
+        or looks.any_pass(flat)
+        or looks.any_auth(flat)
+        or looks.any_dsn(flat)
+    )
+
+
+def _is_member(looks: _Looks, folded: str) -> bool:
+    return _is_named(looks, folded) or bool(looks.member(folded))

@@ -324,7 +324,7 @@ class Scrubber:
 
     def _json(self, key: str, text: str) -> str | None:
         """JSON text with secrets taken out, and still JSON; None if it is none."""
-        if text[:1] not in ("{", "["):
+        if text.lstrip()[:1] not in ("{", "[", '"'):
             return None
         try:
             value = orjson.loads(text)

@@ -235,6 +235,15 @@ def test_a_cold_start_gives_a_server_that_answers(new_dir: Path) -> None:
     assert not server.is_running()
 
 
+def test_words_are_found_in_any_case(data_dir: Path) -> None:
+    """Those of other letters than A to Z too, where the version can; and the order is that of the code points."""
+    with EmbeddedServer(data_dir) as server:
+        is_able = int(query(server.conninfo, "SHOW server_version_num")) >= 180000
+        lowered = query(server.conninfo, "SELECT to_tsvector('simple', 'ÉTÉ') @@ to_tsquery('simple', 'été')")
+        assert lowered == str(is_able)
+        assert query(server.conninfo, "SELECT 'B' < 'a' AND 'z' < 'É'") == "True"
+
+
 def test_only_its_user_reaches_the_server(data_dir: Path) -> None:
     """There is no TCP port, and socket and folders are closed to everybody else."""
     with EmbeddedServer(data_dir) as server:

@@ -337,6 +337,23 @@ def test_statistics_count_what_is_left(dsn):
     assert dict.fromkeys(CATEGORIES, (0, 0)) == counted(dsn)
 
 
+def test_statistics_do_not_count_what_came_in_the_middle_of_a_drop(dsn, monkeypatch):
+    """Rows that are committed when the summaries are gone already, and their partition is not."""
+    old_events(dsn, 20)
+    sql, late = Database.sql, [old_events]
+
+    def coming_in_between(self, name):
+        if name == "note_pruned" and late:
+            late.pop()(dsn, 20)
+        return sql(self, name)
+
+    monkeypatch.setattr(Database, "sql", coming_in_between)
+    retention.prune(Settings(dsn=dsn, retention_days=40, retention_agent_days=10))
+
+    assert not late
+    assert dict.fromkeys(CATEGORIES, (6, 6)) | {"agent": (0, 0)} == counted(dsn)
+
+
 def test_statistics_that_nobody_told_of_a_drop_count_too_many(dsn, monkeypatch):
     """The counterpart: the summaries of one category stay."""
     old_events(dsn, 20)

@@ -63,6 +63,19 @@ def test_what_is_innocent_as_a_text_is_none_as_the_value_of_a_secret():
     assert {"api_key": REDACTED, "note": SUSPICIOUS} == found
 
 
+@pytest.mark.parametrize("name", ["password", "password_confirmation", "passWord"])
+@pytest.mark.parametrize(
+    "shape", [json.dumps, lambda value: f"\n  {json.dumps(value)}\n", lambda value: json.dumps(json.dumps(value))]
+)
+def test_json_text_is_taken_apart(shape, name):
+    """Whatever stands around it, and as a JSON string too: a list under the name of a secret goes as a whole."""
+    cleaned = Scrubber().text("x", shape([{name: ["planted", "too"]}, {"value": "planted", "name": name}, "stays"]))
+
+    assert "planted" not in cleaned
+    assert "too" not in cleaned
+    assert "stays" in cleaned
+
+
 def test_each_scrubber_remembers_for_itself():
     """One with patterns of its own finds what another did not."""
     assert SUSPICIOUS == Scrubber().text("x", SUSPICIOUS)

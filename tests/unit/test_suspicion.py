@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_pg_exporter import suspicion
-from otel_pg_exporter.redaction import _PATTERNS, _without_known
+from otel_pg_exporter.redaction import _PATTERNS, Redactor, _without_known
 from otel_pg_exporter.suspicion import may_hold_secret
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,12 @@ PIECES = [
     "a", "7", "Token",
     "password", "API_KEY", "apiKey", "access_key_id", "secretkey", "\u0130", "\u017f", "\u212a",
 ]  # fmt: skip
+NAME_PARTS = [
+    "password", "Password", "pass", "Word", "phrase", "passwd", "pwd", "secret", "Token", "tokens",
+    "api", "Key", "keys", "cookie", "credential", "creds", "authorization", "auth", "bearer", "jwt", "DSN", "passcode",
+    "1", "new", "Value", "count", "type",
+]  # fmt: skip
+LAST_BY_ITS_SIGN = ("basic_auth", "smtp_pass")
 
 
 def test_both_packages_know_the_same_secrets():
@@ -46,6 +54,27 @@ def test_names_of_secrets_in_json_text_are_suspicious(name):
     """However deep the JSON text is escaped, and with any spaces."""
     for quote in ('"', '\\"', '\\\\\\"', "'"):
         assert may_hold_secret(f"{{{quote}x{quote}: 1, {quote}{name}{quote} : {quote}planted{quote}}}")
+
+
+@pytest.mark.parametrize("name", _examples.BY_A_WORD)
+def test_names_that_go_on_are_suspicious(name):
+    """In JSON text, however deep it is escaped."""
+    for quote in ('"', '\\"', '\\\\\\"'):
+        assert may_hold_secret(f"{{{quote}x{quote}: 1, {quote}{name}{quote} : [{quote}planted{quote}]}}")
+
+
+@pytest.mark.parametrize("name", [*_examples.BY_KEY, *_examples.BY_A_WORD])
+def test_a_name_may_come_after_its_value(name):
+    """As the last member, where no sign follows."""
+    assert name in LAST_BY_ITS_SIGN or may_hold_secret(json.dumps([{"value": "planted", "name": name}]))
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(NAME_PARTS), st.sampled_from(["", "_", "-", ".", " "])), max_size=4))
+def test_every_name_of_a_secret_in_json_text_is_suspicious(parts):
+    """Wherever in it the word stands that makes it one."""
+    name = "".join(itertools.chain.from_iterable(parts))
+    assert may_hold_secret(json.dumps({name: "planted"})) or not Redactor().is_secret(name)
 
 
 @settings(max_examples=3000, deadline=None)
@@ -72,6 +101,18 @@ def test_flattened_text_hides_nothing_from_the_closer_look(text):
 def test_texts_at_the_edge_are_suspicious(text):
     """Short ones, and such with white space and letters that are not ASCII."""
     assert may_hold_secret(text)
+
+
+def test_counts_of_tokens_are_not_suspicious():
+    """They stand in nearly all that models give back."""
+    usage = {
+        "input_tokens": 1,
+        "max_token": 2,
+        "token_count": 3,
+        "input_token_details": {"cache_read": 4},
+        "tokenType": 5,
+    }
+    assert not may_hold_secret(json.dumps(usage))
 
 
 @pytest.mark.parametrize("text", _examples.INNOCENT_TEXTS)
