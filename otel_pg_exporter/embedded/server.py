@@ -40,9 +40,9 @@ _SOCKET = f".s.PGSQL.{_PORT}"
 _SSL_REQUEST = struct.pack(">II", 8, 80877103)
 """The smallest question that a server answers, with one byte, and does not log."""
 _SOCKET_PATH_LIMIT_BYTES = 100
+"""Linux allows 107, macOS 103."""
 _KNOWS_CASE = 18
 """From this version on a search for words knows the two cases of all letters, whatever the system has installed."""
-"""Linux allows 107, macOS 103."""
 
 
 def default_data_dir() -> Path:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from harness.rows import DAY, NOW
 
 from otel_pg_exporter import AsyncEventQuery, EventQuery, EventStore
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import QueryError
+from otel_pg_exporter.reading import listing
+from otel_pg_exporter.sql_files import Names
 
 
 @pytest.fixture
@@ -56,6 +64,59 @@ def test_pages_of_traces_neither_repeat_nor_skip(stored):
         assert page.to_dicts()[-1]["event_name"] == "task 0"
         assert [trace.trace_id for trace in found[:2]] == [trace.trace_id for trace in query.traces("task", limit=2)]
         assert [] == list(query.traces("agent"))
+
+
+@pytest.mark.parametrize("is_looked_for_near_alone", [False, True])
+def test_a_span_whose_parent_is_stored_is_no_root(rows, monkeypatch, is_looked_for_near_alone):
+    """However long before it its parent began, in whichever table; one whose parent is not stored is one. A build that
+    looks for parents among the newest rows alone lists one more."""
+    rows.make_partitions({DAY - 40})
+    ages = {"lost": None, "near": timedelta(hours=1), "days ago": timedelta(days=1), "weeks ago": timedelta(days=40)}
+    for number, (name, age) in enumerate(ages.items(), 1):
+        if age is not None:
+            table = ("task_events", "agent_events", "deployment_events")[number % 3]
+            rows.add(table, event_name=f"parent, {name}", time=NOW - age, trace_id=UUID(int=number), span_id=number)
+        remote = {"parent_span_id": number, "parent_is_remote": True}
+        moment = NOW if age else NOW - timedelta(minutes=1)
+        rows.add("task_events", event_name=name, time=moment, trace_id=UUID(int=number), span_id=100 + number, **remote)
+    rows.add("events", event_name="local", trace_id=UUID(int=9), parent_span_id=1, parent_is_remote=False)
+    rows.add("events", event_name="a log record", record="log")
+    if is_looked_for_near_alone:
+        monkeypatch.setattr(listing, "_have_parents", lambda names, rows: iter(()))
+    named = {name for name, age in ages.items() if age is None} | {
+        f"parent, {name}" for name, age in ages.items() if age
+    }
+
+    with EventQuery(dsn=rows.connection.info.dsn) as query:
+        newest = {trace.root.event_name for trace in query.traces(limit=1)}
+        found = {trace.root.event_name for trace in query.traces()}
+
+    assert found == named
+    assert newest == ({"weeks ago"} if is_looked_for_near_alone else {"lost"})
+
+
+def test_roots_are_found_by_their_index(rows, dsn):
+    """Without a look at other spans, and among the newest partitions first."""
+    rows.make_partitions(range(DAY - 60, DAY - 1))
+    rows.add("task_events", 6000, parent_span_id=1, parent_is_remote=False)
+    rows.add("task_events", 3, event_name="root", trace_id="$md5(i::text)::uuid")
+    rows.connection.execute("ANALYZE")
+    told = []
+    with Database(Settings(dsn=dsn)).connection("same_moment") as connection:
+        question, found = listing.traces(Names("otel"), "task", {"limit": 2}), None
+        with suppress(StopIteration):
+            while True:
+                statement, parameters = question.send(found)
+                lines = connection.execute(f"EXPLAIN {statement}".encode(), parameters).fetchall()
+                told.append("\n".join(line["QUERY PLAN"] for line in lines))
+                found = connection.execute(statement.encode(), parameters).fetchall()
+
+    ((index,),) = rows.fetch(
+        "SELECT indexname FROM pg_indexes WHERE tablename = %s AND indexdef LIKE '%%parent_is_remote%%'",
+        f"task_events_p{NOW:%Y%m%d}",
+    )
+    assert f" {index} " in told[0], told[0]
+    assert f"_p{NOW - timedelta(days=5):%Y%m%d}" not in told[0]
 
 
 def test_usage_is_summed_for_each_agent_and_model(stored):
