@@ -1,7 +1,8 @@
 """The rows of a page, from each of its tables.
 
-A server takes one row in two hundred to say what is looked for, and would look at all of them, from the first on, for
-the few that do. Where there is an index of words each table is first asked by that: who finds few has them all.
+Two things would take a server longer than to read them. It plans for hundreds of partitions: so the newest are asked
+alone, first. And it takes one row in two hundred to say what is looked for, and would look at all of them, from the
+first on, for the few that do: so each table is asked by its index of words, if there is one, and who finds few has all.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ _FEW = 4000
 def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[list[tuple[str, dict[str, Any]]]]:
     """The rows of a page in their order, each with its category; one more than its limit if there are as many.
 
-    The newest are looked for today and yesterday, then in the last two weeks, then everywhere: a server that has to
-    plan for hundreds of partitions takes longer for that than for reading the rows.
+    The newest are looked for today and yesterday, then in the last two weeks, then everywhere.
 
     Args:
         names: where the tables are.

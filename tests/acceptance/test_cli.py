@@ -342,7 +342,10 @@ def test_a_database_that_is_not_utf8_is_refused(server_dsn):
     """The encoding that was found and the one that is needed are in the line."""
     name = f"latin_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server_dsn, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        locale = "LC_COLLATE 'C' LC_CTYPE 'C'" + (
+            " LOCALE_PROVIDER libc" if connection.info.server_version >= 15e4 else ""
+        )
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' {locale} TEMPLATE template0")
         try:
             done = otel_pg("--dsn", make_conninfo(server_dsn, dbname=name), "migrate", "up")
         finally:

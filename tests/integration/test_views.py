@@ -92,15 +92,16 @@ def month(rows: Rows) -> Rows:
 
 
 def test_a_trace_is_found_by_its_index(month):
-    """In each partition by the index on trace_id, never by reading through it."""
+    """In each partition by the index on trace_id, never by reading through it; or by that of roots, if it has none."""
     for view in ("spans", "all_events", "traces"):
         nodes = plan(month, f"SELECT * FROM otel.{view} WHERE trace_id = md5('7')::uuid")
 
         partitions = {node["Relation Name"] for node in nodes if "_p2" in node.get("Relation Name", "")}
         conditions = [node for node in nodes if "trace_id" in node.get("Index Cond", "")]
         assert 44 == len(partitions)
-        assert len(conditions) == (88 if view == "traces" else 44)
-        assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in partitions]
+        assert len(conditions) >= 44
+        scans = [node for node in nodes if node.get("Relation Name") in partitions]
+        assert not [scan for scan in scans if scan["Node Type"] == "Seq Scan" or scan.get("Rows Removed by Filter")]
 
 
 @pytest.mark.parametrize("when", ["constant", "stable"])
