@@ -132,6 +132,9 @@ USAGE_NUMBERS = {
 }
 """Number that usage is ordered by → its expression."""
 
+_OPTIONAL = ("text", "attributes", "task", "session", "user")
+"""Filters for which there may be an index of that name."""
+
 _MAX_LIMIT, _MAX_OFFSET = 10_000, 1_000_000_000
 
 
@@ -141,6 +144,7 @@ class Page:
     def __init__(self, category: str | None, order: str, direction: str, limit: int, offset: int = 0) -> None:
         self.order, self.direction, self.limit = order, direction, limit
         self.categories = [category] if category else list(CATEGORIES)
+        self.filters: set[str] = set()
         self.conditions: dict[str, list[str]] = {name: [] for name in self.categories}
         self.parameters: dict[str, Any] = {"limit": limit + 1, "offset": offset}
         self.search: Search | None = None
@@ -172,8 +176,7 @@ class Page:
         return sql
 
     def parts_asked(self, names: Names, since: datetime | None = None) -> tuple[str, dict[str, Any]] | None:
-        """A statement for which parts of long texts say what is looked for, and which tables have an index of words,
-        with its parameters; None if no words are looked for.
+        """A statement for which parts of long texts say what is looked for, with its parameters; None if no words are.
 
         To ask it first has the server know that when it plans for the rows. `since` limits their time.
         """
@@ -183,15 +186,16 @@ class Page:
         sql, parameters = self.search.parts_asked(names, limits)
         return sql, {**self.parameters, **parameters, "since": since}
 
-    def know(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def know_parts(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take the answer to that: what is asked next has to have the same limit of time."""
         if self.search is not None:
             self.search = self.search.knowing(rows)
             self.parameters |= self.search.parameters
 
-    def is_indexed(self, category: str) -> bool:
-        """Words are looked for, and the table's index of words is known to be there."""
-        return self.search is not None and CATEGORIES[category] in self.search.indexed
+    @property
+    def indexes(self) -> list[str]:
+        """The optional indexes that serve its filters: otel_pg_exporter.indexes."""
+        return [index for index in _OPTIONAL if index in self.filters]
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""
@@ -260,6 +264,7 @@ def build_page(
             raise QueryError(f"unknown filter {shown(name)}; known are: {', '.join(known)}")
         if value is None:
             continue
+        page.filters.add(name)
         for each in page.categories:
             page.conditions[each].append(FILTERS[each][name])
         if name == "text":

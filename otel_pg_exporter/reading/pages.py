@@ -2,12 +2,12 @@
 
 Two things would take a server longer than to read them. It plans for hundreds of partitions: so the newest are asked
 alone, first. And it takes one row in two hundred to say what is looked for, and would look at all of them, from the
-first on, for the few that do: so each table is asked by its index of words, if there is one, and who finds few has all.
+first on, for the few that do: so each table is asked by an optional index, if it has one, and who finds few has all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias, TypeVar
@@ -39,8 +39,9 @@ def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[lis
         end: the filter of that name.
     """
     found: list[tuple[str, dict[str, Any]]] = []
+    indexed = yield from _indexed(names, page)
     for since in _beginnings(page, end):
-        found = yield from _of_tables(names, page, since)
+        found = yield from _of_tables(names, page, since, indexed)
         if len(found) > page.limit:
             break
     if len(page.categories) > 1:
@@ -68,24 +69,33 @@ def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
     yield None
 
 
-def _of_tables(names: Names, page: Page, since: datetime | None) -> Question[list[tuple[str, dict[str, Any]]]]:
+def _indexed(names: Names, page: Page) -> Question[list[str]]:
+    """The categories whose tables have an optional index for one of the filters."""
+    if not page.indexes or page.parameters["offset"]:
+        return []
+    tables = {CATEGORIES[each]: each for each in page.categories}
+    about = {"schema": names.schema, "prefix": names.prefix, "tables": [*tables], "indexes": page.indexes}
+    found = yield query("tables_indexed", names), about
+    return [each for table, each in tables.items() if any(row["table"] == table for row in found)]
+
+
+def _of_tables(
+    names: Names, page: Page, since: datetime | None, indexed: Sequence[str]
+) -> Question[list[tuple[str, dict[str, Any]]]]:
     """The first rows of each table, one more than the page's limit at most."""
     if asked := page.parts_asked(names, since):
-        page.know((yield asked))
-    found = yield from _few(names, page, since)
+        page.know_parts((yield asked))
+    found: dict[str, Rows] = (yield from _few(names, page, since, indexed)) if indexed else {}
     for each in page.categories:
         if each not in found:
             found[each] = yield page_of(names, page, each, since is not None), _parameters(page, since)
     return [(each, row) for each in page.categories for row in found[each]]
 
 
-def _few(names: Names, page: Page, since: datetime | None) -> Question[dict[str, Rows]]:
-    """The rows of those tables that have few, by their indexes of words."""
-    indexed = [each for each in page.categories if page.is_indexed(each)]
-    found: dict[str, Rows] = {}
-    if not indexed or page.parameters["offset"]:
-        return found
-    yield query("plan_for_indexes_of_words", names), {}
+def _few(names: Names, page: Page, since: datetime | None, indexed: Sequence[str]) -> Question[dict[str, Rows]]:
+    """The rows of those tables that have few, by their optional indexes."""
+    found = {}
+    yield query("plan_for_indexes", names), {}
     for each in indexed:
         sql = page_of(names, page, each, since is not None, "few_events_of_table")
         rows = yield sql, {**_parameters(page, since), "few": _FEW}

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..encoding import values
 from ..errors import QueryError
-from ..sql_files import EVENT_TABLES, Names, query
+from ..sql_files import Names, query
 
 __all__ = ["Search"]
 
@@ -42,8 +42,6 @@ class Search:
     parameters: dict[str, Any]
     parts: Mapping[str, bool] = field(default_factory=dict)
     """Of terms whose parts are known, whether there are any: they are a parameter then."""
-    indexed: frozenset[str] = frozenset()
-    """Event tables that are known to have an index of words in all their partitions."""
 
     @classmethod
     def of(cls, text: Any) -> Search:
@@ -70,8 +68,7 @@ class Search:
         return cls(tuple(tuple(terms) for terms in alternatives if terms), parameters)
 
     def parts_asked(self, names: Names, limits: Iterable[str]) -> tuple[str, dict[str, Any]]:
-        """A statement for which parts of long texts say each term, and which tables have an index of words, with its
-        parameters; `limits` as of `condition`."""
+        """A statement for which parts of long texts say each term, with its parameters; `limits` as of `condition`."""
         bounds = _bounds(limits)
         terms = [
             query("parts_of_a_term", names).replace("{term}", name).replace("{parts}", _parts(names, name, bounds))
@@ -79,17 +76,14 @@ class Search:
             for _, name in terms
         ]
         sql = query("few_parts", names).replace("{terms}", " UNION ALL ".join(terms))
-        of_tables = {"schema": names.schema, "tables": list(EVENT_TABLES), "prefix": names.prefix}
-        return sql, {**self.parameters, **of_tables, "most_parts": _MOST_PARTS}
+        return sql, {**self.parameters, "most_parts": _MOST_PARTS}
 
     def knowing(self, rows: Iterable[Mapping[str, Any]]) -> Search:
         """The search with the answer to that: its condition holds for the same limits."""
-        answers = [*rows]
-        found = {row["term"]: row["ids"] for row in answers if row["ids"] is not None}
+        found = {row["term"]: row["ids"] for row in rows if row["ids"] is not None}
         return replace(
             self,
             parts={name: bool(ids) for name, ids in found.items()},
-            indexed=frozenset(answers[0]["indexed"]),
             parameters=self.parameters | {f"{name}_parts": ids for name, ids in found.items()},
         )
 

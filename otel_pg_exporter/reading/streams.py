@@ -44,7 +44,7 @@ def rows(connection: Any, names: Names, category: str | None, filters: Mapping[s
     page = build_page(category, filters)
     if asked := page.parts_asked(names):
         sql, parameters = asked
-        page.know(connection.execute(sql.encode(), parameters).fetchall())
+        page.know_parts(connection.execute(sql.encode(), parameters).fetchall())
     with ExitStack() as opened:
         streams = []
         for each in page.categories:

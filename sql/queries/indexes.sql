@@ -16,16 +16,19 @@ ARRAY(SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{b
 SELECT '{term}' AS term, {parts} AS ids
 
 -- name: few_parts
--- The ids of parts, or NULL if they are many; and the tables of which all partitions have an index of words.
-SELECT term, CASE WHEN cardinality(ids) <= %(most_parts)s THEN ids END AS ids,
-       ARRAY(SELECT "table"
-               FROM unnest(%(tables)s::text[]) AS "table"
-               JOIN pg_class c ON c.relname = %(prefix)s || "table" || '_text' AND c.relkind = 'I'
-               JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %(schema)s
-               JOIN pg_index i ON i.indexrelid = c.oid AND i.indisvalid) AS indexed
-  FROM ({terms} OFFSET 0) AS found
+-- The ids of parts, or NULL if they are many.
+SELECT term, CASE WHEN cardinality(ids) <= %(most_parts)s THEN ids END AS ids FROM ({terms} OFFSET 0) AS found
 
--- name: plan_for_indexes_of_words
+-- name: tables_indexed
+-- Tables of which all partitions have some optional index.
+SELECT "table", "index"
+  FROM unnest(%(tables)s::text[]) AS "table"
+ CROSS JOIN unnest(%(indexes)s::text[]) AS "index"
+  JOIN pg_class c ON c.relname = %(prefix)s || "table" || '_' || "index" AND c.relkind = 'I'
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %(schema)s
+  JOIN pg_index i ON i.indexrelid = c.oid AND i.indisvalid
+
+-- name: plan_for_indexes
 -- The next statements are to find rows by what indexes say, before any is looked at.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
        set_config('enable_bitmapscan', 'on', true)
