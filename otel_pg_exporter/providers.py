@@ -291,19 +291,19 @@ class Telemetry:
     def _settle(self, seconds: float) -> bool:
         """Export what has ended by now; False if the time ran out."""
         # in a thread of its own: one export may take longer
-        flush = threading.Thread(target=self._flush, args=(seconds,), name="otel-pg-flush", daemon=True)
+        ended: list[bool] = []
+        flush = threading.Thread(target=lambda: ended.append(self._flush(seconds)), name="otel-pg-flush", daemon=True)
         try:
             flush.start()
         except RuntimeError:  # the interpreter is ending
-            self._flush(seconds)
-            return True
+            return self._flush(seconds)
         flush.join(seconds)
-        return not flush.is_alive()
+        return ended == [True]
 
-    def _flush(self, seconds: float) -> None:
+    def _flush(self, seconds: float) -> bool:
         ends_at = monotonic() + seconds
-        for processor in (self._log_processor, self._span_processor):
-            processor.force_flush(_millis_until(ends_at))
+        is_logged = self._log_processor.force_flush(_millis_until(ends_at))
+        return bool(self._span_processor.force_flush(_millis_until(ends_at)) and is_logged)
 
     def _shut_down(self, ends_at: float) -> None:
         if self._open_spans is not None:

@@ -317,8 +317,8 @@ class StandingQueue:
         return len(getattr(getattr(self.processor, "_batch_processor", None), "_queue", ()))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export what waits."""
-        return bool(self.processor.force_flush(timeout_millis))
+        """Export what waits; False if the processor says that it did not."""
+        return self.processor.force_flush(timeout_millis) is not False
 
     def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Export what waits, and close the exporter; the SDK's own processors take no time limit."""

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from harness.patience import PATIENT
 
+from otel_pg_exporter import configure
 from otel_pg_exporter.config import hide_password
 
 SET_UP = "from opentelemetry import trace; from otel_pg_exporter import configure\n"
@@ -99,6 +100,22 @@ def test_a_flush_that_could_not_store_says_so():
 
     assert (0, "False {'spooled': 1}\n") == (done.returncode, done.stdout)
     assert 1 == done.stderr.count("cannot reach")
+
+
+@pytest.mark.parametrize("signal", ["span", "log"])
+def test_a_flush_without_the_time_to_export_says_so(dsn, signal):
+    """While another thread exports, for longer than the flush may take: what waits behind it is not stored."""
+    telemetry = configure(dsn=dsn, batch_timeout_millis=60_000)
+    assert telemetry.force_flush()
+    processor = {"span": telemetry._span_processor, "log": telemetry._log_processor}[signal]
+    with processor._queue._exporting:
+        telemetry.tracer_provider.get_tracer("t").start_span("waits").end()
+        assert not telemetry.force_flush(50)
+
+    assert telemetry.force_flush()
+    telemetry.shutdown()
+    with psycopg.connect(dsn) as connection:
+        assert [("waits",)] == connection.execute("SELECT event_name FROM otel.events").fetchall()
 
 
 def test_the_sdk_switched_off_stores_nothing(dsn):

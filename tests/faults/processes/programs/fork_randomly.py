@@ -40,8 +40,8 @@ def be_a_child() -> None:
         events.emit("system:event", {"data": {"child": os.getpid()}})
     if chance.random() < 0.5:
         oracle.both()
-        telemetry.force_flush(10_000)
-        os._exit(0)
+        if telemetry.force_flush(10_000):  # else what there was no time for would be lost with the process
+            os._exit(0)
     sys.exit()
 
 
