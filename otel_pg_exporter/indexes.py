@@ -22,30 +22,26 @@ from . import migrate
 from .config import Settings
 from .database import Database, Session, opened
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from .reading.filters import INDEXABLE
 from .sql_files import EVENT_TABLES, bind, quote
 
 __all__ = ["KINDS", "Coverage", "create", "drop", "status"]
 
-_TABLES = {
-    "attributes": dict.fromkeys(EVENT_TABLES, "index_of_attributes"),
-    "text": {**dict.fromkeys(EVENT_TABLES, "index_of_text"), "contents": "index_of_text_in_parts"},
-    "task": dict.fromkeys(EVENT_TABLES, "index_of_task"),
-    "task_name": {"task_events": "index_of_task_name"},
-    "session": dict.fromkeys(EVENT_TABLES, "index_of_session"),
-    "user": dict.fromkeys(EVENT_TABLES, "index_of_user"),
-}
-"""Index → table → query that says what it holds."""
-
 _INDEXES = {
-    "attributes": ("attributes",),
-    "text": ("text",),
-    "task": ("task", "task_name"),  # a task is looked for by its id and by its name
-    "session": ("session",),
-    "user": ("user",),
+    "attributes": {"attributes": dict.fromkeys(EVENT_TABLES, "index_of_attributes")},
+    "text": {"text": {**dict.fromkeys(EVENT_TABLES, "index_of_text"), "contents": "index_of_text_in_parts"}},
+    "task": {  # which is looked for by its id and by its name
+        "task": dict.fromkeys(EVENT_TABLES, "index_of_task"),
+        "task_name": {"task_events": "index_of_task_name"},
+    },
+    "session": {"session": dict.fromkeys(EVENT_TABLES, "index_of_session")},
+    "user": {"user": dict.fromkeys(EVENT_TABLES, "index_of_user")},
 }
-"""Kind → its indexes."""
+"""Kind → index → table → query that says what it holds."""
 
-KINDS = tuple(_INDEXES)
+_TABLES = {index: tables for indexes in _INDEXES.values() for index, tables in indexes.items()}
+
+KINDS = INDEXABLE
 """What may be indexed: filters of the queries, by their names."""
 
 _COMPUTED = frozenset({"text"})

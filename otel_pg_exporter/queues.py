@@ -158,8 +158,8 @@ class _Queue(Generic[T]):
                 self._export_batch()
             finally:
                 self._exporting.release()
-            if monotonic() > ends_at:
-                return not self._records
+            if self._records and monotonic() > ends_at:
+                return False
         # what another thread has taken out may still be on its way
         if not self._exporting.acquire(timeout=max(0.0, ends_at - monotonic())):
             return False

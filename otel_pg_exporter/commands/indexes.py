@@ -8,13 +8,14 @@ from dataclasses import asdict
 import click
 
 from ..config import Settings
+from ..reading.filters import INDEXABLE
 from .errors import plainly
 from .options import as_json
 
 __all__ = ["indexes"]
 
 _HELD = "index table partitions> indexed> size>"
-_kind = click.argument("index", type=click.Choice(["attributes", "text", "task", "session", "user"]))
+_kind = click.argument("index", type=click.Choice(INDEXABLE))
 
 
 @click.group()

@@ -22,6 +22,7 @@ from .search import Search
 
 __all__ = [
     "FILTERS",
+    "INDEXABLE",
     "ORDERS",
     "SUMMARY_FILTERS",
     "TRACE_BEGINNING",
@@ -89,6 +90,9 @@ OWN = {
 FILTERS: Mapping[str, Mapping[str, str]] = {category: {**COMMON, **own} for category, own in OWN.items()}
 """Category → filter → condition; {search} stands for that of a search."""
 
+INDEXABLE = ("attributes", "text", "task", "session", "user")
+"""Filters for which there may be an optional index, of that name."""
+
 SUMMARY_FILTERS: Mapping[str, str] = {
     **{name: COMMON[name] for name in ("event_type", "status", "service", "agent_id", "start", "end")},
     "agent": OWN["agent"]["agent"],
@@ -131,9 +135,6 @@ USAGE_NUMBERS = {
     "cost": "cost",
 }
 """Number that usage is ordered by → its expression."""
-
-_OPTIONAL = ("text", "attributes", "task", "session", "user")
-"""Filters for which there may be an index of that name."""
 
 _MAX_LIMIT, _MAX_OFFSET = 10_000, 1_000_000_000
 
@@ -195,7 +196,7 @@ class Page:
     @property
     def indexes(self) -> list[str]:
         """The optional indexes that serve its filters: otel_pg_exporter.indexes."""
-        return [index for index in _OPTIONAL if index in self.filters]
+        return [name for name in INDEXABLE if name in self.filters]
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""

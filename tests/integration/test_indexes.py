@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from harness.plans import asked
 from harness.rows import DAY, NOW
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -195,22 +196,6 @@ def test_what_is_planned_for_each_partition_of_a_search_is_short(rows, settings)
     assert "Subplans Removed" not in found, "planned for, and left out later"
 
 
-def asked(settings, question):
-    """What a question asks, in one transaction: each statement, its plan and its rows; and the answer."""
-    told, rows, database = [], None, Database(settings)
-    with database.connection("same_moment") as connection:
-        try:
-            while True:
-                statement, parameters = question.send(rows)
-                lines = connection.execute(f"EXPLAIN {statement}".encode(), parameters).fetchall()
-                rows = connection.execute(statement.encode(), parameters).fetchall()
-                told.append((statement, "\n".join(line["QUERY PLAN"] for line in lines), [*rows]))
-        except StopIteration as done:
-            answer = done.value
-    database.close()
-    return told, answer
-
-
 def looks(settings, **options):
     """How the server looks for the first page of agents' events."""
     told, page = asked(settings, questions.events(Names("otel"), "agent", options))
@@ -257,9 +242,9 @@ def test_rows_of_which_none_is_meant_are_not_looked_at(rows, settings, monkeypat
     found, page = looks(settings, **filters, limit=1)
 
     assert 0 == len(page)
-    asked = [f"Bitmap Index Scan on agent_events_p{NOW:%Y%m%d}" in how for how in found]
-    assert 3 == len(asked), found
-    assert not any(asked) if is_left_to_the_server else all(asked), found
+    by_index = [f"Bitmap Index Scan on agent_events_p{NOW:%Y%m%d}" in how for how in found]
+    assert 3 == len(by_index), found
+    assert not any(by_index) if is_left_to_the_server else all(by_index), found
 
 
 def test_what_is_frequent_is_found_among_the_first_rows(rows, settings, monkeypatch):

@@ -201,3 +201,33 @@ def test_an_end_that_takes_all_its_time_and_more_is_over_soon(slow, monkeypatch)
 
     assert slow.given_up > 0
     assert 100 == slow.given_up + len(exported)
+
+
+def test_a_flush_without_time_left_does_not_answer_for_what_another_thread_exports(slow, monkeypatch):
+    """Which may have taken out all that is left just when the time was over."""
+    queue = queues.SpanQueue(
+        slow, max_export_batch_size=1, schedule_delay_millis=60_000, max_queue_size=100, max_queue_bytes=MIB
+    )
+    other, has_begun = threading.Thread(target=queue._queue._export_batches, args=(1,)), threading.Event()
+
+    def export(batch):
+        if other.ident is None:
+            other.start()  # it waits for its turn
+            time.sleep(0.05)
+        else:
+            has_begun.set()
+            slow.may_go.wait(30)
+
+    def late():
+        assert other.ident is None or has_begun.wait(30)
+        return time.monotonic()
+
+    slow.export = export
+    monkeypatch.setattr(queues, "monotonic", late)
+    with queue._queue._starting:  # no thread of its own takes part
+        record(queue, [0, 0])
+
+        assert not queue.force_flush(10)
+    slow.may_go.set()
+    other.join(30)
+    assert queue.force_flush()
