@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import RandomIdGenerator, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from realistic import content, cpu_per_item, medians
 
 from instrumentation import task
+from otel_pg_exporter import TimeOrderedIdGenerator
 
 CALLS = 5000
 
@@ -26,10 +27,14 @@ class Nowhere(SpanExporter):
 
 def main() -> None:
     """Print the figures."""
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
-    trace.set_tracer_provider(provider)
-    tracer = trace.get_tracer("bench")
+    usual, ours = (
+        TracerProvider(id_generator=ids, shutdown_on_exit=False)
+        for ids in (RandomIdGenerator(), TimeOrderedIdGenerator())
+    )
+    for provider in (usual, ours):
+        provider.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
+    trace.set_tracer_provider(ours)
+    tracer, with_our_ids = usual.get_tracer("bench"), ours.get_tracer("bench")
     five = {"a": 1, "b": "two", "c": 3.0, "d": True, "e": "five"}  # with category, type and name of ours: 8
 
     @task("job", attributes=five, capture_input=False, capture_output=False)
@@ -50,7 +55,15 @@ def main() -> None:
         with tracer.start_as_current_span("job"):
             pass
 
-    cases = {"bare span, no attributes": bare, "decorated, 8 attributes": decorated}
+    def bare_with_our_ids() -> None:
+        with with_our_ids.start_as_current_span("job"):
+            pass
+
+    cases = {
+        "bare span, no attributes": bare,
+        "the same, with our ids": bare_with_our_ids,
+        "decorated, 8 attributes": decorated,
+    }
     query = json.loads(content(1))
     cases["the same, with input and output"] = lambda: captured("some text", 5)
     cases["the same, as a dict"] = lambda: structured(query, 5)

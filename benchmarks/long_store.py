@@ -1,20 +1,19 @@
 """What reading costs when there is much: 1, 3 and 10 million events over 90 days, in 90 partitions of each table.
 
 Events are made by the server, by a rule, in batches of 2,048: each of one service of three, with four of 20 agents, and
-traces of 20 events. Their summaries are made by the same rule as an exporter's. At the end the optional indexes are
+traces of 20 events, whose ids are as `TimeOrderedIdGenerator` makes them; with the argument `random`, as OpenTelemetry
+does. Their summaries are made by the same rule as an exporter's. At the end the optional indexes are
 made, and what they cost and save is told. Needs 12 GB of disk and some minutes; `make bench-reads`. With huge pages,
 which the system has to give first (`sysctl vm.nr_hugepages=120`), traces that were not asked for lately take less.
 """
 
 from __future__ import annotations
 
-import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from hashlib import md5
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,7 +32,7 @@ FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", 
 MAKE = """
 CREATE TABLE bench.made AS
 SELECT i, ('00000000-0000-7000-8000-' || lpad(to_hex({first} + batch), 12, '0'))::uuid AS batch_id,
-       md5('trace ' || ({first} + i) / 20)::uuid AS trace_id,
+       ({begins} || right(md5('trace ' || ({first} + i) / 20), 24))::uuid AS trace_id,
        %(start)s::timestamptz + i * (interval '{days} days' / {count}) AS "time",
        (1e6 * exp(3 * (random() + random() + random() - 1.5)))::bigint AS duration_ns,
        (ARRAY['agent', 'agent', 'agent', 'agent', 'task', 'task', 'task', 'system', 'system', 'deployment'])
@@ -45,6 +44,13 @@ SELECT i, ('00000000-0000-7000-8000-' || lpad(to_hex({first} + batch), 12, '0'))
        CASE WHEN i %% 10 < 4 THEN (1000 * random())::bigint END AS tokens
   FROM (SELECT i, i / 2048 AS batch FROM generate_series(0, {count} - 1) AS i) AS numbered
 """
+
+BEGINS = {
+    "time": "lpad(to_hex(extract(epoch FROM %(start)s::timestamptz + i / 20 * 20 * (interval '{days} days' / {count}))"
+    "::bigint), 8, '0')",
+    "random": "left(md5('trace ' || ({first} + i) / 20), 8)",
+}
+"""The first 32 bits of a trace id."""
 
 STORE = """
 INSERT INTO bench.{table} (trace_id, span_id, batch_id, batch_index, "time", trace_flags, kind, status_code,
@@ -75,7 +81,7 @@ AGENT = (", agent_id, agent_name, action, model, input_tokens, output_tokens, co
 TABLES = {"agent": "agent_events", "task": "task_events", "system": "events", "deployment": "deployment_events"}
 
 
-def main(stages: tuple[int, ...] = STAGES) -> None:
+def main(stages: tuple[int, ...] = STAGES, ids: str = "time") -> None:
     """Load the events in stages, and print what reading costs after each."""
     end = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     start = end - timedelta(days=DAYS)
@@ -93,13 +99,13 @@ def main(stages: tuple[int, ...] = STAGES) -> None:
             print(f"huge pages: {pages}", flush=True)
             for total in stages:
                 begun = time.perf_counter()
-                load(connection, stored, total - stored, start)
+                some = load(connection, stored, total - stored, start, ids)
                 stored = total
                 print(f"\n{total:,} events over {DAYS} days; loaded in {time.perf_counter() - begun:.0f} s", flush=True)
                 sizes(connection, total)
                 compare(query, end - timedelta(days=7, minutes=20), end - timedelta(minutes=10))
-                read(connection, query, end)
-                first_call(settings, stored)
+                read(query, some[1:], end)
+                first_call(settings, some[0])
             search(connection, settings, stored, end)
 
 
@@ -111,10 +117,13 @@ def fill_in(dsn: str) -> None:
         )
 
 
-def load(connection: psycopg.Connection[Any], first: int, count: int, start: datetime) -> None:
-    """Put more events, with their summaries, into all days."""
+def load(connection: psycopg.Connection[Any], first: int, count: int, start: datetime, ids: str) -> list[str]:
+    """Put more events, with their summaries, into all days; gives the ids of some traces."""
     values = {"start": start, "zero": "0" * 32}
-    connection.execute(MAKE.format(first=first, count=count, days=DAYS).encode(), values)
+    names = {"first": first, "count": count, "days": DAYS}
+    connection.execute(MAKE.format(begins=BEGINS[ids].format(**names), **names).encode(), values)
+    made = connection.execute("SELECT trace_id FROM bench.made WHERE i % 20 = 0 ORDER BY md5(i::text) LIMIT 27")
+    some = [trace_id.hex for (trace_id,) in made]
     for category, table in TABLES.items():
         names, own = AGENT if category == "agent" else ("", "")
         connection.execute(STORE.format(table=table, category=category, names=names, values=own).encode(), values)
@@ -123,6 +132,7 @@ def load(connection: psycopg.Connection[Any], first: int, count: int, start: dat
     connection.execute(b"DROP TABLE bench.made")
     connection.execute(b"VACUUM ANALYZE")
     connection.execute(b"CHECKPOINT")  # else who reads has to write what the load has left
+    return some
 
 
 def sizes(connection: psycopg.Connection[Any], total: int) -> None:
@@ -163,11 +173,8 @@ def difference(summed: Statistics, counted: Statistics) -> str:
     return f"equal, percentiles of {len(pairs)} groups within {worst:.2%}"
 
 
-def read(connection: psycopg.Connection[Any], query: EventQuery, end: datetime) -> None:
+def read(query: EventQuery, ids: list[str], end: datetime) -> None:
     """A trace by its id, the last errors, and a day of an agent."""
-    (traces_in_all,) = connection.execute("SELECT count(*) / 20 FROM bench.task_events").fetchone() or (0,)
-    numbers = random.Random(1).sample(range(traces_in_all), 26)
-    ids = [md5(f"trace {number}".encode(), usedforsecurity=False).hexdigest() for number in numbers]
     traces = iter([*ids, *ids])
     trace, taken = timed(lambda: query.trace(next(traces)), 25)
     _, again = timed(lambda: query.trace(next(traces)), 25)
@@ -184,11 +191,11 @@ def read(connection: psycopg.Connection[Any], query: EventQuery, end: datetime) 
     print(f"  its statistics, {summed.count:,} events: {taken:.1f} ms", flush=True)
 
 
-def first_call(settings: Settings, stored: int) -> None:
+def first_call(settings: Settings, trace_id: str) -> None:
     """A trace by its id, of a program that has just begun: it connects, and the server knows no partition yet."""
     begun = time.perf_counter()
     with EventQuery(settings) as query:
-        query.trace(md5(f"trace {stored // 50}".encode(), usedforsecurity=False).hexdigest())
+        query.trace(trace_id)
         taken = (time.perf_counter() - begun) * 1000
     print(f"  the first trace, with connecting: {taken:.0f} ms", flush=True)
 
@@ -246,4 +253,5 @@ def timed(action: Callable[[], Any], rounds: int) -> tuple[Any, float]:
 
 
 if __name__ == "__main__":
-    main(tuple(map(int, sys.argv[1:])) or STAGES)
+    given = [word for word in sys.argv[1:] if word not in BEGINS]
+    main(tuple(map(int, given)) or STAGES, "random" if "random" in sys.argv else "time")

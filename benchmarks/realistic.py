@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link
 
+from otel_pg_exporter import TimeOrderedIdGenerator
+
 RESOURCE = Resource(
     {
         "service.name": "bench", "service.version": "1.2.3", "service.instance.id": "6f9619ff-8b86-d011-b42d",
@@ -65,7 +67,7 @@ _numbers = itertools.count()
 def spans(count: int) -> list[ReadableSpan]:
     """Finished spans, each made through the SDK; no two calls give the same."""
     memory = InMemorySpanExporter()
-    provider = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
+    provider = TracerProvider(resource=RESOURCE, id_generator=TimeOrderedIdGenerator(), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
     tracer = provider.get_tracer("bench", "1.0")
     for _ in range(count):

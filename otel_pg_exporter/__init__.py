@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .event_config import create_event_config, get_event_config
     from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
+    from .id_generator import TimeOrderedIdGenerator
     from .integration import EventIntegration
     from .providers import Telemetry, configure
     from .query import EventQuery
@@ -37,6 +38,7 @@ __all__ = [
     "Settings",
     "PostgresSpanExporter",
     "PostgresLogRecordExporter",
+    "TimeOrderedIdGenerator",
     "EventQuery",
     "AsyncEventQuery",
     "Trace",
@@ -62,6 +64,7 @@ _HOMES = {
     "Settings": "config",
     "PostgresSpanExporter": "exporter",
     "PostgresLogRecordExporter": "exporter",
+    "TimeOrderedIdGenerator": "id_generator",
     "EventQuery": "query",
     "AsyncEventQuery": "async_query",
     "Trace": "reading.trace",

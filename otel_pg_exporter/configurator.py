@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from .config import sdk_is_disabled
 from .diagnostics import say
 from .environment import NAME, is_asked_for
+from .id_generator import id_generator
 from .named import capture_named
 from .providers import configure
 
@@ -55,6 +56,7 @@ class Configurator(_OTelSDKConfigurator):
             with _without_what_it_raises("opentelemetry.configuration"):
                 super()._configure()  # which takes all from the file
             return
+        options = {"id_generator": id_generator(), **options}
         ours = [_EXPORTER in _names(variable) for variable in _SIGNALS]
         with _others_only():
             _step("other exporters are not set up", lambda: super(Configurator, self)._configure(**options))

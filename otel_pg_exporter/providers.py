@@ -34,6 +34,7 @@ from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .encoding.scrubbing import Redact
 from .encoding.treatment import Treatment, switch_or_callback
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
+from .id_generator import id_generator
 from .open_spans import OpenSpanProcessor
 from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
@@ -108,7 +109,7 @@ def apart(settings: Settings) -> Telemetry:
         resource = Resource.create()
     except RuntimeError:  # the interpreter is ending: there are no threads for the detectors
         resource = Resource(OTELResourceDetector().detect().attributes)
-    tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
+    tracing = TracerProvider(resource=resource, id_generator=id_generator(), shutdown_on_exit=False)
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     return Telemetry(settings, tracing, logs, resource)
 
@@ -386,7 +387,9 @@ def _tracing(resource: Resource) -> Any:
     """The global tracer provider; one is made if there is none."""
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         # its own exit handler would wait for 30 s; Telemetry.shutdown is ours
-        trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False))
+        trace.set_tracer_provider(
+            TracerProvider(resource=resource, id_generator=id_generator(), shutdown_on_exit=False)
+        )
     return trace.get_tracer_provider()
 
 

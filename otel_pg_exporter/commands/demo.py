@@ -21,12 +21,13 @@ def demo(settings: Settings, yes: bool) -> None:
     from opentelemetry.sdk.trace import TracerProvider
 
     from ..demo import SERVICE, record
+    from ..id_generator import id_generator
     from ..providers import configure
 
     if not settings.is_embedded and not yes:
         click.confirm(f"Store a few events of service {SERVICE} in {settings.target}?", abort=True, err=True)
     resource = Resource.create({"service.name": SERVICE})
-    spans = TracerProvider(resource=resource, shutdown_on_exit=False)
+    spans = TracerProvider(resource=resource, id_generator=id_generator(), shutdown_on_exit=False)
     telemetry = configure(
         settings,
         tracer_provider=spans,
@@ -41,5 +42,5 @@ def demo(settings: Settings, yes: bool) -> None:
         telemetry.shutdown()
     where = "the embedded PostgreSQL" if settings.is_embedded else settings.target
     click.echo(f"It is stored in {where}, schema {settings.schema}. Look at it:")
-    for command in (f"show {trace_id[:8]} --bars", "ls", "top", "errors", "deploys", "stats"):
+    for command in (f"show {trace_id[:12]} --bars", "ls", "top", "errors", "deploys", "stats"):
         click.echo(f"  otel-pg {command}")

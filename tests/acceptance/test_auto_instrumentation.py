@@ -213,6 +213,7 @@ def test_a_disabled_sdk_is_nothing_at_all(folder, way):
     [
         ({"OTEL_EXPORTER_POSTGRES_DSN": "mysql://u:secret@h/d"}, "is not recorded: ConfigurationError: OTEL_EXPORTER_"),
         ({"EVENT_SCHEMA": "x;y"}, "is not recorded: ConfigurationError: EVENT_SCHEMA='x;y' is not allowed"),
+        ({"OTEL_PYTHON_ID_GENERATOR": "x"}, "is not recorded: ConfigurationError: OTEL_PYTHON_ID_GENERATOR='x' is not"),
         ({"OTEL_TRACES_EXPORTER": "postgres,nosuch"}, "other exporters are not set up: RuntimeError: Requested"),
         ({"OTEL_CONFIG_FILE": "nosuch.yaml"}, "this program is not recorded: "),
         ({"EVENT_CAPTURE_TASKS": "nonsense"}, "named functions are not recorded: ConfigurationError: pattern 'nons"),
@@ -230,6 +231,22 @@ def test_a_failure_at_the_start_is_one_line(dsn, folder, environment, said):
     (line,) = done.stderr.splitlines()
     assert said in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("environment", "traces"),
+    [({}, 2), ({"OTEL_TRACES_EXPORTER": "console,postgres"}, 2), ({"OTEL_PYTHON_ID_GENERATOR": "random"}, 1)],
+    ids=["ours", "beside another exporter", "the SDK's ids"],
+)
+def test_runs_of_a_program_that_seeds_its_random_numbers_are_apart(dsn, folder, environment, traces):
+    """Each is a trace of its own; with OpenTelemetry's own ids they are one."""
+    (folder / "learn.py").write_text("import random, app\nrandom.seed(42)\napp.work('learn')")
+    for _ in range(2):
+        assert 0 == run("python", "learn.py", cwd=folder, dsn=dsn, **environment).returncode
+
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT DISTINCT trace_id FROM otel.events WHERE event_name = 'learn'").fetchall()
+    assert traces == len(found)
 
 
 def test_an_exporter_that_is_still_there_after_a_failure_stores(dsn, folder):

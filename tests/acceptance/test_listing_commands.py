@@ -338,7 +338,7 @@ def test_the_demo_runs_from_the_package_alone(otel_pg, dsn):
     trace = lines(otel_pg("ls", "--category", "task", "--json"))[0]["trace_id"]
     assert done.stdout.startswith(f"trace {trace}\nplan a trip ")
     assert "book                          tool " in done.stdout
-    assert f"otel-pg show {trace[:8]} --bars" in done.stdout
+    assert f"otel-pg show {trace[:12]} --bars" in done.stdout
 
 
 COMPLETE = """

@@ -47,7 +47,7 @@ def test_a_provider_that_is_there_is_kept(dsn):
         "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter\n"
         "own, memory = TracerProvider(), InMemorySpanExporter()\n"
         "own.add_span_processor(SimpleSpanProcessor(memory)); trace.set_tracer_provider(own)\n"
-        "assert configure().tracer_provider is own\n"
+        "ids = own.id_generator; assert configure().tracer_provider is own; assert own.id_generator is ids\n"
         "trace.get_tracer('x').start_span('both').end()\n"
         "print([span.name for span in memory.get_finished_spans()])",
         OTEL_EXPORTER_POSTGRES_DSN=dsn,
@@ -55,6 +55,19 @@ def test_a_provider_that_is_there_is_kept(dsn):
 
     assert ("['both']\n", "") == (done.stdout, done.stderr)
     assert {"both"} == stored(dsn)
+
+
+def test_a_provider_that_we_make_has_ids_in_the_order_of_time(dsn):
+    """They begin with the second."""
+    done = run(
+        SET_UP + "import time; configure()\n"
+        "before = int(time.time())\n"
+        "span = trace.get_tracer('x').start_span('timed')\n"
+        "print(before <= span.get_span_context().trace_id >> 96 <= int(time.time()))",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    assert ("True\n", "") == (done.stdout, done.stderr)
 
 
 def test_configuring_twice_stores_once(dsn):

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import random
 import sys
 import time
 
@@ -69,7 +68,6 @@ elif kind == "daemon":
     os.read(reading, 1)
 elif kind == "unnoticed":  # as a server in C forks, without telling Python
     if not (child := ctypes.PyDLL(None).fork()):
-        random.seed()  # else its ids are those of its parent
         oracle.both()
         print("flushed", telemetry.force_flush(), flush=True)
         os._exit(0)
