@@ -66,11 +66,12 @@ class _Looks:
         # in any text
         self.dash = re.compile(
             r"-(?:(?<=sk-)(?<![A-Za-z0-9]sk-)(?=[\w-]{8})|(?<=glpat-)|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)"
-            r"|(?<=--)(?<![\w-]--)(?=-*\w))"
+            r"|(?<=xai-)|(?<=pplx-)|(?<=tvly-)|(?<=nvapi-)|(?<=--)(?<![\w-]--)(?=-*\w))"
         ).search
         self.underscore = re.compile(
             r"_(?<=[kfpousrmct]_)(?:(?<=[sr]k_)(?=live_|test_)|(?<=hf_)(?=[\w-]{16})|(?<=gh[pousr]_)(?=\w{10})"
-            r"|(?<=npm_)(?=[\w-]{16})|(?<=whsec_)(?=\S{8})|(?<=github_pat_)(?=\w{10}))"
+            r"|(?<=npm_)(?=[\w-]{16})|(?<=whsec_)(?=\S{8})|(?<=github_pat_)(?=\w{10})"
+            r"|(?:(?<=gsk_)|(?<=pcsk_)|(?<=lsv2_[ps][tk]_))(?=[\w-]{16}))"
         ).search
         # in JSON text without capitals
         self.member = re.compile(
@@ -89,8 +90,9 @@ class _Looks:
         # in flattened text
         self.named = re.compile(f":(?<=(?:{_ENDINGS}):)(?<=(?:{'|'.join(_NAMES)}):)".encode()).search
         self.marked = re.compile(
-            rb"-(?:(?<=--)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec)-)(?:(?<=sk-)|(?<=glpat-)|(?<=github-pat-)"
-            rb"|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)|(?<=rk-)|(?<=hf-)|(?<=gh[pousr]-)|(?<=npm-)|(?<=whsec-)))"
+            rb"-(?:(?<=--)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec|ai|lx|ly|[ps]t|pk)-)(?:(?<=sk-)|(?<=glpat-)|(?<=github-pat-)"
+            rb"|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)|(?<=rk-)|(?<=hf-)|(?<=gh[pousr]-)|(?<=npm-)|(?<=whsec-)"
+            rb"|(?<=xai-)|(?<=pplx-)|(?<=tvly-)|(?<=nvapi-)|(?<=lsv-[ps][tk]-)))"
         ).search
         self.announced = re.compile(rb"b(?:earer|asic)").search
 
@@ -118,6 +120,7 @@ def may_hold_secret(text: str) -> bool:
         or ("K" in text and ("AKIA" in text or "PRIVATE KEY" in text))
         or ("S" in text and "ASIA" in text)
         or ("z" in text and "AIza" in text)
+        or ("G" in text and "SG." in text)
     )
 
 

@@ -46,7 +46,7 @@ _VALUE = (
 )
 _NAMES = (
     r"password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
-    r"|secret[_-]?key|account[_-]?key|credentials?"
+    r"|secret[_-]?key|account[_-]?key|credentials?|(?<=[A-Za-z0-9]_)pass"
 )
 _LOOKS_RANDOM = r"(?=\S*[0-9=]|\S*[a-z]\S*[A-Z])"
 
@@ -64,6 +64,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         REDACTED,
     ),
     ("@", ("://",), r"(://[^\s/?#:@\"']*):[^\s/?#]+@", rf"\1:{REDACTED}@"),
+    ("@", ("://",), r"(://)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}@", rf"\1{REDACTED}@"),
     (
         ":",
         ("authorization", "cookie", "api-key"),
@@ -108,8 +109,15 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         REDACTED,
     ),
     (
+        "",
+        ("gsk_", "xai-", "pplx-", "tvly-", "nvapi-", "lsv2_", "pcsk_", "sg."),
+        r"(?<![A-Za-z0-9])(?:(?:gsk_|xai-|pplx-|tvly-|nvapi-|lsv2_[ps][tk]_|pcsk_)[A-Za-z0-9_-]{16,}"
+        r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
+        REDACTED,
+    ),
+    (
         ":",
-        ("password", "passwd", "pwd", "passphrase", "secret", "token", "key", "credential"),
+        ("password", "passwd", "pwd", "passphrase", "_pass", "secret", "token", "key", "credential"),
         rf"(?i)(?<!unexpected )((?:{_NAMES})(?:[\"'\\]{{0,4}}\s*(?:=>|:=|={{2,3}}|[=:])\s*)){_VALUE}",
         rf"\1{REDACTED}",
     ),

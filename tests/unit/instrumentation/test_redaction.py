@@ -116,6 +116,18 @@ BY_LOOK = [
     ("AIzaSyPlantedABCDEFGHIJKLMNOPQRSTUVWX", "SyPlantedABC"),
     ("glpat-PlantedABCDEFGHIJKL", "PlantedABC"),
     ("hf_PlantedABCDEFGHIJKLMNOP", "PlantedABC"),
+    ("gsk_PlantedABCDEFGHIJKLMNOPQRSTUVWXYZ0123", "PlantedABC"),
+    ("xai-PlantedABCDEFGHIJKLMNOPQRSTUVWXYZ0123", "PlantedABC"),
+    ("pplx-PlantedABCDEFGHIJKLMNOPQRSTUVWXYZ01", "PlantedABC"),
+    ("tvly-dev-PlantedABCDEFGHIJKLMNOP", "PlantedABC"),
+    ("nvapi-PlantedABCDEFGHIJKLMNOPQRSTUVW", "PlantedABC"),
+    ("lsv2_" + "pt_planted0123456789abcdef_0123456789", "planted0123"),
+    ("lsv2_" + "sk_planted0123456789abcdef_0123456789", "planted0123"),
+    ("pcsk_PlantedABCDEFGHIJKLMNOP", "PlantedABC"),
+    ("SG" + ".PlantedABCDEFGHIJKLMNO.PlantedABCDEFGHIJKLMNOPQ", "PlantedABC"),
+    ("git clone https://planted0123456789abcdef0123@host/x.git", "planted0123"),
+    ("DB_PASS=plantedpw ./migrate", "plantedpw"),
+    ("Settings(smtp_pass='planted pw')", "planted pw"),
 ]
 
 INNOCENT_KEYS = [
@@ -163,6 +175,9 @@ INNOCENT_TEXTS = [
     "the author= is me, input_tokens=5, max_tokens: 7, tokenizer=bpe",
     "the passwords are long, the secret of success",
     "ghost_writer eyJ AKIA",
+    "ssh://deploy@build-server/x and https://continuous-integration@host/y",
+    "two-pass: first the names; pass: 12, fail: 3; bypass=1",
+    "xai-sdk, an early-stopping-callback, SG. and nvapi-client",
 ]
 
 
