@@ -248,8 +248,8 @@ def build_page(
     """Check what was asked for.
 
     Raises:
-        QueryError: a category, filter, order, direction, limit, offset or cursor that is not known; the
-            message names what is allowed.
+        QueryError: a category, filter, order, direction, limit, offset or cursor that is not known, or a start after
+            its end; the message names what is allowed.
     """
     _one_of("category", category, [None, *CATEGORIES])
     _one_of("order_by", order_by, ORDERS[category])
@@ -273,6 +273,7 @@ def build_page(
             page.parameters |= page.search.parameters
         else:
             page.parameters[name] = _parameter(name, value)
+    _check_times(page.parameters.get("start"), page.parameters.get("end"))
     if cursor is not None:
         page.continue_from(cursor)
     return page
@@ -314,6 +315,11 @@ def _check_key(order: Any, key: Any) -> None:
         raise ValueError(key)
     if not key.isascii() or "_" in key:
         raise ValueError(key)
+
+
+def _check_times(start: datetime | None, end: datetime | None) -> None:
+    if start is not None and end is not None and start > end:
+        raise QueryError(f"start={start.isoformat()} is after end={end.isoformat()}; allowed is one before it")
 
 
 def _parameter(name: str, value: Any) -> Any:

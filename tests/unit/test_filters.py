@@ -90,6 +90,15 @@ def test_an_unknown_filter_is_refused_even_without_a_value(name):
             build_page(None, {name: value})
 
 
+def test_a_start_after_its_end_is_refused():
+    """It would select nothing, whatever is stored; the same moment twice is a stretch of no length."""
+    later = NOW + timedelta(microseconds=1)
+    with pytest.raises(QueryError, match=r"^start=2026\S+ is after end=2026\S+; allowed is one before it$"):
+        build_page(None, {"start": later, "end": NOW})
+    for end in (NOW, later, NOW.astimezone(timezone(timedelta(hours=-5)))):
+        assert end == build_page(None, {"start": NOW, "end": end}).parameters["end"]
+
+
 @pytest.mark.parametrize("value", [datetime(2026, 1, 1), "2026-01-01", 1, NOW.date()])
 @pytest.mark.parametrize("name", ["start", "end"])
 def test_a_moment_needs_a_time_zone(name, value):
