@@ -173,6 +173,44 @@ def test_what_rows_refer_to_stays_as_long_as_they_do(dsn, monkeypatch, is_broken
     assert [] == execute(dsn, "TABLE otel.resources")
 
 
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_rows_that_come_while_their_day_is_dropped_are_whole(dsn, monkeypatch, is_broken):
+    """The day of the tasks has just gone when a program stores one of that day more: the texts and resources that it
+    refers to stay, and what counts it, until the next look. A build that knows only of what it has left itself takes
+    them away."""
+    if is_broken:
+        monkeypatch.setattr(retention._Pruning, "_require_unneeded", lambda *_: None)
+    old = datetime.fromtimestamp((today() - 50) * 86_400 + 7, timezone.utc)
+
+    def store_one() -> None:
+        with EventStore(dsn=dsn, health_monitoring=False) as store:
+            store.log_task_event(event_name="late", input="x y " * 1000, timestamp=old, wait=True)
+
+    def come_late(self: Any, one: Any) -> Any:
+        done = drop(self, one)
+        if one.held.table == "task_events":
+            store_one()
+        return done
+
+    drop = retention._Pruning._drop
+    store_one()
+    execute(
+        dsn, "UPDATE otel.resource_days SET time = time - interval '50 days' WHERE time > now() - interval '9 days'"
+    )
+    settings = Settings(dsn=dsn, retention_days=30)
+    with monkeypatch.context() as patch:
+        patch.setattr(retention._Pruning, "_drop", come_late)
+        fates = {due.held.table: due.fate for due in retention.prune(settings)}
+
+    with EventQuery(dsn=dsn) as query:
+        (event,) = query.task_events()
+        count = query.statistics(start=old.replace(second=0), end=old + timedelta(hours=2)).count
+    kept = ("contents", "event_summaries", "resource_days")
+    assert dict.fromkeys(kept, "dropped" if is_broken else "needed").items() <= fates.items()
+    assert (is_broken, 0 if is_broken else 1) == (event.input is None, count)
+    assert {"dropped"} == {due.fate for due in retention.prune(settings)}
+
+
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_a_resource_that_is_used_again_at_this_moment_stays(dsn, monkeypatch, is_broken, isolation):
