@@ -10,8 +10,8 @@ SELECT "table", partition, oid::bigint AS oid, is_ours, "rows",
   FROM (SELECT p.relname AS "table", c.relname AS partition, c.oid,
                pg_has_role(c.relowner, 'USAGE') OR pg_has_role(n.nspowner, 'USAGE') AS is_ours,
                greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint AS "rows",
-               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''([^'']+)'''))[1] AS lower,
-               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO [(]''([^'']+)'''))[1] AS upper
+               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''([0-9][^'']+)'''))[1] AS lower,
+               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO [(]''([0-9][^'']+)'''))[1] AS upper
           FROM pg_class p
           JOIN pg_namespace n ON n.oid = p.relnamespace
           JOIN pg_inherits i ON i.inhparent = p.oid
