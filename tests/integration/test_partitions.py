@@ -150,6 +150,15 @@ def test_what_a_partition_made_by_hand_leaves_of_a_day_is_made(dsn, bounds):
     database.close()
 
 
+@pytest.mark.parametrize("name", ["partition_bounds", "held_partitions"])
+def test_the_bound_of_a_partition_is_asked_for_once(dsn, database, name):
+    """It may be dropped between two answers: then it had a beginning and no end."""
+    parameters = {"schema": "otel", "tables": list(PARTITIONED), "with_sizes": False}
+    with psycopg.connect(dsn) as connection:
+        plan = connection.execute(f"EXPLAIN (VERBOSE) {database.sql(name)}".encode(), parameters).fetchall()
+    assert 1 == str(plan).count("pg_get_expr")
+
+
 def test_many_that_make_the_same_day_make_it_once(dsn, database):
     """As at midnight, where nobody has made it before: all go on, none fails."""
     with ThreadPoolExecutor(8) as pool:
