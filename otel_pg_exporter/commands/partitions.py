@@ -118,7 +118,7 @@ def _end(settings: Settings, fates: set[str], error: str | None) -> None:
         raise click.ClickException(f"the role may not drop partitions of {settings.target}: let their owner do it")
     if error:
         raise click.ClickException(harmless(" ".join(error.split())))
-    if "locked" in fates:
+    if fates & {"locked", "needed"}:
         raise click.ClickException("some are in use by other sessions; what is left goes the next time")
     sys.exit(0)
 
