@@ -266,10 +266,10 @@ class _Pruning:
         with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
             self._require_turn(connection)
             self._require_unneeded(connection, held)
-            self._forget_summaries(connection, held)
             about = {**vars(held), "reason": one.reason, "schema": names.schema}
             if not connection.execute(database.sql("note_pruned").encode(), about).fetchall():
-                return "gone"
+                return "gone"  # and what is summed up there may be of another, that was made since
+            self._forget_summaries(connection, held)
             hurried = limits(monotonic() + _DROP_SECONDS, _LOCK_SECONDS)
             connection.execute(database.sql("limit_time").encode(), hurried)
             # late: what follows holds everybody up who uses the table
