@@ -18,7 +18,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sql_files
+from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sink, sql_files
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
@@ -209,6 +209,28 @@ def test_rows_that_come_while_their_day_is_dropped_are_whole(dsn, monkeypatch, i
     assert dict.fromkeys(kept, "dropped" if is_broken else "needed").items() <= fates.items()
     assert (is_broken, 0 if is_broken else 1) == (event.input is None, count)
     assert {"dropped"} == {due.fate for due in retention.prune(settings)}
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_day_that_was_dropped_and_made_again_has_all_that_its_rows_refer_to(dsn, monkeypatch, is_broken):
+    """A program has stored a text yesterday, the day was dropped for its size, and another program stores a row of it
+    once more: the first does not rely on what it stored before. A build that does leaves a row without its text."""
+    if is_broken:
+        monkeypatch.setattr(sink, "_may_be_gone", lambda *_: False)
+    yesterday = datetime.fromtimestamp((today() - 1) * 86_400 + 7, timezone.utc)
+    text = "x y " * 1000
+
+    with EventStore(dsn=dsn, health_monitoring=False) as first, EventStore(dsn=dsn, health_monitoring=False) as second:
+        for each in (first, second):
+            each.log_task_event(event_name="before", timestamp=yesterday, wait=True)
+        first.log_task_event(event_name="before", input=text, timestamp=yesterday, wait=True)
+        assert {"dropped"} == {due.fate for due in retention.prune(Settings(dsn=dsn, max_bytes=1))}
+        second.log_task_event(event_name="after", timestamp=yesterday, wait=True)
+        first.log_task_event(event_name="after", input=text, timestamp=yesterday, wait=True)
+
+    found = execute(dsn, "SELECT input #>> '{}' FROM otel.all_events WHERE event_name = 'after' ORDER BY 1 NULLS LAST")
+    whole = [(None,)] if is_broken else [(text,)]
+    assert sorted([*whole, (None,)], key=str) == sorted(found, key=str)
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
