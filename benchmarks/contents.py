@@ -1,7 +1,7 @@
 """Conversations whose every turn sends the whole history: bytes on disk and CPU, with long texts stored once and not.
 
-Sixty of 50 turns, each with a system prompt of 2,000 characters, schemas of eight tools (6,000), and messages of 300, 600
-and 1,500 characters on average, in words of this project's documents. Target: at most 1/5 of the bytes.
+Sixty of 50 turns, each with a system prompt of 2,000 characters, schemas of eight tools (6,000), and messages of 300,
+600 and 1,500 characters on average, in words of this project's documents. Target: at most 1/5 of the bytes.
 """
 
 from __future__ import annotations
