@@ -16,7 +16,7 @@ from typing import Any
 
 from .database import Database
 from .encoding.batches import DAY_US
-from .errors import AccessDenied
+from .errors import AccessDenied, PartitionMissing
 from .obstacles import PARTITIONS_FIX
 from .sql_files import PARTITIONED, quote
 
@@ -25,6 +25,8 @@ __all__ = ["ahead", "covering", "ensure"]
 Range = tuple[int, int]
 """From when, and until when, microseconds since 1970-01-01."""
 
+_COMING_DAYS = 30
+"""So many after today the owner of the tables makes for those who may not."""
 _LOCK_MILLIS = 2_000
 """The longest that a writer waits for another that makes partitions."""
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=timezone.utc), timedelta(microseconds=1)
@@ -53,7 +55,7 @@ def ensure(database: Database, days: Iterable[int]) -> None:
     decided by the server's clock: a program whose own is wrong does no harm to the others.
 
     Raises:
-        AccessDenied: the role may not create tables in the schema, or does not own these.
+        PartitionMissing: the role may not create tables in the schema, or does not own these.
         DatabaseError: the server refused, or a lock was held for too long.
     """
     _ensure(database, lambda today: days)
@@ -63,7 +65,7 @@ def ahead(database: Database, days: int) -> None:
     """Make the partitions for today, by the server's clock, and the days after it.
 
     Raises:
-        AccessDenied: they are missing, and the role may not make them.
+        PartitionMissing: they are missing, and the role may not make them.
     """
     for first in range(0, days + 1, _DAYS_AT_ONCE):
         end = min(first + _DAYS_AT_ONCE, days + 1)
@@ -84,7 +86,8 @@ def _ensure(database: Database, which: Callable[[int], Iterable[int]]) -> None:
             (server,) = connection.execute(database.sql("server_day").encode()).fetchall()
             days = sorted(which(server["day"]))
             today = _EPOCH + timedelta(days=server["day"])
-            if not _missing(days, _existing(database, connection)):
+            days = sorted({day for _, day in _missing(days, _existing(database, connection))})
+            if not days:
                 return
             connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
             ranges = _existing(database, connection)  # another process may have made them meanwhile
@@ -96,10 +99,11 @@ def _ensure(database: Database, which: Callable[[int], Iterable[int]]) -> None:
     except AccessDenied as error:
         if error.sqlstate != _NO_RIGHT:
             raise
-        lacking = ", ".join(f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days)
-        raise AccessDenied(
-            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {lacking}, and the"
-            f" role may not make it. {PARTITIONS_FIX}",
+        named = [f"{_EPOCH + timedelta(days=day):%Y-%m-%d}" for day in days]
+        others = [name for name, day in zip(named, days, strict=True) if not 0 <= day - server["day"] <= _COMING_DAYS]
+        raise PartitionMissing(
+            f"schema {database.names.schema!r} of {database.settings.target} lacks a partition for {', '.join(named)},"
+            f" and the role may not make it. {' --day '.join([PARTITIONS_FIX, *others])}",
             sqlstate=error.sqlstate,
         ) from error
 
