@@ -169,12 +169,12 @@ class Delivery:
         """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
         self._upkeep.begin()
 
-    def replay_now(self, seconds: float) -> bool:
-        """Store what waits in the spool; False if some of it is left."""
+    def replay_now(self, seconds: float, or_refused: bool = False) -> bool:
+        """Store what waits in the spool; False if some of it is left, or what stands in the way takes a person."""
         if self._replay is None:
             return True
         self._replay.start()
-        return self._replay.wait_until_idle(seconds)
+        return self._replay.wait_until_idle(seconds, or_refused=or_refused)
 
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""

@@ -62,7 +62,10 @@ def status(settings: Settings, as_json: bool) -> None:
 @click.pass_obj
 @plainly
 def replay(settings: Settings, timeout: float) -> None:
-    """Store now what programs that have ended left behind."""
+    """Store now what programs that have ended left behind.
+
+    A server that is away is waited for; what takes a person, such as a missing right, ends it at once.
+    """
     from ..database import Database
     from ..delivery import Delivery
     from ..diagnostics import logger
@@ -70,7 +73,7 @@ def replay(settings: Settings, timeout: float) -> None:
     logger.addFilter(_says_more)
     try:
         delivery = Delivery(Database(settings))
-        is_empty = delivery.replay_now(timeout)
+        is_empty = delivery.replay_now(timeout, or_refused=True)
         delivery.close(1)
         delivery.database.close()
     finally:
