@@ -79,9 +79,7 @@ class Replay:
             self._is_hurried = or_failed
             self._state.notify_all()
             self._state.wait_for(
-                lambda: (
-                    self._thread is None or (or_failed and is_away()) or (or_refused and self._refused > begun)
-                ),
+                lambda: self._thread is None or (or_failed and is_away()) or (or_refused and self._refused > begun),
                 seconds,
             )
             return self._thread is None

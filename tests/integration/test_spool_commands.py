@@ -67,7 +67,7 @@ def test_status_says_what_waits_and_what_was_refused(left_behind):
     found = json.loads(otel_pg("status", "--json", **left_behind).stdout)
 
     assert 1 == done.returncode
-    assert "7 records wait, 1 were refused" in done.stdout
+    assert "7 records wait, 1 refused" in done.stdout
     assert "refused: violates a rule" in done.stdout
     assert (7, 1, 2) == (found["waiting"], found["dead"], len(found["files"]))
 
@@ -82,7 +82,7 @@ def test_what_is_stored_does_not_wait(left_behind, tmp_path_factory):
     found = json.loads(otel_pg("status", "--json", **left_behind).stdout)
     health = json.loads(otel_pg("--json", command="health", **left_behind).stdout)
 
-    assert "0 records wait, 1 were refused" in done.stdout
+    assert "0 records wait, 1 refused" in done.stdout
     assert "7 of the records are stored" in done.stdout
     assert "" == done.stderr
     assert (0, [0, 0], [7, 1]) == (
@@ -105,6 +105,17 @@ def test_health_tells_what_waits(left_behind):
     assert "spool_depth          7" in otel_pg(command="health", **left_behind).stdout
 
 
+def test_one_is_said_as_one(dsn, tmp_path):
+    """A record waits, two wait."""
+    spool = Spool(Settings(dsn=dsn, spool_dir=str(tmp_path)))
+    spool.put(batch_of(1, 1))
+    spool.close()
+    first, second = otel_pg("status", dsn=dsn, spool_dir=tmp_path).stdout.splitlines()
+
+    assert first.endswith(": 1 record waits, 0 refused")
+    assert "  1 batch, 1 record, " in second
+
+
 def test_an_empty_spool_is_fine(dsn, tmp_path):
     """With nothing there status says so and exits with 0."""
     done = otel_pg("status", dsn=dsn, spool_dir=tmp_path / "none")
@@ -121,7 +132,7 @@ def test_replay_stores_what_waits(left_behind):
     assert (0, "stored 7, stored before 0\n", "") == (done.returncode, done.stdout, done.stderr)
     with psycopg.connect(left_behind["dsn"]) as connection:
         assert (7,) == connection.execute("SELECT count(*) FROM otel.task_events").fetchone()
-    assert "0 records wait, 1 were refused" in otel_pg("status", **left_behind).stdout
+    assert "0 records wait, 1 refused" in otel_pg("status", **left_behind).stdout
 
 
 def test_replay_says_what_is_in_the_way(left_behind):
