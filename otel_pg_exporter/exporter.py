@@ -161,7 +161,8 @@ class _Pipeline:
     def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:
         self._count(fate, count)
         self.last_error = reason
-        say(logging.WARNING, f"{self._signal} records were lost: {reason}", topic=f"{self._signal} {fate}")
+        lost = f"{self._signal} records were lost, {self.counts[fate]:,} so far: {reason}"
+        say(logging.WARNING, lost, topic=f"{self._signal} {fate}")
 
 
 def _of_spans(treatment: Treatment, presumes: bool) -> Callable[[Any, bytes, int], Row]:
