@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -25,6 +26,7 @@ from .failures import translate
 
 __all__ = ["AsyncDatabase", "Database", "Session", "opened"]
 
+_NAME = "otel-pg-exporter"
 _USUAL = "usual_settings"
 # whoever waited for a lock sees what was there when it got it
 _ISOLATION = psycopg.IsolationLevel.READ_COMMITTED
@@ -298,8 +300,20 @@ def _pool_options(settings: Settings) -> dict[str, Any]:
         "min_size": settings.pool_min_size,
         "max_size": settings.pool_max_size,
         "timeout": settings.connect_timeout_seconds + 1,
-        "name": "otel-pg-exporter",
+        "name": _NAME,
     }
+
+
+class _Quiet(logging.Filter):
+    """Keeps back the driver's warnings at each attempt of our pools: whoever asks is told by an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for these; those of the program's own pools pass."""
+        is_ours = isinstance(record.args, tuple) and record.args[:1] == (_NAME,)
+        return record.levelno < logging.WARNING or not is_ours
+
+
+logging.getLogger("psycopg.pool").addFilter(_Quiet())
 
 
 # A connection that broke while it was idle is replaced before a query gets it, so that the first query after

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import psycopg_pool
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -130,6 +131,20 @@ def test_what_could_not_be_stored_is_counted_by_cause(server):
 
     assert (False, 3, {}) == (waiting.is_healthy, waiting.queue_depth, waiting.failed)
     assert (0, {"unreachable": 3}) == (lost.queue_depth, lost.failed)
+
+
+def test_the_drivers_pool_does_not_fill_the_log(server, caplog):
+    """It would say at each attempt what whoever asks is told once; that of a pool of the program's own is left."""
+    with EventStore(dsn=server.conninfo, health_monitoring=False) as store:
+        assert store.get_health_status().is_healthy
+        server.close()
+        for _ in range(3):
+            assert not store.get_health_status().is_healthy
+    assert [] == [record.getMessage() for record in caplog.records if record.name == "psycopg.pool"]
+
+    with psycopg_pool.ConnectionPool(NOWHERE, name="mine", open=False) as pool:
+        wait_until(lambda: [record for record in caplog.records if record.name == "psycopg.pool"])
+    assert pool.closed
 
 
 def test_waiting_for_an_event_outlasts_a_restart_but_not_an_absence(server, monkeypatch):
