@@ -112,7 +112,7 @@ def _text(error: psycopg.Error) -> str:
 
 def _shortened(text: str) -> str:
     """Without what our own words say: that the connection failed, and where, if it is the server that refused it."""
-    text = text.removeprefix("connection failed: ")
+    text = text.removeprefix("connection failed: ").removeprefix("connection is bad: ")
     refused = _REFUSED.match(text)
     return text[refused.end() :] if refused and text.count(" failed: ") == 1 else text
 

@@ -119,6 +119,7 @@ AT = 'connection to server at "1.2.3.4", port 5432 failed: '
     [
         (f'connection failed: {AT}FATAL:  database "shop" does not exist\n', ': database "shop" does not exist. Set'),
         (f"connection failed: {AT}Connection refused\n", f": {AT}Connection refused"),
+        ("connection is bad: no such file\n", "***: no such file"),
         (
             f"connection failed: {AT}Connection refused\n{AT}FATAL:  the database system is starting up\n",
             f": {AT}Connection refused {AT}FATAL:  the database system is starting up",
