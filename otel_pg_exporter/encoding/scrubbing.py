@@ -342,8 +342,9 @@ class Scrubber:
     def _exactly(self, key: str, text: str) -> str | None:
         """The same where orjson would make floats of integers; None where it takes orjson."""
         try:
-            new = self._rebuilt_without_callback(key, json.loads(text))
-            return json.dumps(new, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            value = json.loads(text)
+            new = self._rebuilt_without_callback(key, value)
+            return text if new is value else json.dumps(new, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ValueError, TypeError, RecursionError):
             return None
 
