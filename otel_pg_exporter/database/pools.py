@@ -98,7 +98,7 @@ class Database:
                 yield connection
         except PoolTimeout:
             connect(self.conninfo(), self.settings).close()  # raises what the pool keeps to itself
-            raise DatabaseUnavailable(f"no free connection to {self.settings.target}: raise EVENT_POOL_MAX") from None
+            raise DatabaseUnavailable(self._why_none()) from None
         except psycopg.Error as error:
             raise translate(error, self.settings) from error
 
@@ -146,6 +146,12 @@ class Database:
             pool.close(timeout=min(1.0, seconds))
         if server is not None:
             server.close(seconds)
+
+    def _why_none(self) -> str:
+        """Why a query got no connection in time, though the server answers."""
+        if (pool := self._pool) is not None and pool.get_stats().get("pool_size", 0) < self.settings.pool_max_size:
+            return f"{self.settings.target} was away until a moment ago"
+        return f"no free connection to {self.settings.target}: raise EVENT_POOL_MAX"
 
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()

@@ -13,6 +13,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import EventStore, diagnostics
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import opened
 from otel_pg_exporter.embedded import EmbeddedServer
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable
 from otel_pg_exporter.health import Health
@@ -145,6 +147,22 @@ def test_the_drivers_pool_does_not_fill_the_log(server, caplog):
     with psycopg_pool.ConnectionPool(NOWHERE, name="mine", open=False) as pool:
         wait_until(lambda: [record for record in caplog.records if record.name == "psycopg.pool"])
     assert pool.closed
+
+
+def test_why_there_is_no_connection_in_time_is_told(dsn, monkeypatch):
+    """All are in use, or the server has come back too late for who waited: then more of them would not help."""
+    settings = Settings(dsn=dsn, pool_max_size=2, connect_timeout_seconds=2)
+    with opened(settings) as database, database.connection():
+        with database.connection(), pytest.raises(DatabaseUnavailable, match=r"no free connection .* EVENT_POOL_MAX"):
+            database.connection().__enter__()
+
+        def waited_in_vain(self, timeout=None):
+            raise psycopg_pool.PoolTimeout
+
+        monkeypatch.setattr(psycopg_pool.ConnectionPool, "connection", waited_in_vain)
+        monkeypatch.setattr(psycopg_pool.ConnectionPool, "get_stats", lambda self: {"pool_size": 1})
+        with pytest.raises(DatabaseUnavailable, match="was away until a moment ago"):
+            database.connection().__enter__()
 
 
 def test_waiting_for_an_event_outlasts_a_restart_but_not_an_absence(server, monkeypatch):
