@@ -232,9 +232,9 @@ class PostgresSpanExporter(SpanExporter):
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
 
-    def give_up(self, count: int, reason: str) -> None:
+    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
         """Count what can no more be exported."""
-        self._pipeline.give_up(count, reason, "shut_down")
+        self._pipeline.give_up(count, reason, cause)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Close the connection. Later exports are counted as dropped."""
@@ -291,9 +291,9 @@ class PostgresLogRecordExporter(LogRecordExporter):
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
 
-    def give_up(self, count: int, reason: str) -> None:
+    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
         """Count what can no more be exported."""
-        self._pipeline.give_up(count, reason, "shut_down")
+        self._pipeline.give_up(count, reason, cause)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Close the connection. Later exports are counted as dropped."""
