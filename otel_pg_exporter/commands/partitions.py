@@ -15,6 +15,7 @@ import click
 from ..config import Settings
 from ..reading.terminal import harmless
 from .errors import plainly
+from .group import Group
 from .options import as_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _ATTEMPTS = 20
 _HELD = "table partition1 from until rows> size>"
 
 
-@click.group()
+@click.group(cls=Group)
 def partitions() -> None:
     """Partitions: list them, make them ahead, merge what they sum up, drop what is over the limits."""
 
