@@ -14,8 +14,8 @@ from . import attributes as names
 from . import outcome, scope, signals
 from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text, named_value
-from .guard import guarded, report
-from .recipe import Recipe, whole_number
+from .guard import LeftOut, guarded, report
+from .recipe import Recipe, any_number, whole_number
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -128,21 +128,24 @@ class Block:
         """Record what a model call used: tokens, and cost in US dollars. A second call replaces the first."""
         if not self.span.is_recording():
             return
-        counts = {
-            names.INPUT_TOKENS: input_tokens,
-            names.OUTPUT_TOKENS: output_tokens,
-            names.CACHE_READ_TOKENS: cache_read_tokens,
-            names.CACHE_WRITE_TOKENS: cache_write_tokens,
-            names.REASONING_TOKENS: reasoning_tokens,
-        }
-        numbers = {key: whole_number(given) for key, given in counts.items() if given is not None}
-        for key, number in numbers.items():
-            if number is not None:
+        said: list[tuple[str, str, Callable[[object], float | None], object]] = [
+            ("input_tokens", names.INPUT_TOKENS, whole_number, input_tokens),
+            ("output_tokens", names.OUTPUT_TOKENS, whole_number, output_tokens),
+            ("cache_read_tokens", names.CACHE_READ_TOKENS, whole_number, cache_read_tokens),
+            ("cache_write_tokens", names.CACHE_WRITE_TOKENS, whole_number, cache_write_tokens),
+            ("reasoning_tokens", names.REASONING_TOKENS, whole_number, reasoning_tokens),
+            ("cost", names.COST, any_number, cost),
+        ]
+        left_out = []
+        for name, key, number_of, given in said:
+            if given is None:
+                continue
+            if (number := number_of(given)) is None:
+                left_out.append(f"{name}=<{type(given).__name__:.64}>")
+            else:
                 self.span.set_attribute(key, number)
-        if cost is not None:
-            self.span.set_attribute(names.COST, float(cost))
-        if None in numbers.values():  # what is a number is recorded, and the rest is told
-            raise ValueError
+        if left_out:
+            raise LeftOut(f"{', '.join(left_out)}; allowed are whole numbers of 64 bits, for cost any number")
 
     @guarded(None)
     def result(self, result: str) -> None:

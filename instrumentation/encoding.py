@@ -33,6 +33,8 @@ _WRITTEN_BY_STR = {
     ("uuid", "UUID"), ("decimal", "Decimal"), ("fractions", "Fraction"), ("ipaddress", "_IPAddressBase"),
 }  # fmt: skip
 
+_NUMPY_NUMBERS = frozenset({"number", "bool", "bool_"})
+
 
 def plain(text: str) -> str:
     """The text as an exact `str` that every exporter can send: NUL and lone surrogates become U+FFFD."""
@@ -94,6 +96,8 @@ def attribute_value(value: object) -> AttributeValue | None:
         items = _primitive_list(value)  # type: ignore[arg-type]
         if items is not None:
             return items
+    if (number := _number_of_numpy(value)) is not None:
+        return number
     if _is_written_by_str(kind):
         return clean_text(_text_of(value), settings().max_length)
     return json_text(value)
@@ -163,6 +167,17 @@ def _is_written_by_str(kind: type) -> bool:
     )
 
 
+def _number_of_numpy(value: Any) -> Primitive | None:
+    """A number of numpy as Python's; None for anything else, and where Python has no such number."""
+    kind = type(value)
+    if kind.__module__ != "numpy" or kind.__name__ == "timedelta64":  # its number has a unit
+        return None
+    if not any(base.__module__ == "numpy" and base.__name__ in _NUMPY_NUMBERS for base in kind.__mro__):
+        return None
+    number = value.item()
+    return number if type(number) in (bool, int, float) else None
+
+
 def _text_of(value: object) -> str:
     """`str()` of what has a plain text form, else `repr()`; for objects that raise, their type."""
     kind = type(value)
@@ -229,6 +244,8 @@ class _Writer:
         if issubclass(kind, Mapping):
             pairs = ((key, value[key]) for key in value)
             return self._nested(value, depth, len(value), self._mapping, pairs)
+        if (number := _number_of_numpy(value)) is not None:
+            return self._value(number, depth)
         return self._string(_text_of(value))
 
     def _nested(

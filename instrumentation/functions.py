@@ -24,8 +24,7 @@ def record(recipe: Recipe, function: F) -> F:
     if isinstance(function, (staticmethod, classmethod)):
         return cast("F", type(function)(record(recipe, function.__func__)))
     if isinstance(function, type) or not callable(function):
-        below = "; put it below that decorator" if isinstance(function, (property, functools.cached_property)) else ""
-        raise TypeError(f"this decorator records calls of functions, not {function!r:.100}{below}")
+        raise TypeError(f"this decorator records calls of functions, not {function!r:.100}{_advice(function)}")
     code = _code_of(function)
     flags = code.co_flags if code is not None else 0
     recipe = recipe.for_function(function)
@@ -43,6 +42,12 @@ def record(recipe: Recipe, function: F) -> F:
 def is_recorded(function: Any) -> bool:
     """Whether calls are recorded already: by a decorator, or one below another that keeps attributes."""
     return "_instrumentation" in getattr(function, "__dict__", ())
+
+
+def _advice(what: object) -> str:
+    if isinstance(what, (property, functools.cached_property)):
+        return "; put it below that decorator"
+    return "; decorate its methods" if isinstance(what, type) else ""
 
 
 def _code_of(function: Any) -> CodeType | None:

@@ -13,16 +13,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _logger = logging.getLogger("instrumentation")
+_LOST = "; your code goes on, what this call says is not recorded"
 _SILENCE_SECONDS = 60.0
 _MOST_REPORTS = 1_000
 _last_report: dict[str, float] = {}
+
+
+class LeftOut(ValueError):
+    """A part of a call is not recorded, the rest is; the text is made of names and types alone, so it is told."""
 
 
 def report(place: str, error: BaseException) -> None:
     """Log that recording failed at `place`, at most once a minute for each place. Never raises."""
     try:
         # Only the type: the message may hold what redaction has not seen.
-        _warn(f"{place} failed with {type(error).__name__}")
+        _warn(f"{place} failed with {type(error).__name__}{_LOST}")
     except Exception:
         pass  # near the recursion limit even logging fails
 
@@ -30,13 +35,16 @@ def report(place: str, error: BaseException) -> None:
 def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: BaseException) -> None:
     """Log that a call failed: what is wrong with its arguments, else which it had. Tells names, and no values."""
     place = function.__qualname__
+    if type(error) is LeftOut:
+        _warn(f"{place} left out {error}; your code goes on")
+        return
     try:
         signature = inspect.signature(function)
         names = [name for name in signature.parameters if name != "self"]
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as misfit:  # made of names alone
-            _warn(f"{place} {misfit!s:.200}; it takes {', '.join(names)}")
+            _warn(f"{place} {misfit!s:.200}; it takes {', '.join(names)}{_LOST}")
             return
         place += f"({', '.join(f'{name}=…' for name in names if name in given)})"
     except Exception:
@@ -44,14 +52,14 @@ def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: Ba
     report(place, error)
 
 
-def _warn(failure: str) -> None:
+def _warn(message: str) -> None:
     now = time.monotonic()
-    if now - _last_report.get(failure, -_SILENCE_SECONDS) < _SILENCE_SECONDS:
+    if now - _last_report.get(message, -_SILENCE_SECONDS) < _SILENCE_SECONDS:
         return
     if len(_last_report) >= _MOST_REPORTS:
         _last_report.clear()
-    _last_report[failure] = now
-    _logger.warning("%s; your code goes on, what this call says is not recorded", failure)
+    _last_report[message] = now
+    _logger.warning("%s", message)
 
 
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -120,6 +120,15 @@ def whole_number(given: object) -> int | None:
     return number if -(1 << 63) <= number < 1 << 63 else None
 
 
+def any_number(given: object) -> float | None:
+    """The number, or None when it is none."""
+    value = named_value("", given)
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def function_name(function: Callable[..., Any]) -> str:
     """`fetch`, `Agent.run`: the qualified name without the functions around it."""
     while hasattr(function, "func") and not hasattr(function, "__qualname__"):

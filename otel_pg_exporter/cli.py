@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 from .config import Settings
 
@@ -20,6 +22,7 @@ from .commands.doctor import doctor
 from .commands.errors import plainly
 from .commands.export import export
 from .commands.grants import grant, revoke, tenants
+from .commands.group import Group
 from .commands.health import health
 from .commands.import_ import import_
 from .commands.indexes import indexes
@@ -36,7 +39,7 @@ from .errors import ConfigurationError
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--dsn", help="Where the database is; default as the environment says, else the embedded server.")
 @click.option("--schema", help="Schema of the tables; default EVENT_SCHEMA, else otel.")
 @click.option("--table-prefix", help="Prefix of the tables; default EVENT_TABLE_PREFIX, else none.")
@@ -48,6 +51,8 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
 
     Exit codes: 0, 1 for what went wrong or was not found, 2 for wrong usage, 130 for Ctrl-C.
     """
+    if sys.stdout is None:  # closed by who started it: what is printed goes nowhere
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another

@@ -85,8 +85,10 @@ def _regexes(text: str) -> tuple[str, ...]:
     for pattern in found:
         try:
             re.compile(pattern)
-        except (re.error, RecursionError, OverflowError):
-            raise ValueError("regular expressions, one a line or separated by ||") from None
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(
+                f"regular expressions, one a line or separated by ||; {pattern!r:.60} is none: {error}"
+            ) from None
     return found
 
 

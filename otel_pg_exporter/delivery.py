@@ -171,12 +171,12 @@ class Delivery:
         """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
         self._upkeep.begin()
 
-    def replay_now(self, seconds: float) -> bool:
-        """Store what waits in the spool; False if some of it is left."""
+    def replay_now(self, seconds: float, or_refused: bool = False) -> bool:
+        """Store what waits in the spool; False if some of it is left, or what stands in the way takes a person."""
         if self._replay is None:
             return True
         self._replay.start()
-        return self._replay.wait_until_idle(seconds)
+        return self._replay.wait_until_idle(seconds, or_refused=or_refused)
 
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait for the spool to be empty; False if it is not in time, or PostgreSQL is away."""
@@ -280,13 +280,15 @@ class Delivery:
             except EventStoreError as error:
                 self._block(error)
                 told = error
-        if held is not None:
-            return self._leave(self.spool, held)
         try:
-            return self._keep(self.spool, batch)
+            fate = self._keep(self.spool, batch) if held is None else self._leave(self.spool, held)
         except SpoolError as full:
-            warn(f"{full}; batches wait in memory", topic="spool full")
-        return self._wait_in_memory(self.spool, batch, deadline, told)
+            why = f": {told}" if told else ""
+            warn(f"{full}; batches wait in memory{why}", topic="spool full")
+            return self._wait_in_memory(self.spool, batch, deadline, told)
+        if told is not None:
+            self._say_where(told)
+        return fate
 
     def _wait_in_memory(self, spool: Spool, batch: Batch, deadline: float, told: EventStoreError | None = None) -> str:
         """Neither the tables nor the disk takes it now: whichever does so first gets it.
@@ -339,6 +341,8 @@ class Delivery:
     def _block(self, error: EventStoreError) -> None:
         self.last_error = str(error)
         self._blocked_until = monotonic() + _BLOCKED_SECONDS
+
+    def _say_where(self, error: EventStoreError) -> None:
         folder = self.spool.folder if self.spool else None
         warn(f"events are kept in {folder} until they can be stored: {error}", topic="spooling")
 
@@ -425,6 +429,7 @@ class Delivery:
             self.last_error = str(error)
             if isinstance(error, DatabaseUnavailable) and error.sqlstate is None:
                 self._block(error)  # no batch of the program has to find out by itself
+                self._say_where(error)
             else:
                 warn(f"events wait in the spool: {error}", topic="spooling")
             raise

@@ -266,7 +266,7 @@ class _Intake:
 
 class _Watched:
     _intake: _Intake
-    overflowed = late = 0
+    untold = late = 0
     """Records that a full queue pushed out, and that came after the end: none, the disk takes them. What finds no room
     on it either the delivery counts."""
 

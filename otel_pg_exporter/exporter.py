@@ -161,7 +161,8 @@ class _Pipeline:
     def _lose(self, count: int, reason: str, fate: str = "dropped") -> None:
         self._count(fate, count)
         self.last_error = reason
-        say(logging.WARNING, f"{self._signal} records were lost: {reason}", topic=f"{self._signal} {fate}")
+        lost = f"{self._signal} records were lost, {self.counts[fate]:,} so far: {reason}"
+        say(logging.WARNING, lost, topic=f"{self._signal} {fate}")
 
 
 def _of_spans(treatment: Treatment, presumes: bool) -> Callable[[Any, bytes, int], Row]:
@@ -231,9 +232,9 @@ class PostgresSpanExporter(SpanExporter):
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
 
-    def give_up(self, count: int, reason: str) -> None:
+    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
         """Count what can no more be exported."""
-        self._pipeline.give_up(count, reason, "shut_down")
+        self._pipeline.give_up(count, reason, cause)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Close the connection. Later exports are counted as dropped."""
@@ -290,9 +291,9 @@ class PostgresLogRecordExporter(LogRecordExporter):
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
 
-    def give_up(self, count: int, reason: str) -> None:
+    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
         """Count what can no more be exported."""
-        self._pipeline.give_up(count, reason, "shut_down")
+        self._pipeline.give_up(count, reason, cause)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Close the connection. Later exports are counted as dropped."""

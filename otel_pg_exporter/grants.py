@@ -117,8 +117,7 @@ def grant(
     wanted = Grant(owner, writers, readers, tenants, every_tenant, create)
     with opened(where) as database, database.connection() as connection:
         _require_contract(database, connection)
-        rows = connection.execute(database.sql("known_roles").encode(), {"roles": wanted.roles}).fetchall()
-        known = {row["role"] for row in rows}
+        known = _known(database, connection, wanted.roles)
         missing = [role for role in wanted.roles if role not in known]
         if missing and not create:
             made = "; ".join(f"CREATE ROLE {quote(role)} LOGIN" for role in missing)
@@ -135,9 +134,15 @@ def grant(
 
 
 def revoke(where: Settings | Database | None = None, *roles: str) -> None:
-    """Take back what roles were granted as writers and readers, and their tenants."""
+    """Take back what roles were granted as writers and readers, and their tenants.
+
+    Raises:
+        ConfigurationError: a role is not there; nothing is taken back then.
+    """
     with opened(where) as database, database.connection() as connection:
         _require_contract(database, connection)
+        if missing := [role for role in roles if role not in _known(database, connection, roles)]:
+            raise ConfigurationError(f"there is no role {', '.join(map(quote, missing))}")
         for role in roles:
             _run(connection, revoke_statements(database.names, role))
 
@@ -209,6 +214,12 @@ def _check(role: str) -> None:
     # $owner$ would end the quotation in which the name stands
     if not role or "\0" in role or "$owner$" in role or len(role.encode()) > _NAME_BYTES:
         raise ConfigurationError(f"role {role!r:.80} is not allowed; allowed is a name of at most {_NAME_BYTES} bytes")
+
+
+def _known(database: Database, connection: Any, roles: Iterable[str]) -> set[str]:
+    """Which of the roles are there."""
+    rows = connection.execute(database.sql("known_roles").encode(), {"roles": [*roles]}).fetchall()
+    return {row["role"] for row in rows}
 
 
 def _require_contract(database: Database, connection: Any) -> None:

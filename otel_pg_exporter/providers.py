@@ -206,7 +206,7 @@ class Telemetry:
         queues = (self._span_processor, self._log_processor)
         counts = self._counts
         failed = Counter(self.delivery.failures)
-        failed["queue_full"] += sum(queue.overflowed for queue in queues)
+        failed["queue_full"] += sum(queue.untold for queue in queues)
         failed["shut_down"] += sum(queue.late for queue in queues)
         if (spool := self.delivery.spool) is not None:
             failed["damaged"] = spool.counts["damaged"]

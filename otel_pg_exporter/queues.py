@@ -34,6 +34,7 @@ _HANGING_SECONDS = 0.3
 _LOOK_SECONDS = 0.05
 _LEAST_SECONDS = 0.2
 """At the end, beside the others: what a busy machine has taken of the time is not missing for the way to the spool."""
+_FULL = "the queue was full, and its oldest went: EVENT_QUEUE_SIZE and EVENT_QUEUE_MAX_BYTES say how many may wait"
 _BETWEEN = 0b1111
 """Of sixteen records one is weighed."""
 
@@ -61,16 +62,21 @@ class _Queue(Generic[T]):
         forks.in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self.overflowed = self.late = self._taken = 0
+        self.late = self._taken = self._pushed_out = self._told = 0
         self._records: deque[T] = deque(maxlen=self._capacity)
         self._fit = Fit(self._max_bytes, self._capacity, self._batch_size)
         self._pid = os.getpid()
-        self._starting, self._exporting = threading.Lock(), threading.Lock()
+        self._starting, self._exporting, self._telling = threading.Lock(), threading.Lock(), threading.Lock()
         self._awake = threading.Event()
         self._worker: threading.Thread | None = None
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def untold(self) -> int:
+        """Records that were pushed out, of which the exporter does not know yet."""
+        return self._pushed_out - self._told
 
     def put(self, record: T) -> None:
         """Take a record."""
@@ -114,6 +120,8 @@ class _Queue(Generic[T]):
         late_ends_at = monotonic() + _LEAST_SECONDS
         while self._records and monotonic() < late_ends_at:
             self._export_batch()
+        if self.untold:
+            self._tell()
         if left := self._taken_out(self._capacity):
             self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
@@ -122,7 +130,7 @@ class _Queue(Generic[T]):
         with suppress(IndexError):  # another thread takes out too
             while len(self._records) >= most:
                 self._records.popleft()
-                self.overflowed += 1
+                self._pushed_out += 1
 
     def _start(self) -> None:
         # not waiting: this may be a signal handler, in the middle of this very function
@@ -178,12 +186,24 @@ class _Queue(Generic[T]):
                 self._export_batch()
 
     def _export_batch(self) -> None:
+        if self.untold:
+            self._tell()
         if batch := self._taken_out(self._fit.batch):
             token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
             try:
                 self._exporter.export(batch)
             finally:
                 detach(token)
+
+    def _tell(self) -> None:
+        # not where it happens: who records is not to wait for a log. A flush in a signal handler may come in between
+        if self._telling.acquire(blocking=False):
+            try:
+                count = self.untold
+                self._told += count
+                self._exporter.give_up(count, _FULL, "queue_full")
+            finally:
+                self._telling.release()
 
     def _taken_out(self, most: int) -> list[T]:
         taken: list[T] = []
@@ -197,9 +217,9 @@ class _Watched:
     _queue: _Queue[Any]
 
     @property
-    def overflowed(self) -> int:
-        """Records that a full queue pushed out."""
-        return self._queue.overflowed
+    def untold(self) -> int:
+        """Records that a full queue pushed out, and that are not counted yet."""
+        return self._queue.untold
 
     @property
     def late(self) -> int:
@@ -288,7 +308,7 @@ class LogQueue(_Watched, LogRecordProcessor):
 class NoQueue(SpanProcessor, LogRecordProcessor):
     """What is there when the SDK is disabled: no thread, and nothing waits."""
 
-    depth = overflowed = late = 0
+    depth = untold = late = 0
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Nothing."""
@@ -304,7 +324,7 @@ class NoQueue(SpanProcessor, LogRecordProcessor):
 class StandingQueue:
     """A processor that somebody else has put before an exporter of ours, seen as a queue."""
 
-    overflowed = late = 0
+    untold = late = 0
     """Not known."""
 
     def __init__(self, processor: Any) -> None:

@@ -43,8 +43,8 @@ class Replay:
         self._is_stopped = False
         self._is_hurried = False
         self._attempt_seconds = _FIRST_ATTEMPT_SECONDS
-        self._begun = self._failed = 0
-        """Attempts are counted: the last that has begun, and the last that has failed."""
+        self._begun = self._failed = self._refused = 0
+        """Attempts are counted: the last that has begun, that has failed, and that failed for what takes a person."""
         self._passed_over: set[uuid.UUID] = set()
 
     @property
@@ -63,10 +63,11 @@ class Replay:
             except RuntimeError:  # the interpreter is ending: the next process does it
                 self._thread = None
 
-    def wait_until_idle(self, seconds: float, or_failed: bool = False) -> bool:
+    def wait_until_idle(self, seconds: float, or_failed: bool = False, or_refused: bool = False) -> bool:
         """Wait until nothing is left; False if the time ran out.
 
-        With `or_failed`, an attempt is made now, and False is the answer as soon as one fails.
+        With `or_failed`, an attempt is made now, and False is the answer as soon as one fails; with `or_refused`, as
+        soon as one fails for what somebody has to repair.
         """
         with self._state:
             begun, failed, asked_at = self._begun, self._failed, monotonic()
@@ -77,7 +78,10 @@ class Replay:
 
             self._is_hurried = or_failed
             self._state.notify_all()
-            self._state.wait_for(lambda: self._thread is None or (or_failed and is_away()), seconds)
+            self._state.wait_for(
+                lambda: self._thread is None or (or_failed and is_away()) or (or_refused and self._refused > begun),
+                seconds,
+            )
             return self._thread is None
 
     def stop(self, seconds: float) -> None:
@@ -102,6 +106,8 @@ class Replay:
                     pause = min(pause * 2, _LONGEST_PAUSE_FOR_PEOPLE if needs_people else _LONGEST_PAUSE)
                     with self._state:
                         self._failed = self._begun
+                        if needs_people:
+                            self._refused = self._begun
                         self._state.notify_all()
                         self._state.wait_for(lambda: self._is_stopped or self._is_hurried, between(0.5 * pause, pause))
         finally:

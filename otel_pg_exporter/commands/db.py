@@ -12,11 +12,12 @@ import click
 
 from ..config import Settings
 from .errors import plainly
+from .group import Group
 
 __all__ = ["db"]
 
 
-@click.group()
+@click.group(cls=Group)
 def db() -> None:
     """The embedded PostgreSQL."""
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ import click
 from ..config import Settings
 from ..routing import CATEGORIES
 from .errors import plainly
+from .group import AtLeastOne
 from .options import filters, period, reading, which_trace
 from .progress import counted
 
@@ -33,7 +34,7 @@ _DOCUMENT = 1000
 )
 @filters("category", "status", "name", "service", "agent", "task", "session", "user", "trace", "text")
 @period()
-@click.option("--limit", type=click.IntRange(1, sys.maxsize), help="At most so many, the oldest.")
+@click.option("--limit", type=AtLeastOne(), help="At most so many, the oldest.")
 @click.pass_obj
 @plainly
 def export(
@@ -109,4 +110,5 @@ def _written(output: Path | None) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise click.ClickException(f"{output}: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder is none
+            partial.unlink()

@@ -10,6 +10,7 @@ import click
 from ..config import Settings
 from ..reading.filters import INDEXABLE
 from .errors import plainly
+from .group import Group
 from .options import as_json
 
 __all__ = ["indexes"]
@@ -18,7 +19,7 @@ _HELD = "index table partitions> indexed> size>"
 _kind = click.argument("index", type=click.Choice(INDEXABLE))
 
 
-@click.group()
+@click.group(cls=Group)
 def indexes() -> None:
     """Optional indexes for what is asked often: list them, make them while programs write, drop them."""
 

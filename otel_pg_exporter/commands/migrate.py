@@ -8,6 +8,7 @@ import click
 
 from ..config import Settings
 from .errors import plainly
+from .group import Group
 
 __all__ = ["migrate"]
 
@@ -21,7 +22,7 @@ def _known(context: click.Context, parameter: click.Parameter, version: int | No
     return version
 
 
-@click.group()
+@click.group(cls=Group)
 def migrate() -> None:
     """Create, upgrade or take back the tables."""
 

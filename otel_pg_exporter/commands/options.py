@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +15,7 @@ from ..errors import QueryError
 from ..reading.filters import TRACE_BEGINNING
 from ..routing import CATEGORIES, STATUSES
 from .errors import moment
+from .group import AtLeastOne
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -72,7 +72,7 @@ def limited(default: int) -> Callable[[F], F]:
         command = click.option("--all", is_flag=True, expose_value=False, callback=decide, help="No limit.")(command)
         return click.option(
             "--limit",
-            type=click.IntRange(1, sys.maxsize),
+            type=AtLeastOne(),
             default=default,
             show_default=True,
             is_eager=True,

@@ -16,6 +16,7 @@ import click
 from ..config import Settings
 from ..reading.terminal import harmless
 from .errors import plainly
+from .group import Group
 from .options import as_json
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1)
 _HELD = "table partition1 from until rows> size>"
 
 
-@click.group()
+@click.group(cls=Group)
 def partitions() -> None:
     """Partitions: list them, make them ahead, merge what they sum up, drop what is over the limits."""
 

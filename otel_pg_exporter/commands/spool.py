@@ -12,11 +12,12 @@ import click
 from ..config import Settings
 from ..reading.terminal import harmless
 from .errors import plainly
+from .group import Group
 
 __all__ = ["spool"]
 
 
-@click.group()
+@click.group(cls=Group)
 def spool() -> None:
     """Batches on disk: those that wait for PostgreSQL, and rows that it refused."""
 
@@ -38,9 +39,11 @@ def status(settings: Settings, as_json: bool) -> None:
         described = [{**_plain(file), "waiting": file.waiting(stored), "path": str(file.path)} for file in files]
         click.echo(json.dumps({"folder": folder, "waiting": waiting, "dead": dead, "files": described}))
     else:
-        click.echo(f"{folder}: {waiting} records wait, {dead} were refused")
+        click.echo(f"{folder}: {_counted(waiting, 'record')} wait{'s' * (waiting == 1)}, {dead} refused")
         for file in files:
-            what = file.error or f"{file.batches} batches, {file.rows} records, {file.size:,} bytes"
+            what = file.error or ", ".join(
+                (_counted(file.batches, "batch", "es"), _counted(file.rows, "record"), f"{file.size:,} bytes")
+            )
             if file.rows > file.waiting(stored) and not file.is_dead:
                 what += f"; {file.rows - file.waiting(stored)} of the records are stored"
             click.echo(f"  {file.path.name}  {harmless(what)}")
@@ -62,7 +65,10 @@ def status(settings: Settings, as_json: bool) -> None:
 @click.pass_obj
 @plainly
 def replay(settings: Settings, timeout: float) -> None:
-    """Store now what programs that have ended left behind."""
+    """Store now what programs that have ended left behind.
+
+    A server that is away is waited for; what takes a person, such as a missing right, ends it at once.
+    """
     from ..database import Database
     from ..delivery import Delivery
     from ..diagnostics import logger
@@ -70,7 +76,7 @@ def replay(settings: Settings, timeout: float) -> None:
     logger.addFilter(_says_more)
     try:
         delivery = Delivery(Database(settings))
-        is_empty = delivery.replay_now(timeout)
+        is_empty = delivery.replay_now(timeout, or_refused=True)
         delivery.close(1)
         delivery.database.close()
     finally:
@@ -80,6 +86,10 @@ def replay(settings: Settings, timeout: float) -> None:
         click.echo(f"stored {stored}, stored before {before}")
     if not is_empty:
         raise click.ClickException(delivery.last_error or "the time ran out; what is left stays in the spool")
+
+
+def _counted(number: int, what: str, ending: str = "s") -> str:
+    return f"{number:,} {what}{ending * (number != 1)}"
 
 
 def _says_more(record: LogRecord) -> bool:

@@ -16,6 +16,7 @@ from ..reading.terminal import harmless
 from ..reading.waterfall import duration_text
 from ..routing import CATEGORIES, STATUSES
 from .errors import plainly
+from .group import AtLeastOne
 
 if TYPE_CHECKING:
     from ..reading.events import Event
@@ -43,7 +44,7 @@ def _place(context: click.Context, parameter: click.Parameter, value: str | None
     "--cursor", callback=_place, help="Go on after this one, as --json shows it; default the beginning, with -f now."
 )
 @click.option("--from-start", is_flag=True, help="With -f: begin with the oldest event.")
-@click.option("--limit", type=click.IntRange(1, sys.maxsize), help="End after so many.")
+@click.option("--limit", type=AtLeastOne(), help="End after so many.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each, with the cursor after it.")
 @click.pass_obj
 @plainly

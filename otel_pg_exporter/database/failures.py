@@ -45,6 +45,7 @@ _ADVICE = {
 
 _DENIED = re.compile(r"permission denied for (table|relation|schema|database|function|view) (\S+)")
 _LINE = re.compile(r"\d+")
+_REFUSED = re.compile(r"connection to server .* failed: FATAL:\s+")
 _TLS_TEXTS = {
     "certificate verify failed": "Its certificate has expired, or the CA that signed it is not the one in"
     " POSTGRES_SSL_ROOT_CERT (libpq's sslrootcert)",
@@ -107,7 +108,14 @@ def _text(error: psycopg.Error) -> str:
     for line in filter(None, map(str.strip, str(error).splitlines())):
         is_sentence = line[0].isupper() and text and text[-1] not in ".:?"
         text += (". " if is_sentence else " " if text else "") + line
-    return text.rstrip(".")
+    return _shortened(text.rstrip("."))
+
+
+def _shortened(text: str) -> str:
+    """Without what our own words say: that the connection failed, and where, if it is the server that refused it."""
+    text = text.removeprefix("connection failed: ").removeprefix("connection is bad: ")
+    refused = _REFUSED.match(text)
+    return text[refused.end() :] if refused and text.count(" failed: ") == 1 else text
 
 
 def _way_in(text: str, settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -25,6 +26,7 @@ from .failures import translate
 
 __all__ = ["AsyncDatabase", "Database", "Session", "opened"]
 
+_NAME = "otel-pg-exporter"
 _USUAL = "usual_settings"
 # whoever waited for a lock sees what was there when it got it
 _ISOLATION = psycopg.IsolationLevel.READ_COMMITTED
@@ -96,7 +98,7 @@ class Database:
                 yield connection
         except PoolTimeout:
             connect(self.conninfo(), self.settings).close()  # raises what the pool keeps to itself
-            raise DatabaseUnavailable(f"no free connection to {self.settings.target}: raise EVENT_POOL_MAX") from None
+            raise DatabaseUnavailable(self._why_none()) from None
         except psycopg.Error as error:
             raise translate(error, self.settings) from error
 
@@ -144,6 +146,12 @@ class Database:
             pool.close(timeout=min(1.0, seconds))
         if server is not None:
             server.close(seconds)
+
+    def _why_none(self) -> str:
+        """Why a query got no connection in time, though the server answers."""
+        if (pool := self._pool) is not None and pool.get_stats().get("pool_size", 0) < self.settings.pool_max_size:
+            return f"{self.settings.target} was away until a moment ago"
+        return f"no free connection to {self.settings.target}: raise EVENT_POOL_MAX"
 
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()
@@ -298,8 +306,20 @@ def _pool_options(settings: Settings) -> dict[str, Any]:
         "min_size": settings.pool_min_size,
         "max_size": settings.pool_max_size,
         "timeout": settings.connect_timeout_seconds + 1,
-        "name": "otel-pg-exporter",
+        "name": _NAME,
     }
+
+
+class _Quiet(logging.Filter):
+    """Keeps back the driver's warnings at each attempt of our pools: whoever asks is told by an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for these; those of the program's own pools pass."""
+        is_ours = isinstance(record.args, tuple) and record.args[:1] == (_NAME,)
+        return record.levelno < logging.WARNING or not is_ours
+
+
+logging.getLogger("psycopg.pool").addFilter(_Quiet())
 
 
 # A connection that broke while it was idle is replaced before a query gets it, so that the first query after

@@ -7,6 +7,7 @@ another one a stand-in is made that answers for what was changed, and asks the o
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -39,6 +40,7 @@ CONTENT = (
 _NUMBERS = ("mlflow.chat.tokenUsage",)
 _MAX_DEPTH = 64
 _MAX_KEYS = 8192
+_LARGE_NUMBER = re.compile(r"[0-9]{19}")
 _LONG, _MAX_INNOCENT = 256, 20_000
 """Characters from which a text is remembered, and how many are: some 3 MB."""
 
@@ -330,8 +332,19 @@ class Scrubber:
             value = orjson.loads(text)
             if not self._needs_change(value):
                 return text
+            if _LARGE_NUMBER.search(text) and (exact := self._exactly(key, text)) is not None:
+                return exact
             new = self._rebuilt_without_callback(key, value)
             return text if new is value else orjson.dumps(new).decode()
+        except (ValueError, TypeError, RecursionError):
+            return None
+
+    def _exactly(self, key: str, text: str) -> str | None:
+        """The same where orjson would make floats of integers; None where it takes orjson."""
+        try:
+            value = json.loads(text)
+            new = self._rebuilt_without_callback(key, value)
+            return text if new is value else json.dumps(new, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ValueError, TypeError, RecursionError):
             return None
 

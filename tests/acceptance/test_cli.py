@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -387,6 +388,35 @@ def test_wrong_usage_is_exit_code_two(arguments):
     assert 2 == done.returncode
     assert done.stderr.startswith("Usage: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("group", [[], ["db"], ["indexes"], ["migrate"], ["partitions"], ["spool"]], ids=" ".join)
+def test_help_says_what_each_command_does_in_a_whole_sentence(group):
+    """However narrow the terminal: a sentence goes on in the next line."""
+    listed = otel_pg(*group, "--help", COLUMNS="60").stdout.partition("Commands:")[2]
+
+    assert len(listed.splitlines()) > 2
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("limit", ["0", "-3", "ten", "1.5", "9" * 5000])
+def test_a_limit_that_is_none_is_named(limit):
+    """With what is allowed, in words."""
+    done = otel_pg("ls", "--limit", limit)
+
+    assert 2 == done.returncode
+    assert f"{limit[:30]}" in done.stderr.splitlines()[-1]
+    assert "allowed is a whole number of 1 or more" in done.stderr.splitlines()[-1]
+    assert "9223372036854775807" not in otel_pg("ls", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["ls", "export", "doctor", "run true"])
+def test_a_closed_stdout_is_nowhere(dsn, command):
+    """What is printed is lost, as in /dev/null; nothing else happens."""
+    line = f"exec {shlex.quote(sys.executable)} -m otel_pg_exporter.cli --dsn {shlex.quote(dsn)} {command} >&-"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("absent", ["click", "rich"])

@@ -217,6 +217,15 @@ def test_a_name_that_says_no_format_is_refused(otel_pg, monkeypatch, tmp_path, n
     assert "event_name" in (tmp_path / name).read_text("utf-8")
 
 
+def test_a_file_that_cannot_be_written_is_named(otel_pg, tmp_path):
+    """Where its folder is a file, and where it is not there."""
+    (tmp_path / "file").touch()
+    for folder, why in (("file", "Not a directory"), ("nowhere", "No such file or directory")):
+        output = str(tmp_path / folder / "x.jsonl")
+        done = otel_pg("export", "-o", output, code=1)
+        assert f"Error: {output}: {why}" == done.output.strip()
+
+
 @pytest.mark.parametrize("absent", ["pyarrow", "pyarrow.parquet"])
 def test_without_pyarrow_it_says_what_to_install(otel_pg, monkeypatch, tmp_path, absent):
     """One line, and no file."""

@@ -104,5 +104,6 @@ def test_the_sql_that_hands_over_does_so(migrate):
 
 
 def test_a_command_that_names_what_it_cannot_use_says_so(migrate):
-    """--sql of tenants needs a switch."""
+    """--sql of tenants needs a switch, and a role has to be there to be deprived."""
+    assert 'there is no role "nobody_at_all"' in migrate("revoke nobody_at_all", 1)
     assert "--sql goes with on or off" in migrate("tenants --sql", 2)

@@ -54,11 +54,10 @@ class Finding:
     def wrongs(self) -> dict[str, Any]:
         """What went wrong, by name."""
         failed, missing = sum(self.report["failed"].values()), len(self.verdict.missing)
-        # a queue in memory tells the program's health of what it pushed out, and not the ledger
         found = {
             **self.verdict.wrongs,
             "miscounted": failed - missing,
-            "untold": max(0, missing - self.ledger["dropped"] - self.report["failed"].get("queue_full", 0)),
+            "untold": max(0, missing - self.ledger["dropped"]),
             "slow": self.report["end_us"]["longest"] - self.report["stalled_us"] > LONGEST_SECONDS * 1e6,
             "not recovered": self.recovery_seconds > RECOVERY_SECONDS + SLACK_SECONDS,
             "dead": self.verdict.sizes["dead"],

@@ -115,6 +115,26 @@ def test_a_flush_that_could_not_store_says_so():
     assert 1 == done.stderr.count("cannot reach")
 
 
+def test_what_a_full_queue_pushes_out_is_counted_and_told(dsn):
+    """In the counts and the health of the program, in its log, by a flush, and in the ledger."""
+    done = run(
+        SET_UP + "t = configure(queue_size=10, batch_size=10, batch_timeout_millis=60_000)\n"
+        "with t._span_processor._queue._exporting:\n"
+        "    for number in range(100): trace.get_tracer('x').start_span('many').end()\n"
+        "    print(t.progress['failed'])\n"
+        "print(t.force_flush(), t.counts, t.progress['failed'])\n"
+        "print(t.force_flush(), t.query.health().dropped)",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    waiting, flushed, after = done.stdout.splitlines()
+    assert "{'queue_full': 90}" == waiting
+    assert "False {'dropped': 90, 'stored': 10} {'queue_full': 90}" == flushed
+    assert "True 90" == after
+    assert done.stderr.startswith("span records were lost, 90 so far: the queue was full")
+    assert "EVENT_QUEUE_SIZE" in done.stderr
+
+
 @pytest.mark.parametrize("signal", ["span", "log"])
 def test_a_flush_without_the_time_to_export_says_so(dsn, signal):
     """While another thread exports, for longer than the flush may take: what waits behind it is not stored."""

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import psycopg_pool
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import EventStore, diagnostics
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import opened
 from otel_pg_exporter.embedded import EmbeddedServer
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable
 from otel_pg_exporter.health import Health
@@ -132,6 +135,36 @@ def test_what_could_not_be_stored_is_counted_by_cause(server):
     assert (0, {"unreachable": 3}) == (lost.queue_depth, lost.failed)
 
 
+def test_the_drivers_pool_does_not_fill_the_log(server, caplog):
+    """It would say at each attempt what whoever asks is told once; that of a pool of the program's own is left."""
+    with EventStore(dsn=server.conninfo, health_monitoring=False) as store:
+        assert store.get_health_status().is_healthy
+        server.close()
+        for _ in range(3):
+            assert not store.get_health_status().is_healthy
+    assert [] == [record.getMessage() for record in caplog.records if record.name == "psycopg.pool"]
+
+    with psycopg_pool.ConnectionPool(NOWHERE, name="mine", open=False) as pool:
+        wait_until(lambda: [record for record in caplog.records if record.name == "psycopg.pool"])
+    assert pool.closed
+
+
+def test_why_there_is_no_connection_in_time_is_told(dsn, monkeypatch):
+    """All are in use, or the server has come back too late for who waited: then more of them would not help."""
+    settings = Settings(dsn=dsn, pool_max_size=2, connect_timeout_seconds=2)
+    with opened(settings) as database, database.connection():
+        with database.connection(), pytest.raises(DatabaseUnavailable, match=r"no free connection .* EVENT_POOL_MAX"):
+            database.connection().__enter__()
+
+        def waited_in_vain(self, timeout=None):
+            raise psycopg_pool.PoolTimeout
+
+        monkeypatch.setattr(psycopg_pool.ConnectionPool, "connection", waited_in_vain)
+        monkeypatch.setattr(psycopg_pool.ConnectionPool, "get_stats", lambda self: {"pool_size": 1})
+        with pytest.raises(DatabaseUnavailable, match="was away until a moment ago"):
+            database.connection().__enter__()
+
+
 def test_waiting_for_an_event_outlasts_a_restart_but_not_an_absence(server, monkeypatch):
     """Five connections may fail; the sixth is the last, long before the time limit."""
     failures = []
@@ -170,6 +203,7 @@ def test_records_that_a_full_queue_pushes_out_are_counted(dsn):
             for number in range(8):
                 store.log_task_event(event_name=f"{number}")
             pushed_out = store._open.telemetry.progress["failed"]
+        assert not store.force_flush(), "of what was logged some is lost"
         assert store.force_flush()
         names = [event.event_name for event in store.query_task_events(order_direction="asc")]
 

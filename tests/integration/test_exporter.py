@@ -184,6 +184,21 @@ def test_a_server_that_is_away_harms_nobody(heard):
     assert "cannot reach host=127.0.0.1" in line
 
 
+def test_a_folder_that_cannot_be_used_keeps_nothing(heard, tmp_path):
+    """The line says so, and why the tables take nothing; none says that anything is kept there."""
+    (tmp_path / "file").touch()
+    exporter = PostgresSpanExporter(AWAY, export_timeout_millis=300, spool_dir=str(tmp_path / "file" / "spool"))
+
+    results = {exporter.export(spans(3)) for _ in range(2)}
+
+    assert {SpanExportResult.FAILURE} == results
+    exporter.shutdown()
+    assert not [line for line in heard if "are kept in" in line]
+    for said in ("no spool in", "Set EVENT_SPOOL_DIR", "cannot reach host=127.0.0.1"):
+        assert said in heard[0]
+    assert heard[1].startswith("span records were lost, 3 so far: cannot reach host=127.0.0.1")
+
+
 def test_without_a_spool_what_is_lost_is_counted(heard):
     """With the spool switched off export fails within its time limit and counts what it gave up."""
     exporter = PostgresSpanExporter(AWAY, export_timeout_millis=300, spool_max_bytes=0)

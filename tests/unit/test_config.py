@@ -161,3 +161,9 @@ def test_variables_of_others_are_theirs(heard, environ):
     Settings.from_env(environ)
 
     assert [] == list(heard)
+
+
+def test_of_several_patterns_the_wrong_one_is_named():
+    """With what is wrong about it: the others may be long."""
+    with pytest.raises(ConfigurationError, match=r"EVENT_REDACT_PATTERNS=.*; '\(b' is none: missing \)"):
+        Settings.from_env({"EVENT_REDACT_PATTERNS": "a+||(b"})

@@ -36,7 +36,7 @@ def allowed(option: Field) -> str:
     try:
         config.parse(option, "", "mysql://\0(")
     except ConfigurationError as error:
-        return str(error).partition("; allowed is ")[2].replace("|", r"\|")
+        return str(error).partition("; allowed is ")[2].partition("; ")[0].replace("|", r"\|")
     return "text"
 
 

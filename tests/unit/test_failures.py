@@ -107,7 +107,7 @@ def test_what_the_driver_says_in_lines_becomes_sentences():
     message = str(translate(psycopg.OperationalError(said), SETTINGS))
 
     assert message.endswith(
-        "connection failed: Connection refused. Is the server running on that host and accepting connections?"
+        "dbname=shop password=***: Connection refused. Is the server running on that host and accepting connections?"
     )
 
 
@@ -117,6 +117,30 @@ def test_a_table_of_locks_that_is_full_is_named():
 
     assert "raise max_locks_per_transaction" in message
     assert "otel-pg partitions prune" in message
+
+
+AT = 'connection to server at "1.2.3.4", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f'connection failed: {AT}FATAL:  database "shop" does not exist\n', ': database "shop" does not exist. Set'),
+        (f"connection failed: {AT}Connection refused\n", f": {AT}Connection refused"),
+        ("connection is bad: no such file\n", "***: no such file"),
+        (
+            f"connection failed: {AT}Connection refused\n{AT}FATAL:  the database system is starting up\n",
+            f": {AT}Connection refused {AT}FATAL:  the database system is starting up",
+        ),
+    ],
+)
+def test_what_is_said_already_is_not_said_again(said, told):
+    """That the connection failed; and where, if it is the server that refused it. Of several places each is told."""
+    message = str(translate(psycopg.OperationalError(said), SETTINGS))
+
+    assert "dbname=shop" in message
+    assert told in message
+    assert "connection failed" not in message
 
 
 def test_the_place_in_our_statement_is_left_out():

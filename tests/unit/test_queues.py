@@ -22,14 +22,15 @@ class Slow:
 
     def __init__(self):
         self.may_go = threading.Event()
-        self.batches, self.given_up = [], 0
+        self.batches, self.given_up, self.causes = [], 0, set()
 
     def export(self, batch):
         self.may_go.wait(30)
         self.batches.append([len(record.attributes.get("input", "")) for record in batch])
 
-    def give_up(self, count, reason):
+    def give_up(self, count, reason, cause="shut_down"):
         self.given_up += count
+        self.causes.add(cause)
 
     def shutdown(self, timeout_millis):
         pass
@@ -73,7 +74,8 @@ def test_large_records_fill_a_queue_before_many_do(slow):
     assert queue.depth <= 8 * MIB / 100_000
     slow.may_go.set()
     assert queue.force_flush()
-    assert sum(map(len, slow.batches)) + queue.overflowed == 2000
+    assert sum(map(len, slow.batches)) + slow.given_up == 2000
+    assert ({"queue_full"}, 0) == (slow.causes, queue.untold)
     queue.shutdown()
 
 
@@ -95,7 +97,7 @@ def test_small_records_are_limited_by_their_number_alone(slow):
     assert queue.depth == 1000
     slow.may_go.set()
     assert queue.force_flush()
-    assert sum(map(len, slow.batches)) + queue.overflowed == 3000
+    assert sum(map(len, slow.batches)) + slow.given_up == 3000
     queue.shutdown()
 
 

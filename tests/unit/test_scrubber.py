@@ -76,6 +76,14 @@ def test_json_text_is_taken_apart(shape, name):
     assert "stays" in cleaned
 
 
+@pytest.mark.parametrize("number", [2**70, -(2**64), 10**300 + 1], ids=lambda number: number.bit_length())
+def test_numbers_beside_a_secret_stay(number):
+    """Also where they are beyond 64 bits."""
+    text = f'{{"password":"hunter2","n":{number},"f":1.0,"t":"é"}}'
+
+    assert text.replace('"hunter2"', f'"{REDACTED}"') == Scrubber().text("input.value", text)
+
+
 def test_each_scrubber_remembers_for_itself():
     """One with patterns of its own finds what another did not."""
     assert SUSPICIOUS == Scrubber().text("x", SUSPICIOUS)

@@ -307,7 +307,12 @@ def test_another_thread_changes_the_value() -> None:
 def test_numpy_values() -> None:
     """numpy's numbers and arrays have a form; a large array is not walked."""
     numpy = pytest.importorskip("numpy")
-    assert json.loads(json_text(numpy.float64(0.5))) == 0.5
+    numbers = [numpy.float64(0.5), numpy.float32(0.5), numpy.int64(3), numpy.uint8(3), numpy.bool_(True)]
+    assert json_text(numbers) == "[0.5,0.5,3,3,true]"
+    assert json_text({"a": numpy.float32("nan")}) == '{"a":"NaN"}'
+    given = [attribute_value(number) for number in numbers]
+    assert (given, [*map(type, given)]) == ([0.5, 0.5, 3, 3, True], [float, float, int, int, bool])
+    assert json.loads(json_text(numpy.timedelta64(3, "ns"))) == "np.timedelta64(3,'ns')"
     assert json.loads(json_text(numpy.array([1, 2]))) == "array([1, 2])"
     assert len(json_text(numpy.zeros(10_000_000))) < 200
 

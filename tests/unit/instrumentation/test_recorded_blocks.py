@@ -244,6 +244,15 @@ def test_usage(recorded: Any) -> None:
     assert type(found["otel_pg.cost"]) is float
 
 
+def test_usage_takes_the_numbers_of_numpy(recorded: Any) -> None:
+    """Sums of a column of pandas are such numbers."""
+    numpy = pytest.importorskip("numpy")
+    with action("ask", kind="llm") as block:
+        block.usage(input_tokens=numpy.int64(10), cost=numpy.float32(0.5))
+    assert recorded.span.attributes["gen_ai.usage.input_tokens"] == 10
+    assert recorded.span.attributes["otel_pg.cost"] == 0.5
+
+
 def test_set_keeps_primitives_and_encodes_the_rest(recorded: Any) -> None:
     """Primitives and lists of one primitive type stay; all else becomes JSON text, whatever the SDK can do."""
 
@@ -335,6 +344,7 @@ def test_no_method_raises(recorded: Any, value: Any, complaints_expected: Any) -
 def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) -> None:
     """Each wrong call is one line a minute, with the names that are wrong and those allowed, and without values."""
     goes_on = "; your code goes on, what this call says is not recorded"
+    allowed = "; allowed are whole numbers of 64 bits, for cost any number; your code goes on"
     tokens = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost"
     with agent("a") as block:
         for _ in range(2):
@@ -342,14 +352,15 @@ def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) 
             block.usage(costs="s3cret")  # type: ignore[call-arg]
             block.set("s3cret")  # type: ignore[call-arg]
             block.usage(input_tokens=3, cost="s3cret")  # type: ignore[arg-type]
-            block.usage(output_tokens="s3cret")  # type: ignore[arg-type]
+            block.usage(output_tokens="s3cret", reasoning_tokens=[1])  # type: ignore[arg-type]
     assert complaints_expected.messages == [
         f"Block.usage got an unexpected keyword argument 'inputtokens'; it takes {tokens}{goes_on}",
         f"Block.usage got an unexpected keyword argument 'costs'; it takes {tokens}{goes_on}",
         f"Block.set missing a required argument: 'value'; it takes key, value{goes_on}",
-        f"Block.usage(input_tokens=…, cost=…) failed with ValueError{goes_on}",
-        f"Block.usage(output_tokens=…) failed with ValueError{goes_on}",
+        f"Block.usage left out cost=<str>{allowed}",
+        f"Block.usage left out output_tokens=<str>, reasoning_tokens=<list>{allowed}",
     ]
+    assert recorded.span.attributes["gen_ai.usage.input_tokens"] == 3
 
 
 def test_an_exception_without_text(recorded: Any) -> None:

@@ -413,8 +413,9 @@ def test_callables_that_are_no_functions(recorded: Any) -> None:
 
 @pytest.mark.parametrize("what", [Worker, 5, None], ids=repr)
 def test_only_functions_can_be_decorated(what: Any) -> None:
-    """A class would stop being one, so it is refused when it is decorated."""
-    with pytest.raises(TypeError, match="records calls of functions"):
+    """A class would stop being one, so it is refused when it is decorated, and told what can be."""
+    instead = "; decorate its methods" if what is Worker else ""
+    with pytest.raises(TypeError, match=f"records calls of functions, not .*{instead}$"):
         task("name")(what)
 
 
