@@ -28,6 +28,7 @@ from .errors import (
     EmbeddedServerError,
     EventStoreError,
     LedgerForgotten,
+    PartitionMissing,
     SchemaMismatch,
     SpoolError,
     StorageFull,
@@ -44,6 +45,7 @@ __all__ = ["Delivery"]
 _CAUSES = {
     DatabaseUnavailable: "unreachable",
     AccessDenied: "access_denied",
+    PartitionMissing: "access_denied",
     UntrustedServer: "untrusted_server",
     SchemaMismatch: "schema_mismatch",
     StorageFull: "storage_full",

@@ -197,7 +197,8 @@ def _read_ledger(database: Database, since: datetime, spool: _Spooled) -> tuple[
         bounds = fetch("partition_bounds", {"schema": names.schema, "tables": [f"{names.prefix}event_batches"]})
         oldest = [row["lower"] for row in bounds if row["lower"] is not None]
         applied_at = fetch("applied_migrations", {})[0]["applied_at"]
-        begin = _EPOCH + min(oldest, default=0) * _DAY
+        (pruned,) = fetch("ledger_begin", {})  # older days may be there again: of a clock that was wrong, of an import
+        begin = _EPOCH + max(min(oldest, default=0), pruned["day"] or 0) * _DAY
         # days that retention has taken cannot be missed
         complete_since = _EPOCH if begin <= applied_at else begin + _DAY
         stored = fetch("batches_in_ledger", {"ids": [batch_id for b in spool.batches.values() for batch_id in b]})

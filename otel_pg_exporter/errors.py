@@ -10,6 +10,7 @@
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
           ├── AccessDenied            wrong password, missing right: needs a person
+          │    └── PartitionMissing       of a day that rows are of, and the role may not make it
           ├── UntrustedServer         no TLS, or not the certificate that was asked for: needs a person
           ├── DataRefused             a row cannot be stored for what it holds: needs to be set aside
           ├── SchemaMismatch          tables are missing, older or newer than this library
@@ -34,6 +35,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailable",
     "AccessDenied",
+    "PartitionMissing",
     "UntrustedServer",
     "DataRefused",
     "SchemaMismatch",
@@ -89,6 +91,10 @@ class DatabaseUnavailable(DatabaseError):
 
 class AccessDenied(DatabaseError):
     """The server refused the user, the password, the database or a right."""
+
+
+class PartitionMissing(AccessDenied):
+    """There is no partition for a day that rows are of, and the role may not make one; other days have theirs."""
 
 
 class UntrustedServer(DatabaseError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -50,10 +51,10 @@ class Inventory:
     """Of all tables, also of those without partitions; 0 if nobody asked."""
 
 
-def take(database: Database, connection: Any, *, with_sizes: bool) -> Inventory:
+def take(database: Database, connection: Any, *, with_sizes: bool, tables: Iterable[str] = PARTITIONED) -> Inventory:
     """Look at what there is. A lock on a partition may keep its size back, for as long as `lock_timeout` allows."""
     names = database.names
-    parameters = {"schema": names.schema, "tables": [names.prefix + table for table in PARTITIONED]}
+    parameters = {"schema": names.schema, "tables": [names.prefix + table for table in tables]}
 
     def fetch(query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = connection.execute(database.sql(query).encode(), values).fetchall()

@@ -10,7 +10,7 @@ from time import monotonic
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
 from .encoding.batches import Batch
-from .errors import DatabaseUnavailable, EventStoreError
+from .errors import DatabaseError, DatabaseUnavailable, EventStoreError, PartitionMissing
 from .pauses import between
 from .sink import LOCK_NOT_AVAILABLE, Sink
 from .spool import Spool, Waiting
@@ -133,21 +133,22 @@ class Replay:
             deadline = monotonic() + time_to_send(batch, self._attempt_seconds)
             try:
                 self._store(self._sink, batch, deadline)
-            except DatabaseUnavailable as error:
+            except DatabaseError as error:
                 if self._passes_over(waiting, error):
                     return
-                if monotonic() > deadline - _LONGEST_PAUSE:
+                if isinstance(error, DatabaseUnavailable) and monotonic() > deadline - _LONGEST_PAUSE:
                     self._attempt_seconds = min(self._attempt_seconds * 2, _LONGEST_ATTEMPT_SECONDS)
                 raise
             self._attempt_seconds = _FIRST_ATTEMPT_SECONDS
             self._spool.done(waiting)
 
-    def _passes_over(self, waiting: Waiting, error: DatabaseUnavailable) -> bool:
+    def _passes_over(self, waiting: Waiting, error: DatabaseError) -> bool:
         """Whether the next batch may fare better.
 
-        An earlier attempt whose connection has died on our side only may still hold the batch's row in the ledger.
+        An earlier attempt whose connection has died on our side only may still hold the batch's row in the ledger; and
+        of a day for which there is no partition, because a clock was wrong, are few batches.
         """
-        if error.sqlstate != LOCK_NOT_AVAILABLE:
+        if error.sqlstate != LOCK_NOT_AVAILABLE and not isinstance(error, PartitionMissing):
             return False
         self._passed_over.add(waiting.id)
         return self._spool.oldest(self._passed_over) is not None

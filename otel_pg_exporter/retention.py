@@ -11,7 +11,7 @@ One process at a time drops, and any may.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -95,26 +95,28 @@ class Policy:
         return bool(self.max_bytes) or any(self.days.values())
 
     def due(self, inventory: Inventory, late_days: int = 0) -> list[Due]:
-        """What is to go, the oldest first. A partition goes when its last row is old enough; of a table that is too
-        large, all tables' oldest day, but never the day that is being written."""
+        """What is to go, the oldest first. A partition goes when its last row is old enough, and the last that may
+        refer to it; of a table that is too large, all tables' oldest day, but never the day that is being written."""
         today = inventory.today - late_days
-        partitions = sorted(inventory.partitions, key=_turn)
-        old = [Due(held, "age") for held in partitions if 0 < self.days[held.table] <= today - held.upper]
-        gone = {due.held.oid for due in old}
+        ends = _ends(inventory.partitions)
+        partitions = sorted(ends, key=lambda held: _turn(held, ends[held]))
+        old = [Due(held, "age") for held in partitions if 0 < self.days[held.table] <= today - ends[held]]
+        gone = {due.held for due in old}
         left = inventory.bytes - sum(due.held.bytes or 0 for due in old)
-        return [*old, *self._surplus(inventory.today, [held for held in partitions if held.oid not in gone], left)]
+        kept = {held: ends[held] for held in partitions if held not in gone}
+        return [*old, *self._surplus(inventory.today, kept, left)]
 
-    def _surplus(self, today: int, partitions: list[Held], left: int) -> Iterator[Due]:
+    def _surplus(self, today: int, partitions: Mapping[Held, int], left: int) -> Iterator[Due]:
         if not self.max_bytes:
             return
         dropping = 0  # the day up to which the tables go in step
-        for held in partitions:
+        for held, end in partitions.items():
             least = LEAST_LEDGER_DAYS if held.table == _LEDGER else 0
-            if held.upper > today - least:
+            if end > today - least:
                 continue
-            if left <= self.max_bytes and held.upper != dropping:
+            if left <= self.max_bytes and end != dropping:
                 return
-            dropping = held.upper
+            dropping = end
             left -= held.bytes or 0
             yield Due(held, "size")
 
@@ -193,9 +195,29 @@ def takes_turn(database: Database, connection: Any) -> bool:
     return bool(lock["is_ours"])
 
 
-def _turn(held: Held) -> tuple[int, bool, bool, str]:
+def _turn(held: Held, end: int) -> tuple[int, bool, bool, str, int]:
     """Oldest first; after the events what they refer to, and what counts them; the ledger last."""
-    return held.upper, held.table == _LEDGER, held.table in _OF_EVENTS, held.table
+    return end, held.table == _LEDGER, held.table in _OF_EVENTS, held.table, held.lower
+
+
+def _ends(partitions: Iterable[Held]) -> dict[Held, int]:
+    """Partition → the day after the last that its rows are of, or events that refer to them."""
+    found = {held: held.upper for held in partitions}
+    wide = [held for held in found if held.table in _CATEGORIES and held.upper - held.lower > 1]
+    for held in found:
+        if held.table in _OF_EVENTS:
+            found[held] = max([held.upper, *(events.upper for events in wide if _refers(events, held))])
+    return found
+
+
+def _refers(events: Held, held: Held) -> bool:
+    """Whether rows of that partition of events may refer to rows of this one, or be counted there."""
+    is_behind = held.table == _RESOURCES or events.upper > held.lower  # a batch tells of the latest day of its rows
+    return is_behind and events.lower < held.upper
+
+
+class _NeededError(Exception):
+    """Events that refer to a partition are there."""
 
 
 class _Pruning:
@@ -205,8 +227,6 @@ class _Pruning:
         self._database, self._session = database, session
         self._attempts, self._pause = attempts, pause
         self._in_use: set[str] = set()
-        self._left: list[Held] = []
-        """Partitions of events that are still there, and should be gone."""
 
     def drop(self, due: list[Due]) -> list[Due]:
         """Drop partitions, in this order."""
@@ -218,20 +238,7 @@ class _Pruning:
         return done
 
     def _try(self, one: Due) -> Due:
-        if not one.held.is_ours:
-            done = replace(one, fate="denied")
-        elif one.held.table in _OF_EVENTS and self._is_needed(one.held):
-            done = replace(one, fate="needed")
-        else:
-            done = self._insist(one)
-        if one.held.table in _CATEGORIES and done.fate not in ("dropped", "gone"):
-            self._left.append(one.held)
-        return done
-
-    def _is_needed(self, held: Held) -> bool:
-        if held.table == _RESOURCES:  # a batch tells of the latest day of its rows
-            return any(held.upper > left.lower for left in self._left)
-        return any(held.upper > left.lower and held.lower < left.upper for left in self._left)
+        return self._insist(one) if one.held.is_ours else replace(one, fate="denied")
 
     def _insist(self, one: Due) -> Due:
         if one.held.table in self._in_use:  # each attempt holds writers up
@@ -241,6 +248,8 @@ class _Pruning:
                 self._pause(_PAUSE_SECONDS)
             try:
                 return replace(one, fate=self._drop(one))
+            except _NeededError:
+                return replace(one, fate="needed")
             except AccessDenied:
                 return replace(one, fate="denied")
             except DatabaseUnavailable as error:
@@ -256,10 +265,11 @@ class _Pruning:
         names = database.names
         with self._session.transaction(_LOCK_SECONDS, _FORGET_SECONDS) as connection:
             self._require_turn(connection)
-            self._forget_summaries(connection, held)
+            self._require_unneeded(connection, held)
             about = {**vars(held), "reason": one.reason, "schema": names.schema}
             if not connection.execute(database.sql("note_pruned").encode(), about).fetchall():
-                return "gone"
+                return "gone"  # and what is summed up there may be of another, that was made since
+            self._forget_summaries(connection, held)
             hurried = limits(monotonic() + _DROP_SECONDS, _LOCK_SECONDS)
             connection.execute(database.sql("limit_time").encode(), hurried)
             # late: what follows holds everybody up who uses the table
@@ -267,7 +277,15 @@ class _Pruning:
             connection.execute(database.sql("drop_partition").format(partition=partition).encode())
             # of rows that were committed since: the drop has waited for whoever wrote them
             self._forget_summaries(connection, held)
+            # a writer of rows as old has made their partition before it stores here
+            self._require_unneeded(connection, held)
         return "dropped"
+
+    def _require_unneeded(self, connection: Any, held: Held) -> None:
+        if held.table in _OF_EVENTS:
+            there = take(self._database, connection, with_sizes=False, tables=_CATEGORIES).partitions
+            if any(_refers(events, held) for events in there):
+                raise _NeededError
 
     def _forget_summaries(self, connection: Any, held: Held) -> None:
         if category := _CATEGORIES.get(held.table):

@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from time import monotonic
+from time import monotonic, time
 
 import orjson
 
@@ -30,6 +30,7 @@ __all__ = ["LOCK_NOT_AVAILABLE", "Sink"]
 
 _MAX_SOURCES = 50_000
 """Some 7 MB of ids; what is forgotten is sent once more, and stored once all the same."""
+_DAY_SECONDS = 86_400
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LOOK_SECONDS, _SOUND_SECONDS = 2.0, 1.0
 _LOCK_SECONDS = 2.0
@@ -270,7 +271,12 @@ class Sink:
         # and sorted, so that two processes never wait for each other
         last_day = max(batch.days, default=0)
         wanted = {_key(source, last_day): source for source in batch.sources.values()}
-        new = sorted(key for key in wanted if key not in self._stored_sources)
+        today = int(time() // _DAY_SECONDS)
+        new = sorted(
+            key
+            for key, source in wanted.items()
+            if key not in self._stored_sources or _may_be_gone(source, last_day, today)
+        )
         if not new:
             return new
         sources = [wanted[key] for key in new]
@@ -296,6 +302,14 @@ class Sink:
 def _key(source: Source, last_day: int) -> bytes:
     """By which it is remembered that a source is stored: a resource, that its rows of this day are told of."""
     return source.id + struct.pack(">q", last_day) if source.table == "resources" else source.id
+
+
+def _may_be_gone(source: Source, last_day: int, today: int) -> bool:
+    """Whether a source that was stored may have gone: a day that is over can be dropped, and made again by another
+    program, of which ours hears nothing."""
+    if source.table == CONTENTS:
+        return bool(source.row["day"] < today)
+    return source.table == "resources" and last_day < today
 
 
 @lru_cache(maxsize=64)

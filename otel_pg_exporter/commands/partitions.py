@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ __all__ = ["partitions"]
 _LINES = 1_000
 _LOOK_SECONDS = 30.0
 _ATTEMPTS = 20
+_EPOCH = datetime(1970, 1, 1)
 _HELD = "table partition1 from until rows> size>"
 
 
@@ -58,16 +60,25 @@ def list_(settings: Settings, is_all: bool, as_json: bool) -> None:
 
 @partitions.command()
 @click.option("--days", type=click.IntRange(0, 3660), default=30, show_default=True, help="How many after today.")
+@click.option(
+    "--day",
+    "others",
+    type=click.DateTime(["%Y-%m-%d"]),
+    multiple=True,
+    help="That of this day too, as of rows that come late.",
+)
 @click.pass_obj
 @plainly
-def create(settings: Settings, days: int) -> None:
+def create(settings: Settings, days: int, others: tuple[datetime, ...]) -> None:
     """Make those of the coming days, for writers that may not."""
     from ..database import opened
-    from ..partitions import ahead
+    from ..partitions import ahead, ensure
 
     with opened(settings) as database:
         ahead(database, days)
-    click.echo(f"partitions are there for today and {days} days more")
+        ensure(database.until(monotonic() + _LOOK_SECONDS), [(day - _EPOCH).days for day in others])
+    named = "".join(f", and for {day:%Y-%m-%d}" for day in others)
+    click.echo(f"partitions are there for today and {days} days more{named}")
 
 
 @partitions.command()
@@ -119,7 +130,7 @@ def _end(settings: Settings, fates: set[str], error: str | None) -> None:
         raise click.ClickException(f"the role may not drop partitions of {settings.target}: let their owner do it")
     if error:
         raise click.ClickException(harmless(" ".join(error.split())))
-    if "locked" in fates:
+    if fates & {"locked", "needed"}:
         raise click.ClickException("some are in use by other sessions; what is left goes the next time")
     sys.exit(0)
 

@@ -29,7 +29,8 @@ _ADVICE = {
     "25006": "It takes no writes: a standby, or default_transaction_read_only is on. Name the primary, or add"
     " target_session_attrs=read-write to the DSN",
     "53100": "Free space on its disk",
-    "53200": "It is out of memory",
+    "53200": "It is out of memory. If of shared memory: each partition takes locks, so raise max_locks_per_transaction,"
+    " or have fewer: otel-pg partitions prune --days 30",
     "53300": "Close connections of other programs, raise max_connections or the role's CONNECTION LIMIT,"
     " or put PgBouncer in between",
     "55P03": "Another session holds a lock. Who: SELECT pid, query FROM pg_stat_activity WHERE pid IN"

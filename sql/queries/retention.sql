@@ -1,22 +1,25 @@
 -- name: held_partitions
 -- Partitions that are there, with the days that they cover (the first, and the one after the last, from 1970-01-01),
 -- and whether we may drop them. Rows are estimated; bytes and is_empty are NULL unless asked for.
-SELECT "table", partition, oid::bigint AS oid, is_ours, "rows",
+WITH bounds AS MATERIALIZED ( -- asked for once: a partition may be dropped at any moment
+    SELECT p.relname AS "table", c.relname AS partition, c.oid, c.reltuples,
+           pg_has_role(c.relowner, 'USAGE') OR pg_has_role(n.nspowner, 'USAGE') AS is_ours,
+           pg_get_expr(c.relpartbound, c.oid) AS bound
+      FROM pg_class p
+      JOIN pg_namespace n ON n.oid = p.relnamespace
+      JOIN pg_inherits i ON i.inhparent = p.oid
+      JOIN pg_class c ON c.oid = i.inhrelid
+     WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s))
+SELECT "table", partition, oid::bigint AS oid, is_ours,
+       greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint AS "rows",
        CASE WHEN %(with_sizes)s THEN pg_total_relation_size(oid) END AS bytes,
        CASE WHEN %(with_sizes)s THEN pg_relation_size(oid) = 0 END AS is_empty,
        (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
        (upper::timestamptz AT TIME ZONE 'UTC' + interval '1 day' - interval '1 microsecond')::date
            - date '1970-01-01' AS upper
-  FROM (SELECT p.relname AS "table", c.relname AS partition, c.oid,
-               pg_has_role(c.relowner, 'USAGE') OR pg_has_role(n.nspowner, 'USAGE') AS is_ours,
-               greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint AS "rows",
-               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''([^'']+)'''))[1] AS lower,
-               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO [(]''([^'']+)'''))[1] AS upper
-          FROM pg_class p
-          JOIN pg_namespace n ON n.oid = p.relnamespace
-          JOIN pg_inherits i ON i.inhparent = p.oid
-          JOIN pg_class c ON c.oid = i.inhrelid
-         WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s)) AS found
+  FROM (SELECT bounds.*, (regexp_match(bound, 'FROM [(]''([0-9][^'']+)'''))[1] AS lower,
+               (regexp_match(bound, 'TO [(]''([0-9][^'']+)'''))[1] AS upper
+          FROM bounds) AS found
  WHERE lower IS NOT NULL AND upper IS NOT NULL
  ORDER BY upper, "table", lower
 

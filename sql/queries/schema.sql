@@ -52,19 +52,32 @@ DELETE FROM {schema_migrations} WHERE version = %(version)s
 DROP TABLE {schema_migrations}
 
 -- name: partition_bounds
--- The days that the partitions of tables cover: the first, and the one after the last, from 1970-01-01; NULLs for
--- a table that has none.
+-- What the partitions of tables cover: the first day, and the one after the last, from 1970-01-01, and exactly, in
+-- microseconds since then; NULLs for a table that has none. A partition without an end on one side has no day there.
+WITH bounds AS MATERIALIZED ( -- asked for once: a partition may be dropped at any moment
+    SELECT p.relname AS "table", pg_get_expr(c.relpartbound, c.oid) AS bound
+      FROM pg_class p
+      JOIN pg_namespace n ON n.oid = p.relnamespace
+      LEFT JOIN pg_inherits i ON i.inhparent = p.oid
+      LEFT JOIN pg_class c ON c.oid = i.inhrelid
+     WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s))
 SELECT "table", (lower::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS lower,
-       (upper::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS upper
-  FROM (SELECT "table", (regexp_match(bound, 'FROM [(]''([^'']+)'''))[1] AS lower,
-               (regexp_match(bound, 'TO [(]''([^'']+)'''))[1] AS upper
-          FROM (SELECT p.relname AS "table", pg_get_expr(c.relpartbound, c.oid) AS bound
-                  FROM pg_class p
-                  JOIN pg_namespace n ON n.oid = p.relnamespace
-                  LEFT JOIN pg_inherits i ON i.inhparent = p.oid
-                  LEFT JOIN pg_class c ON c.oid = i.inhrelid
-                 WHERE n.nspname = %(schema)s AND p.relname = ANY(%(tables)s)) AS expressions) AS bounds
+       (upper::timestamptz AT TIME ZONE 'UTC')::date - date '1970-01-01' AS upper,
+       CASE WHEN is_range THEN coalesce(round(extract(epoch FROM lower::timestamptz) * 1000000)::bigint,
+                                        -9223372036854775807) END AS lower_us,
+       CASE WHEN is_range THEN coalesce(round(extract(epoch FROM upper::timestamptz) * 1000000)::bigint,
+                                        9223372036854775807) END AS upper_us
+  FROM (SELECT "table", left(bound, 10) = 'FOR VALUES' AS is_range,
+               (regexp_match(bound, 'FROM [(]''([0-9][^'']+)'''))[1] AS lower,
+               (regexp_match(bound, 'TO [(]''([0-9][^'']+)'''))[1] AS upper
+          FROM bounds) AS found
  ORDER BY 1, 2
+
+-- name: has_name
+-- A row if something of a schema has a name.
+SELECT 1 AS found
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relname = %(name)s
 
 -- name: limit_time
 -- Limits of our own for one transaction, in place of those that the role has, and the usual settings.

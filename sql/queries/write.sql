@@ -59,10 +59,10 @@ SELECT content_id, timestamptz 'epoch' + day * interval '24 hours', body
 ON CONFLICT DO NOTHING
 
 -- name: crowded_hours
--- Hours of the last days, but for the latest, that have many more summaries than kinds of events.
+-- Hours of the last days, that have been over for an hour, and have many more summaries than kinds of events.
 SELECT "time"
   FROM {event_summaries}
- WHERE "time" >= now() - interval '3 days' AND "time" < date_trunc('hour', now()) - interval '1 hour'
+ WHERE "time" >= now() - interval '3 days' AND "time" <= now() - interval '2 hours'
  GROUP BY "time"
 HAVING count(*) > %(most)s
    AND count(*) > 2 * count(DISTINCT (category, event_type, status, service_name, agent_id, agent_name))

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import EventStore, configure, doctor, migrate
+from otel_pg_exporter import EventStore, configure, doctor, migrate, partitions
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
@@ -131,6 +131,22 @@ def test_days_that_retention_took_are_not_missed(settings, dsn):
     deliver(settings, batch_of(2, 900), batch_of(2, 901))
     with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE otel.schema_migrations SET applied_at = applied_at - interval '90 days'")
+
+    assert () == only(doctor.examine(settings)).gaps
+
+
+def test_days_that_retention_took_are_not_missed_for_a_clock_that_was_wrong(settings, dsn):
+    """Since then a program whose clock says 1970 has stored: its year is no day that the ledger has gone back to."""
+    deliver(settings, batch_of(2, 900), batch_of(2, 901))
+    database = Database(settings)
+    partitions.ensure(database, {0})
+    database.close()
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE otel.schema_migrations SET applied_at = applied_at - interval '90 days'")
+        connection.execute(
+            "INSERT INTO otel.pruned VALUES"
+            " ('event_batches', 'event_batches_p', now() - interval '90 days', now(), 0, 0, 'age')"
+        )
 
     assert () == only(doctor.examine(settings)).gaps
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from harness.cluster import Cluster
 from harness.delays import Stalls
 from opentelemetry.sdk.resources import Resource
@@ -20,13 +21,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import configure, doctor, migrate, partitions
+from otel_pg_exporter import configure, doctor, grants, migrate, partitions
+from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database, failures
 from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.embedded.binaries import find_binaries
 from otel_pg_exporter.encoding.batches import Batch, encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.replay import Replay
 from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.upkeep import Upkeep
 
@@ -143,6 +146,38 @@ def test_a_writer_that_may_make_no_partitions_is_told_who_must(dsn, tmp_path, he
     print(f"replayed in {time.monotonic() - begun:.2f} s")
     delivery.close(1)
     assert 10 == stored(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_row_of_a_day_without_a_partition_keeps_no_other_back(dsn, tmp_path, heard, monkeypatch, is_broken):
+    """A writer that may make none has a clock that said 1970: what was spooled behind that row is stored, and the row
+    when the owner has run what the message says. A build that waits for the oldest stores nothing until then."""
+    if is_broken:
+        monkeypatch.setattr(Replay, "_passes_over", lambda *_: False)
+    role = f"writer_{uuid.uuid4().hex[:8]}"
+    owning = Database(Settings(dsn=dsn))
+    partitions.ahead(owning, 1)
+    grants.grant(owning, writers=[role], create=True)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {role} LOGIN")
+    telemetry = program(make_conninfo(dsn, user=role), tmp_path, auto_migrate=False)
+
+    tracer = telemetry.tracer_provider.get_tracer("program")
+    tracer.start_span("work", attributes={"otel_pg.category": "task"}, start_time=10**9).end(10**9)
+    assert not telemetry.force_flush(3_000)
+    work(telemetry, 10)
+    telemetry.force_flush(3_000)
+    assert (0 if is_broken else 10) == stored(dsn)
+
+    (command,) = {line.partition("run, every day: otel-pg ")[2] for line in heard if "may not make it" in line}
+    assert "partitions create --day 1970-01-01" == command
+    done = CliRunner().invoke(main, ["--dsn", dsn, *command.split()])
+    assert 0 == done.exit_code, done.output
+    wait_until(lambda: stored(dsn) == 11)
+    telemetry.shutdown()
+    owning.close()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sql_files
+from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sink, sql_files
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.delivery import Delivery
@@ -171,6 +171,66 @@ def test_what_rows_refer_to_stays_as_long_as_they_do(dsn, monkeypatch, is_broken
     assert (is_broken, (0, 0) if is_broken else (1, 1)) == (event.input is None, counts)
     assert {"dropped"} == {due.fate for due in retention.prune(settings)}
     assert [] == execute(dsn, "TABLE otel.resources")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_rows_that_come_while_their_day_is_dropped_are_whole(dsn, monkeypatch, is_broken):
+    """The day of the tasks has just gone when a program stores one of that day more: the texts and resources that it
+    refers to stay, and what counts it, until the next look. A build that knows only of what it has left itself takes
+    them away."""
+    if is_broken:
+        monkeypatch.setattr(retention._Pruning, "_require_unneeded", lambda *_: None)
+    old = datetime.fromtimestamp((today() - 50) * 86_400 + 7, timezone.utc)
+
+    def store_one() -> None:
+        with EventStore(dsn=dsn, health_monitoring=False) as store:
+            store.log_task_event(event_name="late", input="x y " * 1000, timestamp=old, wait=True)
+
+    def come_late(self: Any, one: Any) -> Any:
+        done = drop(self, one)
+        if one.held.table == "task_events":
+            store_one()
+        return done
+
+    drop = retention._Pruning._drop
+    store_one()
+    execute(
+        dsn, "UPDATE otel.resource_days SET time = time - interval '50 days' WHERE time > now() - interval '9 days'"
+    )
+    settings = Settings(dsn=dsn, retention_days=30)
+    with monkeypatch.context() as patch:
+        patch.setattr(retention._Pruning, "_drop", come_late)
+        fates = {due.held.table: due.fate for due in retention.prune(settings)}
+
+    with EventQuery(dsn=dsn) as query:
+        (event,) = query.task_events()
+        count = query.statistics(start=old.replace(second=0), end=old + timedelta(hours=2)).count
+    kept = ("contents", "event_summaries", "resource_days")
+    assert dict.fromkeys(kept, "dropped" if is_broken else "needed").items() <= fates.items()
+    assert (is_broken, 0 if is_broken else 1) == (event.input is None, count)
+    assert {"dropped"} == {due.fate for due in retention.prune(settings)}
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_day_that_was_dropped_and_made_again_has_all_that_its_rows_refer_to(dsn, monkeypatch, is_broken):
+    """A program has stored a text yesterday, the day was dropped for its size, and another program stores a row of it
+    once more: the first does not rely on what it stored before. A build that does leaves a row without its text."""
+    if is_broken:
+        monkeypatch.setattr(sink, "_may_be_gone", lambda *_: False)
+    yesterday = datetime.fromtimestamp((today() - 1) * 86_400 + 7, timezone.utc)
+    text = "x y " * 1000
+
+    with EventStore(dsn=dsn, health_monitoring=False) as first, EventStore(dsn=dsn, health_monitoring=False) as second:
+        for each in (first, second):
+            each.log_task_event(event_name="before", timestamp=yesterday, wait=True)
+        first.log_task_event(event_name="before", input=text, timestamp=yesterday, wait=True)
+        assert {"dropped"} == {due.fate for due in retention.prune(Settings(dsn=dsn, max_bytes=1))}
+        second.log_task_event(event_name="after", timestamp=yesterday, wait=True)
+        first.log_task_event(event_name="after", input=text, timestamp=yesterday, wait=True)
+
+    found = execute(dsn, "SELECT input #>> '{}' FROM otel.all_events WHERE event_name = 'after' ORDER BY 1 NULLS LAST")
+    whole = [(None,)] if is_broken else [(text,)]
+    assert sorted([*whole, (None,)], key=str) == sorted(found, key=str)
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])

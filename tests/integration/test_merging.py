@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import EventQuery, grants, partitions, retention
 from otel_pg_exporter.config import Settings
@@ -67,6 +67,11 @@ def fetch(dsn, sql):
         return connection.execute(sql).fetchall()
 
 
+def execute(dsn, sql):
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql)
+
+
 def summaries(dsn):
     """Hour → number of its summaries, and of the events that they count."""
     rows = fetch(dsn, 'SELECT "time", count(*), sum(event_count) FROM otel.event_summaries GROUP BY 1')
@@ -110,8 +115,11 @@ def test_a_build_that_leaves_what_it_has_merged_is_found_out(dsn, monkeypatch):
     assert before != statistics(dsn)
 
 
-def test_hours_that_are_not_over_or_have_few_are_left(dsn):
-    """The present one and the one before it, in which batches still come, and a hundred summaries or less."""
+@pytest.mark.parametrize("zone", ["UTC", "<ours>+00:01"])
+def test_hours_that_are_not_over_or_have_few_are_left(dsn, zone):
+    """The present one and the one before it, in which batches still come, and a hundred summaries or less; also where
+    the server's own hours begin at another minute."""
+    execute(dsn, f"ALTER DATABASE {conninfo_to_dict(dsn)['dbname']} SET timezone = '{zone}'")
     trickle(dsn, [this_hour(), this_hour() - HOUR])
     trickle(dsn, [this_hour() - 5 * HOUR], each=90)
     before = summaries(dsn)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import psycopg
 import pytest
 
-from otel_pg_exporter import partitions
+from otel_pg_exporter import partitions, retention
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.batches import derived_batch_id, notice
@@ -94,6 +94,69 @@ def test_a_program_whose_clock_is_wrong_makes_no_year_of_the_servers_day(dsn, da
     lease.renew([], Beat(1, 0), "shop", time.monotonic() + 30)
 
     assert {table: {named(today())} for table in PARTITIONED} == names(dsn)
+
+
+def test_a_clock_that_is_ahead_takes_no_day_from_the_years_to_come(dsn, database):
+    """A row of the end of the next year but one leaves all days of that year to be dropped one by one."""
+    last = (datetime((EPOCH + timedelta(days=today())).year + 3, 1, 1, tzinfo=timezone.utc) - EPOCH).days - 1
+    partitions.ensure(database, {last})
+    partitions.ensure(database, {last - 30})
+
+    assert {table: {named(last), named(last - 30)} for table in PARTITIONED} == names(dsn)
+
+
+def test_a_partition_that_was_detached_keeps_its_name(dsn, database):
+    """A row of its day that comes late is stored all the same, and the spool behind it does not wait for anybody."""
+    day = today() - 9
+    for end in ("", "_2", "_3"):
+        partitions.ensure(database, {day})
+        assert {named(day) + end} == names(dsn)["events"]
+        with psycopg.connect(dsn) as connection:
+            connection.execute(f"ALTER TABLE otel.events DETACH PARTITION otel.events_{named(day)}{end}")
+
+
+MADE_BY_HAND = {
+    "in another zone": ("'2031-05-02 00:00+05:45'", "'2031-05-04 00:00+05:45'"),
+    "without a beginning": ("MINVALUE", "'2031-05-02 12:00+00'"),
+    "without an end": ("'2031-05-02 12:00+00'", "MAXVALUE"),
+    "from ever": ("'-infinity'", "'2031-05-03 00:00+00'"),
+    "for ever": ("'2031-05-03 00:00+00'", "'infinity'"),
+    "of some hours": ("'2031-05-02 12:00:00.000001+00'", "'2031-05-02 13:00+00'"),
+    "of a month": ("'2031-05-01 00:00+00'", "'2031-06-01 00:00+00'"),
+}
+
+
+@pytest.mark.parametrize("bounds", MADE_BY_HAND.values(), ids=MADE_BY_HAND)
+def test_what_a_partition_made_by_hand_leaves_of_a_day_is_made(dsn, bounds):
+    """Rows of the days that it covers in part find a place, wherever they are; the table can be looked at as ever."""
+    lower, upper = bounds
+    moments = [datetime(2031, 5, 1, tzinfo=timezone.utc) + timedelta(minutes=minute) for minute in range(0, 5760, 15)]
+    database = Database(Settings(dsn=dsn))
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            f"ALTER ROLE CURRENT_USER IN DATABASE {connection.info.dbname} SET timezone = 'Pacific/Apia'"
+        )
+        connection.execute(f"CREATE TABLE mine PARTITION OF otel.heartbeats FOR VALUES FROM ({lower}) TO ({upper})")
+    for moment in moments[:: 24 * 4]:
+        partitions.ensure(database, {(moment - EPOCH).days})
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO otel.heartbeats VALUES (md5(random()::text)::uuid, %s, 1, now())",
+            [(each,) for each in moments],
+        )
+        count = connection.execute("SELECT count(*) FROM otel.heartbeats").fetchone()
+    assert (len(moments),) == count
+    assert {due.fate for due in retention.prune(Settings(dsn=dsn, retention_days=1))} <= {"dropped"}
+    database.close()
+
+
+@pytest.mark.parametrize("name", ["partition_bounds", "held_partitions"])
+def test_the_bound_of_a_partition_is_asked_for_once(dsn, database, name):
+    """It may be dropped between two answers: then it had a beginning and no end."""
+    parameters = {"schema": "otel", "tables": list(PARTITIONED), "with_sizes": False}
+    with psycopg.connect(dsn) as connection:
+        plan = connection.execute(f"EXPLAIN (VERBOSE) {database.sql(name)}".encode(), parameters).fetchall()
+    assert 1 == str(plan).count("pg_get_expr")
 
 
 def test_many_that_make_the_same_day_make_it_once(dsn, database):

@@ -354,6 +354,26 @@ def test_statistics_do_not_count_what_came_in_the_middle_of_a_drop(dsn, monkeypa
     assert dict.fromkeys(CATEGORIES, (6, 6)) | {"agent": (0, 0)} == counted(dsn)
 
 
+def test_statistics_count_what_was_made_again_while_somebody_was_about_to_drop_it(dsn, monkeypatch):
+    """A program has looked, another drops the day in its place, and a third stores rows of it: of these none is
+    forgotten."""
+    old_events(dsn, 20)
+    settings, others = Settings(dsn=dsn, retention_days=40, retention_agent_days=10), []
+    drop = retention._Pruning.drop
+
+    def come_too_late(self, due):
+        if not others:
+            others.append(retention.prune)
+            assert {"dropped"} == {one.fate for one in retention.prune(settings)}
+            old_events(dsn, 20)
+        return drop(self, due)
+
+    monkeypatch.setattr(retention._Pruning, "drop", come_too_late)
+
+    assert {"gone"} == {one.fate for one in retention.prune(settings)}
+    assert dict.fromkeys(CATEGORIES, (6, 6)) | {"agent": (3, 3)} == counted(dsn)
+
+
 def test_statistics_that_nobody_told_of_a_drop_count_too_many(dsn, monkeypatch):
     """The counterpart: the summaries of one category stay."""
     old_events(dsn, 20)

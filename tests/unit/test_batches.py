@@ -74,11 +74,13 @@ def test_what_rows_come_to_is_the_same_however_they_came_and_went():
 
 
 def test_days_near_now_get_a_partition_each_and_others_share_a_year():
-    """A clock that is far off costs a few tables, not one for each day."""
+    """A clock that is far off costs a few tables, not one for each day; ten years ahead are near, for they come."""
     today = (NOW - datetime(1970, 1, 1, tzinfo=timezone.utc)).days
 
-    assert ("p20261123", (today, today + 1)) == covering(today, NOW)
-    assert covering(100, NOW) == ("y1970", (0, 365))
+    assert ("p20261123", (today * DAY_US, (today + 1) * DAY_US)) == covering(today, NOW)
+    assert covering(100, NOW) == ("y1970", (0, 365 * DAY_US))
+    assert covering(today - 367, NOW)[0] == "y2025"
+    assert covering(today + 3653, NOW)[0] == "p20361123"
     assert covering(47_500, NOW)[0] == "y2100"
 
 

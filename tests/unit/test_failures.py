@@ -111,6 +111,14 @@ def test_what_the_driver_says_in_lines_becomes_sentences():
     )
 
 
+def test_a_table_of_locks_that_is_full_is_named():
+    """PostgreSQL says that it is out of shared memory; what that has to do with partitions is for us to say."""
+    message = str(translate(refused("53200", message_primary="out of shared memory"), SETTINGS))
+
+    assert "raise max_locks_per_transaction" in message
+    assert "otel-pg partitions prune" in message
+
+
 AT = 'connection to server at "1.2.3.4", port 5432 failed: '
 
 

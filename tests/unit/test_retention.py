@@ -120,6 +120,18 @@ def test_a_year_goes_when_its_last_day_is_old_enough():
     assert [0, TODAY - 400] == [due.held.lower for due in Policy.of(Settings(max_bytes=1)).due(found)]
 
 
+@pytest.mark.parametrize("settings", [{"retention_days": 30}, {"max_bytes": 1}])
+def test_what_the_rows_of_a_year_refer_to_goes_after_them(settings):
+    """Where events lie in a year, and what they refer to lies in days: of that year it waits, due or not."""
+    shared = ("contents", "event_summaries", "resource_days")
+    before, within = ([held(table, TODAY - age, TODAY - age + 1) for table in shared] for age in (700, 50))
+    for age, is_due in ((40, True), (-5, False)):
+        year = held("task_events", TODAY - age - 365, TODAY - age)
+        found = Inventory(TODAY, (*within, *before, year), 70)
+        due = [one.held for one in Policy.of(Settings(**settings)).due(found)]
+        assert ([*before, year, *within] if is_due else before) == due
+
+
 def test_sizes_can_be_read():
     """In steps of a thousand, as disks are sold."""
     assert ["999 B", "1.0 kB", "1.5 MB", "2.0 TB", "3000.0 TB"] == [
