@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import logging
 import os
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import configure
+from otel_pg_exporter import configure, diagnostics
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect
@@ -266,7 +267,7 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
 DURABLE = """
 import os, sys, time
 from opentelemetry import trace
-from otel_pg_exporter import configure
+from otel_pg_exporter import configure, diagnostics
 t = configure(dsn=sys.argv[1], spool_dir=sys.argv[2], durability=sys.argv[3], batch_timeout_millis=50)
 tracer = trace.get_tracer("x")
 number = 0
@@ -414,3 +415,32 @@ def is_connected_to(address):
         return False
 
     return asked
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_handler_of_the_log_that_raises_costs_no_record(dsn, tmp_path, outage, durability, monkeypatch):
+    """Each line about an outage is said while a batch is on its way to the spool."""
+    monkeypatch.setattr(diagnostics, "_said", {})
+
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise ValueError("a handler")
+
+    handler = Broken()
+    logging.getLogger().addHandler(handler)
+    telemetry = configure(
+        dsn=dsn, durability=durability, spool_dir=str(tmp_path), tracer_provider=TracerProvider(shutdown_on_exit=False),
+        logger_provider=LoggerProvider(shutdown_on_exit=False),
+    )  # fmt: skip
+    try:
+        outage.begin()
+        telemetry.tracer_provider.get_tracer("x").start_span("s").end()
+        assert not telemetry.force_flush()
+        outage.end()
+        assert telemetry.delivery.replay_now(SECONDS)
+    finally:
+        logging.getLogger().removeHandler(handler)
+        telemetry.shutdown()
+
+    with psycopg.connect(dsn) as connection:
+        assert (1,) == connection.execute("SELECT count(*) FROM otel.events").fetchone()
