@@ -106,6 +106,9 @@ class Replay:
                         self._state.wait_for(lambda: self._is_stopped or self._is_hurried, between(0.5 * pause, pause))
         finally:
             detach(token)
+            with self._state:
+                if self._thread is threading.current_thread():  # whatever ended it, the next batch starts another
+                    self._thread = None
 
     def _goes_on(self) -> bool:
         with self._state:

@@ -23,6 +23,7 @@ from ..config import Settings
 from ..diagnostics import warn
 from ..encoding.batches import Batch, notice
 from ..errors import SpoolError
+from ..interruptions import undisturbed
 from .contents import decode, encode, reason_record
 from .folder import make_folder, spool_path
 from .segment import Extent, Segment
@@ -91,14 +92,14 @@ class Spool:
         Each may be as large as all before it, so that there are few, for each costs a descriptor; and a quarter of the
         room there is at most, for as much is given up at once when that is used up.
         """
-        with self._lock:
+        with undisturbed(self._lock):
             before = sum(segment.size for segment in self._segments if segment.is_sealed)
             return max(_MIN_SEGMENT_BYTES, min(self._room // 4, max(_FIRST_SEGMENT_BYTES, before)))
 
     @property
     def rows_waiting(self) -> int:
         """Rows that this process has still to store from the spool."""
-        with self._lock:
+        with undisturbed(self._lock):
             return sum(extent.rows for segment in self._segments for extent in segment.pending.values())
 
     def put(self, batch: Batch) -> None:
@@ -108,7 +109,7 @@ class Spool:
             SpoolError: there is no room, or the disk refuses it. Nothing of it is kept.
         """
         data = encode(batch)
-        with self._lock:
+        with undisturbed(self._lock):
             if self._active is None or self._active.size > self.segment_bytes:
                 self.seal(self._active)
                 self._active = self.new_segment()
@@ -121,7 +122,7 @@ class Spool:
         Raises:
             SpoolError: the disk refuses it.
         """
-        with self._lock:
+        with undisturbed(self._lock):
             segment = self._active = self._active or self.new_segment()
             try:
                 start = segment.append(data := encode(batch))
@@ -164,7 +165,7 @@ class Spool:
             segment = Segment.create(self.folder, name)
         except OSError as error:
             raise SpoolError(f"the spool cannot make a file: {error}") from error
-        with self._lock:
+        with undisturbed(self._lock):
             self._used_bytes += segment.size
             if suffix == SUFFIX:
                 self._segments.append(segment)
@@ -173,13 +174,14 @@ class Spool:
     def seal(self, segment: Segment | None) -> None:
         """Append no more to a file: it goes once its batches are done."""
         if segment is not None:
-            segment.is_sealed = True
-            self._remove_if_done(segment)
+            with undisturbed(self._lock):
+                segment.is_sealed = True
+                self._remove_if_done(segment)
 
     def oldest(self, passed_over: Container[uuid.UUID] = ()) -> Waiting | None:
         """The batch that has waited longest, of those not passed over; looks for files of processes that have ended."""
         self._take_over()
-        with self._lock:
+        with undisturbed(self._lock):
             for segment in self._segments:
                 for batch_id in segment.pending:
                     if batch_id not in passed_over:
@@ -188,7 +190,7 @@ class Spool:
 
     def load(self, waiting: Waiting) -> Batch | None:
         """Read a batch; None if it is gone, or damaged, which is counted."""
-        with self._lock:
+        with undisturbed(self._lock):
             extent = waiting.segment.pending.get(waiting.id) or waiting.segment.held.get(waiting.id)
             data = waiting.segment.read(extent) if extent else b""
         if extent is None:
@@ -206,7 +208,7 @@ class Spool:
 
     def done(self, waiting: Waiting) -> None:
         """The batch is stored, or set aside: forget it."""
-        with self._lock:
+        with undisturbed(self._lock):
             waiting.segment.pending.pop(waiting.id, None)
             waiting.segment.held.pop(waiting.id, None)
             if waiting.segment is self._active and not waiting.segment.pending:
@@ -215,7 +217,7 @@ class Spool:
 
     def release(self, waiting: Waiting) -> None:
         """A batch that was held could not be stored: it waits like any other."""
-        with self._lock:
+        with undisturbed(self._lock):
             if extent := waiting.segment.held.pop(waiting.id, None):
                 waiting.segment.pending[waiting.id] = extent
 
@@ -225,7 +227,7 @@ class Spool:
         Raises:
             SpoolError: they cannot be kept.
         """
-        with self._lock:
+        with undisturbed(self._lock):
             if self._dead is None:
                 self._dead = self.new_segment(DEAD_SUFFIX)
             self.append(self._dead, reason_record(reason) + encode(batch))
@@ -233,7 +235,7 @@ class Spool:
 
     def close(self) -> None:
         """Leave what waits to the next process."""
-        with self._lock:
+        with undisturbed(self._lock):
             for segment in self._segments:
                 if not segment.pending and not segment.held:
                     with suppress(OSError):
@@ -260,7 +262,7 @@ class Spool:
             if not (room := self._room_for_others()):  # the thread before has done it
                 return
             taken = self._left_behind(room, {segment.path for segment in tuple(segments)})
-            with self._lock:
+            with undisturbed(self._lock):
                 if self._segments is not segments:  # it was closed meanwhile
                     for segment in taken:
                         segment.close()
@@ -273,7 +275,7 @@ class Spool:
 
     def _room_for_others(self) -> int:
         """How many files to take over now."""
-        with self._lock:
+        with undisturbed(self._lock):
             if not self._leaves_some and time.monotonic() - self._looked_at < _LOOK_AGAIN_SECONDS:
                 return 0
             return max(0, _MOST_TAKEN_OVER - sum(segment.is_taken_over for segment in self._segments))

@@ -264,3 +264,21 @@ def wait_until(is_true, seconds: float) -> None:
     while not is_true():
         assert time.monotonic() < ends_at
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_destructor_may_record_wherever_it_comes(judge, durability):
+    """Python may look for garbage between any two lines of ours, in any thread, and spans end in the garbage."""
+    code, out, err = judge.run("interrupt_lines.py", durability)
+
+    assert (0, "") == (code, err)
+    assert (set(), set()) == judge.verdict()
+    assert int(out) > 1000, "lines"
+
+
+def test_a_destructor_that_waits_for_the_lock_of_its_thread_is_condemned(judge):
+    """The counterpart: where nothing is put off the program above hangs, and says where."""
+    code, _, err = judge.run("interrupt_lines.py", "process", HANG_SECONDS="10", BROKEN="nested")
+
+    assert 1 == code
+    assert "_take_safely" in err
