@@ -134,6 +134,11 @@ class Delivery:
                 self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
                 self._tell(batch.loss())
             raise
+        except BaseException as error:
+            # Ctrl-C, or a time-out of gevent's, in a thread of the program's
+            if held is None and not isinstance(error, Exception):
+                self._keep_interrupted(batch, f"{type(error).__name__} while they were being stored")
+            raise
         finally:
             self._under_way.pop(batch.id, None)
         return fate
@@ -209,20 +214,23 @@ class Delivery:
             self.spool.close()
 
     def _keep_what_hangs(self) -> None:
+        for batch in tuple(self._under_way.values()):
+            self._keep_interrupted(batch, "the program ended while they were being stored")
+
+    def _keep_interrupted(self, batch: Batch, reason: str) -> None:
         # if an attempt gets through after all, the ledger will tell whoever replays its batch
-        for batch_id in tuple(self._under_way):
-            if (batch := self._under_way.pop(batch_id, None)) is None:
-                continue
-            reason = "the program ended while they were being stored"
-            try:
-                if self.spool is not None:
-                    self.spool.put(batch)
-                    self.counts["spooled"] += len(batch)
-                    continue
-            except SpoolError as error:
-                reason = f"{reason}: {error}"
-            self._count_loss(len(batch), reason, "unreachable")
-            warn(f"records may be lost: {reason}", topic="end")
+        if not self._is_ours(batch):
+            return
+        try:
+            if self.spool is not None:
+                self.spool.put(batch)
+                self.counts["spooled"] += len(batch)
+                self._left_to_replay()
+                return
+        except SpoolError as error:
+            reason = f"{reason}: {error}"
+        self._count_loss(len(batch), reason, "unreachable")
+        warn(f"records may be lost: {reason}", topic="end")
 
     def _count_loss(self, count: int, reason: str, cause: str) -> None:
         self.counts["dropped"] += count

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from . import forks
+from . import errands, forks
 from .fitting import Fit
 
 __all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of"]
@@ -94,12 +95,18 @@ class _Queue(Generic[T]):
     def flush(self, seconds: float) -> bool:
         """Export what waits now; False if the time ran out."""
         forks.notice()
-        return self._export_all(monotonic() + seconds)
+        if not self._records and not self._exporting.locked():
+            return True
+        ends_at = monotonic() + seconds
+        return errands.run(lambda: self._export_all(ends_at), seconds, f"{self._name}-flush") is True
 
     def close(self, seconds: float) -> None:
         """Export what waits, as far as the time allows, and take nothing more."""
         forks.notice()
         ends_at = monotonic() + seconds
+        errands.run(lambda: self._close(ends_at), inf, f"{self._name}-end")
+
+    def _close(self, ends_at: float) -> None:
         self._is_closed = True
         self._awake.set()
         # the worker takes part, if there is one: none can be started when the interpreter is ending

@@ -231,3 +231,18 @@ def test_a_flush_without_time_left_does_not_answer_for_what_another_thread_expor
     slow.may_go.set()
     other.join(30)
     assert queue.force_flush()
+
+
+def test_a_flush_is_over_in_time_whatever_the_export_does(slow):
+    """Whoever asks a provider to flush for a tenth of a second does not wait for a silent server."""
+    queue = queue_before(slow)
+    record(queue, [1])
+    begun = time.monotonic()
+
+    assert not queue.force_flush(100)
+
+    assert time.monotonic() - begun < 10  # the export takes 30 s
+    slow.may_go.set()
+    assert queue.force_flush()
+    queue.shutdown()
+    assert [[1]] == slow.batches
