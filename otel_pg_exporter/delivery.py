@@ -100,7 +100,9 @@ class Delivery:
         self._signals: dict[uuid.UUID, str] = {}
         self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
-        self._blocked_until, self._ends_at = -inf, inf
+        self._blocked_until = -inf
+        self.ends_at = inf
+        """When the program's time for everything is over, by `time.monotonic()`."""
         self._begun_at = -inf
         """When the batch that has the connection got it."""
         self._upkeep = Upkeep(self.database)
@@ -119,7 +121,7 @@ class Delivery:
         """
         self._look_for_leftovers()
         self._start_embedded()
-        deadline = min(monotonic() + seconds, self._ends_at)
+        deadline = min(monotonic() + seconds, self.ends_at)
         if held is None:
             self._under_way[batch.id] = batch
         try:
@@ -192,7 +194,7 @@ class Delivery:
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything is limited: the program is about to end."""
-        self._ends_at = min(self._ends_at, monotonic() + seconds)
+        self.ends_at = min(self.ends_at, monotonic() + seconds)
         self._sink.hurry()
 
     def close(self, seconds: float) -> None:
@@ -300,14 +302,14 @@ class Delivery:
         What the last attempt was `told` is raised at the end: that the time ran out after it says less.
         """
         pause = _LEAST_PAUSE
-        while told is None or monotonic() < min(deadline, self._ends_at):
+        while told is None or monotonic() < min(deadline, self.ends_at):
             try:
                 return self._store(batch, min(deadline, monotonic() + _PATIENCE_SECONDS), connections=1)
             except EventStoreError as error:
                 told = error
             with suppress(SpoolError):
                 return self._keep(spool, batch)
-            if min(deadline, self._ends_at) - monotonic() <= pause:
+            if min(deadline, self.ends_at) - monotonic() <= pause:
                 break
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -316,13 +318,13 @@ class Delivery:
     def _patience(self, batch: Batch, deadline: float) -> float:
         """How many seconds a batch tries the tables before it goes to the spool."""
         seconds = _PATIENCE_SECONDS if self._sink.is_ready else _FIRST_PATIENCE_SECONDS
-        share = 0.7 if self._ends_at == inf else 0.5  # the last batches of a program must leave each other time
+        share = 0.7 if self.ends_at == inf else 0.5  # the last batches of a program must leave each other time
         return min(time_to_send(batch, seconds), (deadline - monotonic()) * share)
 
     @property
     def _can_try(self) -> bool:
         """There is a connection, or the time for one: near the end of a program a silent server would outlast it."""
-        return self._sink.is_connected or self._ends_at - monotonic() >= _CONNECT_SECONDS
+        return self._sink.is_connected or self.ends_at - monotonic() >= _CONNECT_SECONDS
 
     @property
     def _is_blocked(self) -> bool:
@@ -352,7 +354,7 @@ class Delivery:
         self, batch: Batch, deadline: float, *, unless_blocked: bool = False, connections: int | None = None
     ) -> str:
         patience = deadline - monotonic()
-        if unless_blocked and self._ends_at < inf:
+        if unless_blocked and self.ends_at < inf:
             patience = min(patience, self._begun_at + _HANGING_SECONDS - monotonic())
         if not self._lock.acquire(timeout=max(0.0, patience)):
             raise DatabaseUnavailable(f"no time left to store a batch in {self.database.settings.target}")
@@ -381,7 +383,7 @@ class Delivery:
             except DataRefused as error:
                 if not is_searching:
                     # the server is there, so it is worth the time that finding the rows takes
-                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self._ends_at)
+                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self.ends_at)
                     is_searching = True
                 place = sink.refused_row(batch, error, deadline)
                 if place is None:

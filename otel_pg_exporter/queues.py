@@ -12,7 +12,6 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
-from math import inf
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -35,6 +34,8 @@ _HANGING_SECONDS = 0.3
 _LOOK_SECONDS = 0.05
 _LEAST_SECONDS = 0.2
 """At the end, beside the others: what a busy machine has taken of the time is not missing for the way to the spool."""
+_LATE_SECONDS = 1.0
+"""After the end of its time an export is waited for no longer: it may be in a function of the program's, that hangs."""
 _BETWEEN = 0b1111
 """Of sixteen records one is weighed."""
 
@@ -104,26 +105,27 @@ class _Queue(Generic[T]):
         """Export what waits, as far as the time allows, and take nothing more."""
         forks.notice()
         ends_at = monotonic() + seconds
-        errands.run(lambda: self._close(ends_at), inf, f"{self._name}-end")
-
-    def _close(self, ends_at: float) -> None:
         self._is_closed = True
         self._awake.set()
+        errands.run(lambda: self._export_last(ends_at), max(0.0, seconds) + _LATE_SECONDS, f"{self._name}-end")
+        if left := self._taken_out(self._capacity):
+            self._exporter.give_up(len(left), "the program ended before they could be stored")
+        self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
+
+    def _export_last(self, ends_at: float) -> None:
         # the worker takes part, if there is one: none can be started when the interpreter is ending
         while self._records and monotonic() < ends_at:
             is_ours = self._exporting.acquire(timeout=_HANGING_SECONDS)
             try:
-                self._export_batch()  # past one that hangs: what is behind it has a chance to get to the spool
+                if is_ours or not self._exporter.is_encoding:
+                    self._export_batch()  # past one that hangs: what is behind it has a chance to get to the spool
             finally:
                 if is_ours:
                     self._exporting.release()
         self._wait_for_last(ends_at)
         late_ends_at = monotonic() + _LEAST_SECONDS
-        while self._records and monotonic() < late_ends_at:
+        while self._records and monotonic() < late_ends_at and not self._exporter.is_encoding:
             self._export_batch()
-        if left := self._taken_out(self._capacity):
-            self._exporter.give_up(len(left), "the program ended before they could be stored")
-        self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
 
     def _make_room(self, most: int) -> None:
         with suppress(IndexError):  # another thread takes out too

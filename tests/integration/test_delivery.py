@@ -390,6 +390,28 @@ def test_what_is_left_at_the_end_without_room_on_disk_is_counted(tmp_path, durab
         assert 95 == sum(telemetry.progress["failed"].values())
 
 
+@pytest.mark.parametrize(("seconds", "records"), [(0.02, 1000), (3600, 10)])
+def test_a_redact_that_is_slow_does_not_keep_a_program_from_ending(dsn, tmp_path, seconds, records):
+    """It may ask a model, or a service that hangs. What it has not come to in time is lost, and counted."""
+    let_go = threading.Event()
+    telemetry = configure(
+        dsn=dsn, spool_dir=str(tmp_path), batch_timeout_millis=60_000,
+        redact=lambda key, text: let_go.wait(seconds) or text,
+        tracer_provider=TracerProvider(shutdown_on_exit=False), logger_provider=LoggerProvider(shutdown_on_exit=False),
+    )  # fmt: skip
+    tracer = telemetry.tracer_provider.get_tracer("x")
+    for _ in range(records):
+        tracer.start_span("s", attributes={"a": "text"}).end()
+    begun = time.monotonic()
+
+    telemetry.shutdown(2_000)
+
+    assert time.monotonic() - begun < 15  # 2 s, and what a busy machine adds
+    assert telemetry.counts["dropped"] > 0
+    assert records == sum(count for fate, count in telemetry.counts.items() if fate != "replayed")  # spooled before
+    let_go.set()
+
+
 def test_an_attempt_to_connect_that_fails_leaves_no_descriptor(tmp_path):
     """Each of an outage would leave one until Python looks for cycles, which may take minutes."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
