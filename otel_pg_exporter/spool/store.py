@@ -112,7 +112,10 @@ class Spool:
         with undisturbed(self._lock):
             if self._active is None or self._active.size > self.segment_bytes:
                 self.seal(self._active)
-                self._active = self.new_segment()
+                self._active = None
+                made = self.new_segment()
+                self.seal(self._active)  # which told of what gave way to it
+                self._active = made
             start = self.append(self._active, data)
             self._active.pending[batch.id] = Extent(start, self._active.size, len(batch))
 
@@ -150,7 +153,7 @@ class Spool:
                             raise SpoolError(reason) from error
                 else:
                     reason = f"{self.folder} has reached EVENT_SPOOL_MAX_BYTES={self._settings.spool_max_bytes}"
-                if self._settings.spool_policy != "drop-oldest" or not self._drop_oldest(reason, segment):
+                if not self._makes_room(reason, segment):
                     raise SpoolError(f"the spool is full: {reason}")
 
     def new_segment(self, suffix: str = SUFFIX) -> Segment:
@@ -161,15 +164,21 @@ class Spool:
         """
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
         make_folder(self.folder)
-        try:
-            segment = Segment.create(self.folder, name)
-        except OSError as error:
-            raise SpoolError(f"the spool cannot make a file: {error}") from error
         with undisturbed(self._lock):
+            segment = self._made(name)
             self._used_bytes += segment.size
             if suffix == SUFFIX:
                 self._segments.append(segment)
         return segment
+
+    def _made(self, name: str) -> Segment:
+        while True:
+            try:
+                return Segment.create(self.folder, name)
+            except OSError as error:
+                reason = f"the spool cannot make a file: {error}"
+                if error.errno not in _FULL or not self._makes_room(reason):
+                    raise SpoolError(reason) from error
 
     def seal(self, segment: Segment | None) -> None:
         """Append no more to a file: it goes once its batches are done."""
@@ -311,33 +320,36 @@ class Spool:
         if time.monotonic() - self._measured_at > _MEASURE_SECONDS:
             self._measured_at, self._used_bytes = time.monotonic(), 0
             for path in self._paths():
-                try:
+                with suppress(OSError):  # another process has just removed it
                     self._used_bytes += path.stat().st_size
-                except FileNotFoundError:
-                    pass  # another process has just removed it
             with suppress(OSError):  # there is no folder yet
                 disk = os.statvfs(self.folder)
                 self._room = min(self._settings.spool_max_bytes, self._used_bytes + disk.f_bavail * disk.f_frsize)
         return self._used_bytes
 
-    def _drop_oldest(self, reason: str, writing: Segment) -> bool:
+    def _makes_room(self, reason: str, writing: Segment | None = None) -> bool:
+        return self._settings.spool_policy == "drop-oldest" and self._drop_oldest(reason, writing)
+
+    def _drop_oldest(self, reason: str, writing: Segment | None) -> bool:
         for segment in self._segments:
             if segment.held or segment is writing:
                 continue
             rows = sum(extent.rows for extent in segment.pending.values())
             if not rows:
                 continue  # it only tells of losses
-            self.counts["dropped"] += rows
-            warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
             losses = self._losses(segment)
+            if not self._remove(segment):
+                return False  # it would be given up for nothing
+            self.counts["dropped"] += rows
+            if self._on_loss is not None:
+                self._on_loss(rows, reason)
+            warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
             segment.pending.clear()
             if segment is self._active:
                 self._active = None
-            self._remove(segment)
             for loss in losses:
-                self.put_notice(loss)
-            if self._on_loss is not None:
-                self._on_loss(rows, reason)
+                with suppress(SpoolError):  # others may have taken the room; the producer's numbers have a gap then
+                    self.put_notice(loss)
             return True
         return False
 
@@ -353,10 +365,15 @@ class Spool:
         return found
 
     def _remove_if_done(self, segment: Segment) -> None:
-        if segment.is_done and segment in self._segments:
-            self._remove(segment)
+        if segment.is_done and segment in self._segments and not self._remove(segment):
+            self._segments.remove(segment)
 
-    def _remove(self, segment: Segment) -> None:
+    def _remove(self, segment: Segment) -> bool:
+        try:
+            segment.remove()
+        except OSError as error:  # it stays locked, so that nobody stores it again before this program has ended
+            warn(f"a file of the spool cannot be removed: {error}", topic="spool files")
+            return False
         self._segments.remove(segment)
-        segment.remove()
         self._used_bytes -= segment.size
+        return True
