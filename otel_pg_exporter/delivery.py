@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from math import inf
@@ -34,6 +35,7 @@ from .errors import (
     UnsupportedServer,
     UntrustedServer,
 )
+from .interruptions import undisturbed
 from .replay import Replay, time_to_send
 from .sink import Sink
 from .spool import Spool, Waiting
@@ -93,10 +95,12 @@ class Delivery:
         self.counts.clear()
         self.failures.clear()
         self.last_error = self.last_success_at = None
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.RLock()
         self._sink = Sink(self.database)
         self._under_way: dict[uuid.UUID, Batch] = {}
         """Batches that are nowhere but in memory."""
+        self._telling: dict[uuid.UUID, Counter[str]] = {}
+        """What the ledger is just being told beside a batch."""
         self._signals: dict[uuid.UUID, str] = {}
         self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
@@ -129,7 +133,7 @@ class Delivery:
             if held and self.spool and fate != "spooled":
                 self.spool.done(held)
             if held or self._is_ours(batch):
-                self.counts[fate] += len(batch)
+                self._count(fate, len(batch))
         except EventStoreError as error:
             self._refused.pop(batch.id, None)
             if held or self._is_ours(batch):
@@ -170,7 +174,7 @@ class Delivery:
         """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
         self._count_loss(count, reason, cause)
         self._signals[producer_id] = signal
-        self._untold[producer_id]["dropped"] += count
+        self._owe(producer_id, {"dropped": count})
 
     def look_after_tables(self) -> None:
         """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
@@ -223,10 +227,12 @@ class Delivery:
         # if an attempt gets through after all, the ledger will tell whoever replays its batch
         if not self._is_ours(batch):
             return
+        telling = self._telling.get(batch.id, Counter())
+        batch.dropped, batch.dead = batch.dropped + telling["dropped"], batch.dead + telling["dead"]
         try:
             if self.spool is not None:
                 self.spool.put(batch)
-                self.counts["spooled"] += len(batch)
+                self._count("spooled", len(batch))
                 self._left_to_replay()
                 return
         except SpoolError as error:
@@ -235,9 +241,23 @@ class Delivery:
         warn(f"records may be lost: {reason}", topic="end")
 
     def _count_loss(self, count: int, reason: str, cause: str) -> None:
-        self.counts["dropped"] += count
-        self.failures[cause] += count
+        self._count("dropped", count, cause)
         self.last_error = reason
+
+    def _count(self, fate: str, count: int, cause: str | None = None) -> None:
+        with undisturbed(self._counting):
+            self.counts[fate] += count
+            if cause is not None:
+                self.failures[cause] += count
+
+    def _owe(self, producer_id: uuid.UUID, untold: Mapping[str, int]) -> None:
+        with undisturbed(self._counting):
+            self._untold[producer_id].update(untold)
+
+    def _owed(self, producer_id: uuid.UUID) -> Counter[str]:
+        """What the ledger has still to be told of a producer: whoever takes it tells it, or gives it back."""
+        with undisturbed(self._counting):
+            return self._untold.pop(producer_id, Counter())
 
     def _note_loss(self, count: int, reason: str) -> None:
         self._count_loss(count, reason, "spool_full")
@@ -252,17 +272,17 @@ class Delivery:
                 return
         except SpoolError:
             pass
-        self._untold[loss.producer_id]["dropped"] += loss.dropped
+        self._owe(loss.producer_id, {"dropped": loss.dropped})
         self._signals[loss.producer_id] = loss.signal
 
     def _leave_word(self, seconds: float) -> None:
         # what no batch of its producer has told by now, none will
-        for producer_id, counts in list(self._untold.items()):
+        for producer_id in tuple(self._untold):
+            counts = self._owed(producer_id)
             if not any(counts.values()):
                 continue
             signal = self._signals[producer_id]
             word = notice(new_batch_id(), producer_id, 0, signal, dropped=counts["dropped"], dead=counts["dead"])
-            counts.clear()
             try:
                 if self._is_blocked:
                     raise DatabaseUnavailable("PostgreSQL is away")
@@ -376,7 +396,8 @@ class Delivery:
         batch.leave_out(self._refused.get(batch.id, ()))
         is_searching = False
         while True:
-            untold = Counter(self._untold[batch.producer_id])
+            untold, is_new = self._owed(batch.producer_id), False
+            self._telling[batch.id] = untold
             try:
                 is_new = self._stored(sink, batch, untold, deadline, connections)
                 break
@@ -393,11 +414,13 @@ class Delivery:
             except LedgerForgotten as error:
                 self._set_aside(batch, error)
                 return "dead"
+            finally:
+                self._telling.pop(batch.id, None)
+                if not is_new:
+                    self._owe(batch.producer_id, untold)
         self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
         self.look_after_tables()
-        if is_new:
-            self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
 
     def _stored(self, sink: Sink, batch: Batch, untold: Counter[str], deadline: float, connections: int | None) -> bool:
@@ -411,9 +434,8 @@ class Delivery:
             ) from error
 
     def _set_aside(self, batch: Batch, error: DatabaseError) -> None:
-        self.counts["dead"] += len(batch)
-        self.failures["dead"] += len(batch)
-        self._untold[batch.producer_id]["dead"] += len(batch)
+        self._count("dead", len(batch), "dead")
+        self._owe(batch.producer_id, {"dead": len(batch)})
         self._signals[batch.producer_id] = batch.signal
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
@@ -437,7 +459,7 @@ class Delivery:
                 warn(f"events wait in the spool: {error}", topic="spooling")
             raise
         if fate != "dead":  # which is counted already
-            self.counts["replayed" if fate == "stored" else fate] += len(batch)
+            self._count("replayed" if fate == "stored" else fate, len(batch))
         self.last_error = None
         is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
         self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf

@@ -439,6 +439,77 @@ def is_connected_to(address):
     return asked
 
 
+def test_threads_that_store_at_once_count_each_record(tmp_path, monkeypatch):
+    """Counters are added to in many threads."""
+    delivery = Delivery(Database(Settings(dsn="dbname=x", spool_max_bytes=0)))
+    monkeypatch.setattr(delivery, "_deliver", lambda *given: "stored")
+    monkeypatch.setattr(delivery, "_look_for_leftovers", lambda: None)
+    monkeypatch.setattr(delivery, "_start_embedded", lambda: None)
+    batches = [[batch_of(1) for _ in range(2_000)] for _ in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            threads = [
+                threading.Thread(target=lambda own=own: [delivery.deliver(b, 1) for b in own]) for own in batches
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert {"stored": 5 * 6 * 2_000} == delivery.counts
+
+
+def test_two_batches_at_once_tell_the_ledger_of_a_loss_once(delivery, dsn, monkeypatch):
+    """One of the spool and a new one, of the same producer."""
+    delivery.deliver(batch_of(1, 1), SECONDS)
+    delivery.drop(PRODUCER, "span", 5, "lost", "encoding")
+    both = threading.Barrier(2)
+    sinks = [delivery._sink, delivery._replay._sink]
+    for sink in sinks:
+
+        def stored(*given, store=sink.store):
+            both.wait(SECONDS)
+            return store(*given)
+
+        monkeypatch.setattr(sink, "store", stored)
+    threads = [
+        threading.Thread(target=delivery._send, args=(sink, batch_of(1, number), time.monotonic() + SECONDS))
+        for number, sink in enumerate(sinks, 2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 5 == sum(dropped for (dropped,) in ledger(dsn, "dropped_before"))
+
+
+def test_what_hangs_at_the_end_still_tells_of_losses(dsn, tmp_path, monkeypatch):
+    """The batch in the spool has it with it, whether the attempt that hangs gets through or not."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
+    delivery, goes_on = Delivery(Database(settings)), threading.Event()
+    delivery.drop(PRODUCER, "span", 5, "lost", "encoding")
+    monkeypatch.setattr(delivery._sink, "store", lambda *given: goes_on.wait(SECONDS))
+    hanging = threading.Thread(target=delivery.deliver, args=(batch_of(1), SECONDS))
+    hanging.start()
+    wait_until(lambda: delivery._telling)
+
+    delivery.close(0.1)
+
+    heir = Delivery(Database(settings))
+    assert heir.replay_now(SECONDS)
+    heir.close(1)
+    heir.database.close()
+    goes_on.set()
+    hanging.join()
+    delivery.database.close()
+    assert [(5,)] == ledger(dsn, "dropped_before")
+
+
 @pytest.mark.parametrize("durability", ["memory", "process"])
 def test_a_handler_of_the_log_that_raises_costs_no_record(dsn, tmp_path, outage, durability, monkeypatch):
     """Each line about an outage is said while a batch is on its way to the spool."""
