@@ -155,6 +155,10 @@ class _Pipeline:
                 records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal,
                 is_over=lambda: self._seconds_left < 0,
             )  # fmt: skip
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C in a thread of the program's, or an exit in its `redact`
+                self.give_up(len(records), f"{type(error).__name__} while they were encoded")
+            raise
         finally:
             was_given_up = not self._let_go()
             self._encoding.release()

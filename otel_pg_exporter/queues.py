@@ -88,7 +88,9 @@ class _Queue(Generic[T]):
         if len(records) >= fit.most:
             self._make_room(fit.most)
         records.append(record)
-        if self._worker is None:
+        if self._is_closed:  # by another thread, since the look above
+            self._take_back(record)  # type: ignore[unreachable]
+        elif self._worker is None:
             self._start()
         if len(records) >= fit.batch and not self._awake.is_set():
             self._awake.set()
@@ -126,6 +128,12 @@ class _Queue(Generic[T]):
         late_ends_at = monotonic() + _LEAST_SECONDS
         while self._records and monotonic() < late_ends_at and not self._exporter.is_encoding:
             self._export_batch()
+
+    def _take_back(self, record: T) -> None:
+        # the end may have looked for the last one already
+        with suppress(ValueError, IndexError):  # gone, or going
+            self._records.remove(record)
+            self.late += 1
 
     def _make_room(self, most: int) -> None:
         with suppress(IndexError):  # another thread takes out too

@@ -247,3 +247,14 @@ def test_a_flush_is_over_in_time_whatever_the_export_does(slow):
     assert queue.force_flush()
     queue.shutdown()
     assert [[1]] == slow.batches
+
+
+def test_a_record_that_comes_in_the_middle_of_the_end_is_exported_or_counted(slow, monkeypatch):
+    """It has just found the queue open when another thread closes it."""
+    slow.may_go.set()
+    queue = queue_before(slow)
+    monkeypatch.setattr(queue._queue._fit, "look", lambda record: queue.shutdown(10_000))
+
+    record(queue, [1])
+
+    assert (0, 1) == (queue.depth, queue.late + sum(map(len, slow.batches)))
