@@ -1,7 +1,7 @@
 """Conversations whose every turn sends the whole history: bytes on disk and CPU, with long texts stored once and not.
 
-Ten of 50 turns, each with a system prompt of 2,000 characters, schemas of eight tools (6,000), and messages of 300, 600
-and 1,500 characters on average, in words of this project's documents. Target: at most 1/5 of the bytes.
+Sixty of 50 turns, each with a system prompt of 2,000 characters, schemas of eight tools (6,000), and messages of 300,
+600 and 1,500 characters on average, in words of this project's documents. Target: at most 1/5 of the bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_pg_exporter.exporter import PostgresSpanExporter
 
-CONVERSATIONS, TURNS, AT_ONCE = 10, 50, 5
+CONVERSATIONS, TURNS, AT_ONCE = 60, 50, 5
 SIZES = (300, 600, 1500)
 _DOCUMENTS = (Path(__file__).parents[1] / "docs").glob("*.md")
 _WORDS = [

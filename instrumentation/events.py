@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import get_current
 
 from . import attributes as names
@@ -14,13 +17,17 @@ from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text
 from .guard import guarded
 
+_logger = logging.getLogger("instrumentation")
+_CATEGORIES = ("task", "agent", "deployment", "system")
+_STATUSES = ("started", "completed", "error", "cancelled", "suspended")
+
 
 @guarded(None)
 def event(
     name: str,
     *,
     body: object = None,
-    severity: str | int = "info",
+    severity: str | int | SeverityNumber = "info",
     category: str = "system",
     event_type: str | None = None,
     status: str | None = None,
@@ -33,10 +40,20 @@ def event(
     """Send one log record named `name`, in the trace of the current span. Never raises.
 
     `severity` is `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or OpenTelemetry's number (1 to 24).
-    `category` (`task`, `agent`, `deployment`, `system`) picks the table. What an open block says of task,
-    agent, session and user holds here too. `body` may be text or anything that makes JSON; secrets are taken
-    out. Events sent before a LoggerProvider is set are lost: that is how OpenTelemetry does it.
+    `category` (`task`, `agent`, `deployment`, `system`) picks the table; `status` is `started`, `completed`, `error`,
+    `cancelled` or `suspended`. Another word is told in the log, once, and counts as if it were left out. What an
+    open block says of task, agent, session and user holds here too. `body` may be text or anything that makes JSON;
+    secrets are taken out. Events sent before a LoggerProvider is set are lost: that is how OpenTelemetry does it.
     """
+    if category not in _CATEGORIES:
+        _tell_of_misfit("category", repr(category), _CATEGORIES)
+        category = "system"
+    if status is not None and status not in _STATUSES:
+        _tell_of_misfit("status", repr(status), _STATUSES)
+        status = None
+    if not signals.is_severity(severity):
+        _tell_of_misfit("severity", repr(severity), (*signals.SEVERITIES, "1 to 24"))
+        severity = "info"
     given = {
         names.STATUS: status,
         names.USER_ID: user_id,
@@ -56,6 +73,12 @@ def event(
     )
 
 
+@guarded(None)
+@functools.lru_cache(maxsize=256)
+def _tell_of_misfit(argument: str, value: str, allowed: Collection[str]) -> None:
+    _logger.warning("event(): %s=%.60s is left out; allowed are %s", argument, value, ", ".join(allowed))
+
+
 def send(
     name: str,
     block: Block | None,
@@ -64,7 +87,7 @@ def send(
     event_type: str | None,
     attributes: Mapping[str, object] | None,
     body: object = None,
-    severity: str | int = "info",
+    severity: str | int | SeverityNumber = "info",
     known: Mapping[str, str] | None = None,
 ) -> None:
     """Send the record with what `block` hands down, in the block's context if it is not the current one."""

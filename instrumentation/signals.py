@@ -19,9 +19,10 @@ _tracer: tuple[trace.TracerProvider | None, trace.Tracer] = (None, trace.NoOpTra
 _logger: tuple[_logs.LoggerProvider | None, _logs.Logger] = (None, _logs.NoOpLogger(SCOPE))
 _version: str | None = None
 
-_SEVERITIES = {
+SEVERITIES = {
     "trace": 1, "debug": 5, "info": 9, "warn": 13, "warning": 13, "error": 17, "fatal": 21, "critical": 21,
 }  # fmt: skip
+_MAX_SEVERITY = 24
 
 
 def tracer() -> trace.Tracer:
@@ -39,7 +40,7 @@ def emit(
     name: str,
     *,
     body: Any,
-    severity: str | int,
+    severity: str | int | _logs.SeverityNumber,
     attributes: dict[str, AttributeValue],
     context: Context | None,
 ) -> None:
@@ -60,7 +61,7 @@ def emit(
     )
 
 
-def logs_enabled(name: str, severity: str | int) -> bool:
+def logs_enabled(name: str, severity: str | int | _logs.SeverityNumber) -> bool:
     """Whether anybody takes the record. Before API 1.45 nobody could be asked, and the answer is yes."""
     enabled = getattr(_current_logger(), "enabled", None)
     return enabled is None or bool(enabled(severity_number=_severity(severity), event_name=name))
@@ -76,9 +77,19 @@ def _current_logger() -> _logs.Logger:
     return found
 
 
-def _severity(severity: str | int) -> _logs.SeverityNumber:
-    number = _SEVERITIES.get(severity.lower(), 9) if isinstance(severity, str) else severity
-    return _logs.SeverityNumber(number if type(number) is int and 1 <= number <= 24 else 9)
+def is_severity(severity: object) -> bool:
+    """A word for a severity, or OpenTelemetry's number."""
+    if isinstance(severity, str):
+        return severity.lower() in SEVERITIES
+    if isinstance(severity, _logs.SeverityNumber):
+        severity = severity.value
+    return type(severity) is int and 1 <= severity <= _MAX_SEVERITY
+
+
+def _severity(severity: str | int | _logs.SeverityNumber) -> _logs.SeverityNumber:
+    if not is_severity(severity):
+        return _logs.SeverityNumber.INFO
+    return _logs.SeverityNumber(SEVERITIES[severity.lower()] if isinstance(severity, str) else severity)
 
 
 def _distribution_version() -> str:

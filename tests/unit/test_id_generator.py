@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -12,6 +13,19 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from otel_pg_exporter import TimeOrderedIdGenerator, id_generator
 from otel_pg_exporter.errors import ConfigurationError
+
+FORKS = """
+import ctypes, os, sys
+from otel_pg_exporter import TimeOrderedIdGenerator
+
+fork, make = eval(sys.argv[1]), getattr(TimeOrderedIdGenerator(), f"generate_{sys.argv[2]}_id")
+for _ in range(3):
+    if not (child := fork()):
+        os.write(1, f"{make():032x}\\n".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+os.write(1, f"{make():032x}\\n".encode())
+"""
 
 
 @pytest.fixture
@@ -91,22 +105,14 @@ def test_recording_leaves_the_programs_random_numbers_alone(seeded, generator):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["by Python", "by a server in C"])
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"], ids=["by Python", "by a server in C"])
 @pytest.mark.parametrize("kind", ["trace", "span"])
 def test_forked_children_have_ids_of_their_own(fork, kind):
     """Also where nobody told Python that it was forked."""
-    make = getattr(TimeOrderedIdGenerator(), f"generate_{kind}_id")
-    reading, writing = os.pipe()
-    for _ in range(3):
-        if not (child := fork()):
-            os.write(writing, f"{make():032x}\n".encode())
-            os._exit(0)
-        os.waitpid(child, 0)
-    os.close(writing)
-    with open(reading) as pipe:
-        made = [*pipe.read().split(), f"{make():032x}"]
+    done = subprocess.run([sys.executable, "-c", FORKS, fork, kind], capture_output=True, text=True, check=True)
+    made = done.stdout.split()
 
-    assert 4 == len({each[8:] for each in made})
+    assert 4 == len(made) == len({each[8:] for each in made})
 
 
 def test_the_environment_names_another(monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 
-from instrumentation import action, agent, event, task
+from instrumentation import action, agent, event, events, task
+from otel_pg_exporter import routing
 
 
 def test_a_plain_event(recorded: Any) -> None:
@@ -69,14 +70,46 @@ def test_everything_that_can_be_said(recorded: Any) -> None:
         ("error", 17),
         ("fatal", 21),
         (10, 10),
-        (99, 9),
-        ("?", 9),
+        (SeverityNumber.ERROR2, 18),
     ],
 )
 def test_severities(recorded: Any, severity: Any, number: int) -> None:
-    """Severity is a word or OpenTelemetry's number; what is neither is info."""
+    """Severity is a word or OpenTelemetry's number."""
     event("e", severity=severity)
     assert recorded.log.severity_number is SeverityNumber(number)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "allowed"),
+    [
+        ("severity", "eror", "trace, debug, info, warn, warning, error, fatal, critical, 1 to 24"),
+        ("severity", 99, "trace, debug"),
+        ("severity", True, "trace, debug"),
+        ("severity", SeverityNumber.UNSPECIFIED, "trace, debug"),
+        ("category", "agnet", "task, agent, deployment, system"),
+        ("category", ["agent"], "task, agent"),
+        ("status", "ok", "started, completed, error, cancelled, suspended"),
+    ],
+    ids=str,
+)
+def test_a_word_that_is_not_known(
+    recorded: Any, complaints_expected: pytest.LogCaptureFixture, argument: str, value: Any, allowed: str
+) -> None:
+    """One line says what is allowed, and the event is recorded as if the word had been left out."""
+    events._tell_of_misfit.__wrapped__.cache_clear()
+    for _ in range(2):
+        event("e", **{argument: value})
+    (line,) = [record.getMessage() for record in complaints_expected.records]
+    assert line.startswith(f"event(): {argument}={value!r} is left out; allowed are {allowed}")
+    for record in recorded.logs:
+        assert record.severity_number is SeverityNumber.INFO
+        assert dict(record.attributes) == {"otel_pg.category": "system"}
+
+
+def test_capture_and_storage_know_the_same_words() -> None:
+    """Capture may not import storage, so it has a copy."""
+    assert set(events._CATEGORIES) == set(routing.CATEGORIES)
+    assert events._STATUSES == routing.STATUSES
 
 
 def test_inside_a_block(recorded: Any) -> None:
