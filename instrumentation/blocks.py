@@ -28,12 +28,12 @@ _MESSAGE_LIMIT = 4_096
 _MANY_ATTRIBUTES = 64
 _FAILURES = {"failure", "error", "timeout"}
 
-_entering = threading.Lock()
+_entering = threading.RLock()  # a signal handler or a destructor may enter a block too
 
 
 def _renew_lock() -> None:
     global _entering
-    _entering = threading.Lock()  # another thread may have held it at the fork
+    _entering = threading.RLock()  # another thread may have held it at the fork
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from .diagnostics import say
+from .interruptions import undisturbed
 
 __all__ = ["Courier"]
 
@@ -42,7 +43,7 @@ class Courier(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Take an item; False if too many wait, the end has begun, or no thread can be had."""
-        with self._changed:
+        with undisturbed(self._changed):
             if self._ending.is_set() or len(self._items) >= self._capacity or not self._start():
                 return False
             self._items.append(item)
@@ -90,7 +91,7 @@ class Courier(Generic[T]):
                     self._deliver(prepared)
             except Exception as error:  # the next one may fare better
                 say(logging.ERROR, f"an event was lost: {type(error).__name__}: {error}")
-            with self._changed:
+            with undisturbed(self._changed):
                 self._is_delivering = False
                 self._changed.notify_all()
 
@@ -108,7 +109,7 @@ class Courier(Generic[T]):
             return self._items[0] if self._items else None
 
     def _claim(self, item: T) -> bool:
-        with self._changed:
+        with undisturbed(self._changed):
             if not self._items or self._items[0] is not item:
                 return False
             self._items.popleft()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from math import inf
@@ -35,6 +36,7 @@ from .errors import (
     UnsupportedServer,
     UntrustedServer,
 )
+from .interruptions import undisturbed
 from .replay import Replay, time_to_send
 from .sink import Sink
 from .spool import Spool, Waiting
@@ -95,14 +97,18 @@ class Delivery:
         self.counts.clear()
         self.failures.clear()
         self.last_error = self.last_success_at = None
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.RLock()
         self._sink = Sink(self.database)
         self._under_way: dict[uuid.UUID, Batch] = {}
         """Batches that are nowhere but in memory."""
+        self._telling: dict[uuid.UUID, Counter[str]] = {}
+        """What the ledger is just being told beside a batch."""
         self._signals: dict[uuid.UUID, str] = {}
         self._refused: dict[uuid.UUID, set[int]] = {}
         self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
-        self._blocked_until, self._ends_at = -inf, inf
+        self._blocked_until = -inf
+        self.ends_at = inf
+        """When the program's time for everything is over, by `time.monotonic()`."""
         self._begun_at = -inf
         """When the batch that has the connection got it."""
         self._upkeep = Upkeep(self.database)
@@ -121,7 +127,7 @@ class Delivery:
         """
         self._look_for_leftovers()
         self._start_embedded()
-        deadline = min(monotonic() + seconds, self._ends_at)
+        deadline = min(monotonic() + seconds, self.ends_at)
         if held is None:
             self._under_way[batch.id] = batch
         try:
@@ -129,12 +135,17 @@ class Delivery:
             if held and self.spool and fate != "spooled":
                 self.spool.done(held)
             if held or self._is_ours(batch):
-                self.counts[fate] += len(batch)
+                self._count(fate, len(batch))
         except EventStoreError as error:
             self._refused.pop(batch.id, None)
             if held or self._is_ours(batch):
                 self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
                 self._tell(batch.loss())
+            raise
+        except BaseException as error:
+            # Ctrl-C, or a time-out of gevent's, in a thread of the program's
+            if held is None and not isinstance(error, Exception):
+                self._keep_interrupted(batch, f"{type(error).__name__} while they were being stored")
             raise
         finally:
             self._under_way.pop(batch.id, None)
@@ -165,7 +176,7 @@ class Delivery:
         """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
         self._count_loss(count, reason, cause)
         self._signals[producer_id] = signal
-        self._untold[producer_id]["dropped"] += count
+        self._owe(producer_id, {"dropped": count})
 
     def look_after_tables(self) -> None:
         """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
@@ -189,7 +200,7 @@ class Delivery:
 
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything is limited: the program is about to end."""
-        self._ends_at = min(self._ends_at, monotonic() + seconds)
+        self.ends_at = min(self.ends_at, monotonic() + seconds)
         self._sink.hurry()
 
     def close(self, seconds: float) -> None:
@@ -211,25 +222,44 @@ class Delivery:
             self.spool.close()
 
     def _keep_what_hangs(self) -> None:
+        for batch in tuple(self._under_way.values()):
+            self._keep_interrupted(batch, "the program ended while they were being stored")
+
+    def _keep_interrupted(self, batch: Batch, reason: str) -> None:
         # if an attempt gets through after all, the ledger will tell whoever replays its batch
-        for batch_id in tuple(self._under_way):
-            if (batch := self._under_way.pop(batch_id, None)) is None:
-                continue
-            reason = "the program ended while they were being stored"
-            try:
-                if self.spool is not None:
-                    self.spool.put(batch)
-                    self.counts["spooled"] += len(batch)
-                    continue
-            except SpoolError as error:
-                reason = f"{reason}: {error}"
-            self._count_loss(len(batch), reason, "unreachable")
-            warn(f"records may be lost: {reason}", topic="end")
+        if not self._is_ours(batch):
+            return
+        telling = self._telling.get(batch.id, Counter())
+        batch.dropped, batch.dead = batch.dropped + telling["dropped"], batch.dead + telling["dead"]
+        try:
+            if self.spool is not None:
+                self.spool.put(batch)
+                self._count("spooled", len(batch))
+                self._left_to_replay()
+                return
+        except SpoolError as error:
+            reason = f"{reason}: {error}"
+        self._count_loss(len(batch), reason, "unreachable")
+        warn(f"records may be lost: {reason}", topic="end")
 
     def _count_loss(self, count: int, reason: str, cause: str) -> None:
-        self.counts["dropped"] += count
-        self.failures[cause] += count
+        self._count("dropped", count, cause)
         self.last_error = reason
+
+    def _count(self, fate: str, count: int, cause: str | None = None) -> None:
+        with undisturbed(self._counting):
+            self.counts[fate] += count
+            if cause is not None:
+                self.failures[cause] += count
+
+    def _owe(self, producer_id: uuid.UUID, untold: Mapping[str, int]) -> None:
+        with undisturbed(self._counting):
+            self._untold[producer_id].update(untold)
+
+    def _owed(self, producer_id: uuid.UUID) -> Counter[str]:
+        """What the ledger has still to be told of a producer: whoever takes it tells it, or gives it back."""
+        with undisturbed(self._counting):
+            return self._untold.pop(producer_id, Counter())
 
     def _note_loss(self, count: int, reason: str) -> None:
         self._count_loss(count, reason, "spool_full")
@@ -244,17 +274,17 @@ class Delivery:
                 return
         except SpoolError:
             pass
-        self._untold[loss.producer_id]["dropped"] += loss.dropped
+        self._owe(loss.producer_id, {"dropped": loss.dropped})
         self._signals[loss.producer_id] = loss.signal
 
     def _leave_word(self, seconds: float) -> None:
         # what no batch of its producer has told by now, none will
-        for producer_id, counts in list(self._untold.items()):
+        for producer_id in tuple(self._untold):
+            counts = self._owed(producer_id)
             if not any(counts.values()):
                 continue
             signal = self._signals[producer_id]
             word = notice(new_batch_id(), producer_id, 0, signal, dropped=counts["dropped"], dead=counts["dead"])
-            counts.clear()
             try:
                 if self._is_blocked:
                     raise DatabaseUnavailable("PostgreSQL is away")
@@ -296,14 +326,14 @@ class Delivery:
         What the last attempt was `told` is raised at the end: that the time ran out after it says less.
         """
         pause = _LEAST_PAUSE
-        while told is None or monotonic() < min(deadline, self._ends_at):
+        while told is None or monotonic() < min(deadline, self.ends_at):
             try:
                 return self._store(batch, min(deadline, monotonic() + _PATIENCE_SECONDS), connections=1)
             except EventStoreError as error:
                 told = error
             with suppress(SpoolError):
                 return self._keep(spool, batch)
-            if min(deadline, self._ends_at) - monotonic() <= pause:
+            if min(deadline, self.ends_at) - monotonic() <= pause:
                 break
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -312,13 +342,13 @@ class Delivery:
     def _patience(self, batch: Batch, deadline: float) -> float:
         """How many seconds a batch tries the tables before it goes to the spool."""
         seconds = _PATIENCE_SECONDS if self._sink.is_ready else _FIRST_PATIENCE_SECONDS
-        share = 0.7 if self._ends_at == inf else 0.5  # the last batches of a program must leave each other time
+        share = 0.7 if self.ends_at == inf else 0.5  # the last batches of a program must leave each other time
         return min(time_to_send(batch, seconds), (deadline - monotonic()) * share)
 
     @property
     def _can_try(self) -> bool:
         """There is a connection, or the time for one: near the end of a program a silent server would outlast it."""
-        return self._sink.is_connected or self._ends_at - monotonic() >= _CONNECT_SECONDS
+        return self._sink.is_connected or self.ends_at - monotonic() >= _CONNECT_SECONDS
 
     @property
     def _is_blocked(self) -> bool:
@@ -350,7 +380,7 @@ class Delivery:
         self, batch: Batch, deadline: float, *, unless_blocked: bool = False, connections: int | None = None
     ) -> str:
         patience = deadline - monotonic()
-        if unless_blocked and self._ends_at < inf:
+        if unless_blocked and self.ends_at < inf:
             patience = min(patience, self._begun_at + _HANGING_SECONDS - monotonic())
         if not self._lock.acquire(timeout=max(0.0, patience)):
             raise DatabaseUnavailable(f"no time left to store a batch in {self.database.settings.target}")
@@ -372,14 +402,15 @@ class Delivery:
         batch.leave_out(self._refused.get(batch.id, ()))
         is_searching = False
         while True:
-            untold = Counter(self._untold[batch.producer_id])
+            untold, is_new = self._owed(batch.producer_id), False
+            self._telling[batch.id] = untold
             try:
                 is_new = self._stored(sink, batch, untold, deadline, connections)
                 break
             except DataRefused as error:
                 if not is_searching:
                     # the server is there, so it is worth the time that finding the rows takes
-                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self._ends_at)
+                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self.ends_at)
                     is_searching = True
                 place = sink.refused_row(batch, error, deadline)
                 if place is None:
@@ -389,11 +420,13 @@ class Delivery:
             except LedgerForgotten as error:
                 self._set_aside(batch, error)
                 return "dead"
+            finally:
+                self._telling.pop(batch.id, None)
+                if not is_new:
+                    self._owe(batch.producer_id, untold)
         self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
         self.look_after_tables()
-        if is_new:
-            self._untold[batch.producer_id] -= untold
         return "stored" if is_new else "duplicate"
 
     def _stored(self, sink: Sink, batch: Batch, untold: Counter[str], deadline: float, connections: int | None) -> bool:
@@ -407,9 +440,8 @@ class Delivery:
             ) from error
 
     def _set_aside(self, batch: Batch, error: DatabaseError) -> None:
-        self.counts["dead"] += len(batch)
-        self.failures["dead"] += len(batch)
-        self._untold[batch.producer_id]["dead"] += len(batch)
+        self._count("dead", len(batch), "dead")
+        self._owe(batch.producer_id, {"dead": len(batch)})
         self._signals[batch.producer_id] = batch.signal
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
@@ -434,7 +466,7 @@ class Delivery:
                 warn(f"events wait in the spool: {error}", topic="spooling")
             raise
         if fate != "dead":  # which is counted already
-            self.counts["replayed" if fate == "stored" else fate] += len(batch)
+            self._count("replayed" if fate == "stored" else fate, len(batch))
         self.last_error = None
         is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
         self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from time import monotonic
 
 from . import forks
@@ -26,7 +27,10 @@ class _Relay(logging.Handler):
             handlers = [logging.lastResort]
         for handler in handlers:
             if record.levelno >= handler.level:
-                handler.handle(record)
+                try:
+                    handler.handle(record)
+                except Exception:  # the others are to hear of it, and what it is about must go on
+                    self.handleError(record)
 
 
 logger = logging.getLogger("otel_pg_exporter")
@@ -38,7 +42,7 @@ logger.addHandler(_Relay())
 def say(level: int, message: str, topic: str | None = None) -> None:
     """Log a message; one of the same topic again only after a minute, with the number of those held back.
 
-    The topic of a message is the message itself if none is given.
+    The topic of a message is the message itself if none is given. Raises nothing, whatever the log's handlers do.
     """
     now, topic = monotonic(), topic or message
     with _lock:
@@ -51,7 +55,8 @@ def say(level: int, message: str, topic: str | None = None) -> None:
         _said[topic] = (now, 0)
     if held_back:
         message = f"{message} (and {held_back} times more in the last minute)"
-    logger.log(level, "%s", message, extra={"topic": topic})
+    with suppress(Exception):  # of a handler or filter that somebody has added to our logger
+        logger.log(level, "%s", message, extra={"topic": topic})
 
 
 def warn(message: str, topic: str | None = None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -19,13 +19,14 @@ from .database import Copy, Database, write_in, write_in_async
 from .encoding.batches import Batch, encode_batch
 from .encoding.rows import RowEncoder
 from .encoding.treatment import Treatment
-from .errors import DatabaseError, InvalidEventError
+from .errors import DatabaseError, DatabaseUnavailable, InvalidEventError
 from .sink import Sink
 
 __all__ = ["Direct"]
 
 _CONNECTIONS = 6
 """So many that fail mean that PostgreSQL is away: with their pauses about a second, longer than a usual restart."""
+_CLOSE_SECONDS = 0.2
 _UNCOUNTED = 0
 """Whoever logs an event here is told if it is not stored: a number that is missing would say no more."""
 
@@ -52,6 +53,8 @@ class Direct:
         self._producer_id = uuid.uuid4()
         self._sink = Sink(self._database)
         self._lock = threading.Lock()
+        self._doubts: list[DatabaseError] = []
+        """What went wrong past the sink, and says that the tables may not be what it takes them for."""
 
     def store(self, record: LogRecord) -> None:
         """Store a record; it is committed when this returns.
@@ -59,8 +62,9 @@ class Direct:
         Raises:
             DatabaseError: it could not be stored: six connections failed, or `export_timeout_millis` were over.
         """
-        with self._lock:
-            self._sink.store(self._batch(record), {}, self._deadline(), _CONNECTIONS)
+        deadline = self._deadline()
+        with self._alone_until(deadline):
+            self._sink.store(self._batch(record), {}, deadline, _CONNECTIONS)
         self._on_stored()
 
     def store_in(self, connection: Any, record: LogRecord) -> None:
@@ -73,7 +77,7 @@ class Direct:
         try:
             write_in(connection, claim, copies, self._database.settings)
         except DatabaseError as error:
-            self._doubt(error)
+            self._doubts.append(error)
             raise
 
     async def write_async(self, connection: Any, claim: str, copies: Sequence[Copy]) -> None:
@@ -81,25 +85,35 @@ class Direct:
         try:
             await write_in_async(connection, claim, copies, self._database.settings)
         except DatabaseError as error:
-            await asyncio.to_thread(self._doubt, error)
+            self._doubts.append(error)
             raise
 
     def prepare(self, record: LogRecord) -> tuple[str, list[Copy]]:
         """See to it that all is there that the record's row needs; gives the ledger's statement and the row."""
-        with self._lock:
+        deadline = self._deadline()
+        with self._alone_until(deadline):
             batch = self._batch(record)
-            self._sink.prepare(batch, self._deadline())
+            self._sink.prepare(batch, deadline)
             self._on_stored()
             return self._sink.claim(batch, {}), self._sink.copies(batch)
 
     def close(self) -> None:
         """Close the connection."""
-        with self._lock:
+        if self._lock.acquire(timeout=_CLOSE_SECONDS):  # else it hangs, and is left to who waits for it
             self._sink.close()
+            self._lock.release()
 
-    def _doubt(self, error: DatabaseError) -> None:
-        with self._lock:
-            self._sink.doubt(error)
+    @contextmanager
+    def _alone_until(self, deadline: float) -> Iterator[None]:
+        """Have the connection; who waits for it has no more time than who has it at once."""
+        if not self._lock.acquire(timeout=max(0.0, deadline - monotonic())):
+            raise DatabaseUnavailable(f"others were storing in {self._database.settings.target} all of the time")
+        try:
+            while self._doubts:
+                self._sink.doubt(self._doubts.pop())
+            yield
+        finally:
+            self._lock.release()
 
     def _batch(self, record: LogRecord) -> Batch:
         batch = encode_batch(

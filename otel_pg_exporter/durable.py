@@ -10,8 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -29,40 +28,13 @@ from .encoding.rows import Row, RowEncoder
 from .encoding.treatment import Treatment
 from .errors import EventStoreError, SpoolError
 from .fitting import BATCH_BYTES
+from .interruptions import begin_anew, put_off, undisturbed
 from .spool import Journal, Waiting
 
 __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
 
 _MOST_IN_MEMORY = 16
 """Batches; more of them wait on disk only."""
-
-
-_this_thread = threading.local()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """What this thread records meanwhile, in a signal handler or a destructor, is taken afterwards.
-
-    It may have come in the middle of anything, and what it would wait for, an intake's lock or the spool's, may be
-    held by this thread, or by one that waits for this thread.
-    """
-    if getattr(_this_thread, "waiting", None) is not None:
-        yield
-        return
-    waiting: deque[tuple[_Intake, Any]] = deque()
-    _this_thread.waiting = waiting
-    try:
-        yield
-    finally:
-        while True:
-            while waiting:
-                intake, record = waiting.popleft()
-                intake._take_safely(record)
-            _this_thread.waiting = None
-            if not waiting:  # else one came between the two lines above
-                break
-            _this_thread.waiting = waiting
 
 
 class _Intake:
@@ -87,7 +59,7 @@ class _Intake:
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
         self._sequence = 0
-        _this_thread.waiting = None
+        begin_anew()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._journal = self._new_journal()
@@ -103,21 +75,18 @@ class _Intake:
     @property
     def depth(self) -> int:
         """Records that wait in memory."""
-        with self._lock:
+        with undisturbed(self._lock):
             return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete if batch)
 
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
         forks.notice()
-        if (waiting := getattr(_this_thread, "waiting", None)) is not None:
-            waiting.append((self, record))
-            return
-        with _undisturbed():
+        if not put_off(self._take_safely, record):
             self._take_safely(record)
 
     def _take_safely(self, record: Any) -> None:
         try:
-            with self._lock:
+            with undisturbed(self._lock):
                 self._take(record)
         except Exception as error:
             self._delivery.drop(self._producer_id, self._signal, 1, f"{type(error).__name__}: {error}", "internal")
@@ -126,27 +95,31 @@ class _Intake:
     def flush(self, seconds: float) -> bool:
         """Deliver what was taken by now; False if the time ran out."""
         forks.notice()
-        with _undisturbed():
+        with undisturbed():
             return self._flush(seconds)
 
     def _flush(self, seconds: float) -> bool:
         ends_at = monotonic() + seconds
-        if not self._lock.acquire(timeout=seconds):  # a disk that is slow may hold up another thread
+        if not self._lock.acquire(timeout=max(0.0, seconds)):  # a disk that is slow may hold up another thread
             return False
         try:
             self._close_batch()
             self._start_worker()
             self._wake.notify_all()
-            return self._wake.wait_for(
-                lambda: not self._complete and not self._is_delivering, max(0.0, ends_at - monotonic())
-            )
+            if self._worker is not None:
+                return self._wake.wait_for(
+                    lambda: not self._complete and not self._is_delivering, max(0.0, ends_at - monotonic())
+                )
         finally:
             self._lock.release()
+        while self._complete and monotonic() < ends_at:
+            self._deliver_next()
+        return not self._complete
 
     def close(self, seconds: float) -> None:
         """Deliver what is left within the time; later records are for the next process, from the disk."""
         self.flush(seconds)
-        with _undisturbed(), self._lock:
+        with undisturbed(self._lock):
             self._is_closed = True
             self._close_batch()
             self._journal = self._new_journal()  # the spool is about to close the files of the other
@@ -166,7 +139,7 @@ class _Intake:
             return
         if self._batch is None:
             self._batch, self._size, self._is_on_disk = self._new_batch(), 0, True
-            self._start_worker()
+        self._start_worker()
         batch = self._batch
         row = self._encode(record, batch.id.bytes, self._size)
         try:
@@ -226,26 +199,37 @@ class _Intake:
             self._delivery.give_up(batch, "neither PostgreSQL nor the disk takes records, and too many wait in memory")
 
     def _start_worker(self) -> None:
-        if self._worker is None:
+        if self._worker is None and not self._is_closed:
             self._worker = threading.Thread(target=self._work, name=f"otel-pg-durable-{self._signal}", daemon=True)
-            self._worker.start()
+            try:
+                self._worker.start()
+            except RuntimeError:  # none can be had now, or any more: the next record, or a flush, tries again
+                self._worker = None
 
     def _work(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        while True:
-            with self._lock:
-                if not self._complete:
-                    self._wait_for_records()
-                if not self._complete:
-                    if self._is_closed:
-                        return
-                    continue
-                batch, held = self._complete.popleft()
-                self._is_delivering = True
+        try:
+            while self._deliver_next():
+                pass
+        finally:
+            self._worker = None  # whatever ended it, the next record starts another
+
+    def _deliver_next(self) -> bool:
+        """Wait for a batch and deliver it; False if none comes any more."""
+        with undisturbed(self._lock):
+            if not self._complete:
+                self._wait_for_records()
+            if not self._complete:
+                return not self._is_closed
+            batch, held = self._complete.popleft()
+            self._is_delivering = True
+        try:
             self._deliver(batch, held, self._delivery.database.settings.export_timeout_millis / 1000)
-            with self._lock:
+        finally:
+            with undisturbed(self._lock):
                 self._is_delivering = False
                 self._wake.notify_all()
+        return True
 
     def _deliver(self, batch: Batch | None, held: Waiting | None, seconds: float) -> None:
         try:

@@ -13,6 +13,8 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
+from time import monotonic
 from typing import Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -35,6 +37,11 @@ from .redaction import Redactor
 from .routing import Rule
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
+
+
+_LATE_SECONDS = 0.5
+"""At the end of a program, after its time: for what a busy machine has not come to, not for a `redact` that is slow."""
+_TOO_LATE = "the program ended before they were encoded"
 
 
 class _Pipeline:
@@ -75,8 +82,9 @@ class _Pipeline:
         self.counts: Counter[str] = Counter()
         self.last_error: str | None = None
         self._lock = threading.Lock()
-        """Not held while a batch is delivered, which may hang."""
-        self._under_way = 0
+        self._encoding = threading.Lock()
+        """Held while records become rows, which calls the program's `redact`; not while a batch is delivered."""
+        self._under_way = self._in_hands = 0
         self._producer_id = uuid.uuid4()
         self._sequence = 0
 
@@ -101,6 +109,15 @@ class _Pipeline:
         """A batch is on its way, and in the hands of the delivery: it knows what to do with it at the end."""
         return self._under_way > 0 and self._delivery.is_hanging
 
+    @property
+    def is_encoding(self) -> bool:
+        """Records are just becoming rows: others would wait for them."""
+        return self._encoding.locked()
+
+    @property
+    def _seconds_left(self) -> float:
+        return self._delivery.ends_at + _LATE_SECONDS - monotonic()
+
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything that is still to be exported is limited."""
         self._delivery.end_within(seconds)
@@ -110,6 +127,8 @@ class _Pipeline:
         if self._is_closed:
             return
         self._is_closed = True
+        if hanging := self._let_go():
+            self.give_up(hanging, _TOO_LATE, "shut_down")
         if self._is_owned:
             self._delivery.close(seconds)
             self._delivery.database.close()
@@ -126,11 +145,27 @@ class _Pipeline:
         if self._misconfigured:
             self.give_up(len(records), self._misconfigured, "misconfigured")
             return False
-        with self._lock:
+        if not self._encoding.acquire(timeout=-1 if self._seconds_left == inf else max(0.0, self._seconds_left)):
+            self.give_up(len(records), _TOO_LATE, "shut_down")
+            return False
+        try:
+            self._in_hands = len(records)
             self._sequence += 1
             batch = encode_batch(
-                records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal
-            )
+                records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal,
+                is_over=lambda: self._seconds_left < 0,
+            )  # fmt: skip
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C in a thread of the program's, or an exit in its `redact`
+                self.give_up(len(records), f"{type(error).__name__} while they were encoded")
+            raise
+        finally:
+            was_given_up = not self._let_go()
+            self._encoding.release()
+        if was_given_up:
+            return False
+        if batch.unread:
+            self.give_up(batch.unread, _TOO_LATE, "shut_down")
         for rejected in batch.rejected:
             reason = Redactor().text(rejected.reason)  # it may quote the value
             self.give_up(1, f"it cannot be encoded: {reason}", "encoding", "rejected")
@@ -149,6 +184,12 @@ class _Pipeline:
         self._count(fate, len(batch))
         self.last_error = self._delivery.last_error
         return True
+
+    def _let_go(self) -> int:
+        """How many records are becoming rows; whoever asks first decides what becomes of them."""
+        with self._lock:
+            count, self._in_hands = self._in_hands, 0
+        return count
 
     def _count_under_way(self, more: int) -> None:
         with self._lock:
@@ -228,6 +269,11 @@ class PostgresSpanExporter(SpanExporter):
         """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
         return self._pipeline.is_hanging
 
+    @property
+    def is_encoding(self) -> bool:
+        """It is making rows of records: another export would only wait for that."""
+        return self._pipeline.is_encoding
+
     def end_within(self, seconds: float) -> None:
         """Limit the time for everything that is still to be exported."""
         self._pipeline.end_within(seconds)
@@ -286,6 +332,11 @@ class PostgresLogRecordExporter(LogRecordExporter):
     def is_hanging(self) -> bool:
         """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
         return self._pipeline.is_hanging
+
+    @property
+    def is_encoding(self) -> bool:
+        """It is making rows of records: another export would only wait for that."""
+        return self._pipeline.is_encoding
 
     def end_within(self, seconds: float) -> None:
         """Limit the time for everything that is still to be exported."""

@@ -43,7 +43,10 @@ def notice() -> None:
 
 
 class Guard:
-    """A lock that is free in a forked child, even if another thread held it at the fork."""
+    """A lock that is free in a forked child, even if another thread held it at the fork.
+
+    Reentrant: a signal handler or a destructor may come between the lines that hold it, in the same thread.
+    """
 
     def __init__(self) -> None:
         self._renew()
@@ -56,7 +59,7 @@ class Guard:
         self._lock.release()
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 def _run() -> None:

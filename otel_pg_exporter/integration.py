@@ -33,6 +33,7 @@ from .courier import Courier
 from .diagnostics import say
 from .errors import ClosedError, ConfigurationError, InvalidEventError
 from .health import Health
+from .interruptions import undisturbed
 from .occasions import IDS, Occasion, occasion
 from .reading.events import EventPage
 from .reading.statistics import Statistics
@@ -166,11 +167,11 @@ class EventIntegration:
         if not callable(handler):
             raise InvalidEventError(f"handler={handler!r:.60} is not allowed; allowed is a function")
         mark = partial(handler)  # tells one from another, where the same function is there twice
-        with self._lock:
+        with undisturbed(self._lock):
             self._handlers[name] = (*self._handlers.get(name, ()), mark)
 
         def remove() -> None:
-            with self._lock:
+            with undisturbed(self._lock):
                 self._handlers[name] = tuple(one for one in self._handlers.get(name, ()) if one is not mark)
 
         return remove
@@ -228,7 +229,7 @@ class EventIntegration:
 
     def close(self) -> None:
         """Store or spool what waits, for 5 s at most, and close the store if it is the integration's own."""
-        with self._lock:
+        with undisturbed(self._lock):
             was_closed, self._is_closed = self._is_closed, True
         if was_closed:
             return
@@ -253,7 +254,7 @@ class EventIntegration:
             self._log_sent(sent)
 
     def _prepare(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._own = OwnStarts()
         self._stored = StoredStarts(self._began, _LOOK_SECONDS)
         self._courier = Courier(self._looked_up, self._log_sent, self.settings.queue_size or _CAPACITY)
@@ -333,7 +334,7 @@ class EventIntegration:
             self._store.log(event)
         except Exception as error:  # the program must not learn of it here
             cause = "shut_down" if isinstance(error, ClosedError) else "internal"
-            with self._lock:
+            with undisturbed(self._lock):
                 self._lost[cause] += 1
             say(logging.WARNING, f"events of the integration were lost: {error}")
 

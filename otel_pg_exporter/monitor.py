@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
@@ -39,13 +40,15 @@ class Monitor:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        """Begin to look, if a thread can be had."""
+        with suppress(RuntimeError):  # the interpreter is ending
+            self._thread.start()
 
     def stop(self) -> None:
         """End; a look that hangs is left to itself after a second."""
         self.leave()
-        self._thread.join(_JOIN_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_SECONDS)
 
     def leave(self, seconds: float = 0) -> None:
         """End, without waiting for a look, of which nothing is said any more: what it looks at may be closed now."""

@@ -103,8 +103,8 @@ class OpenSpanProcessor(SpanProcessor):
                 self._thread = threading.Thread(target=self._run, name="otel-pg-runs", daemon=True)
                 try:
                     self._thread.start()
-                except RuntimeError:  # the interpreter is ending
-                    pass
+                except RuntimeError:  # the interpreter is ending, or no thread can be had: the next start tries again
+                    self._thread = None
 
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # what is written here is no work of the program's

@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections import Counter
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -25,7 +26,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from . import exits, forks, sigterm
+from . import errands, exits, forks, sigterm
 from .config import Settings, sdk_is_disabled
 from .database import Database
 from .delivery import Delivery
@@ -231,18 +232,10 @@ class Telemetry:
     def shutdown(self, timeout_millis: int = _EXIT_MILLIS) -> None:
         """Store or spool what is left, as far as the time allows, and close. Runs by itself when the program ends."""
         forks.notice()
-        ends_at = monotonic() + timeout_millis / 1000
-        self.delivery.end_within(timeout_millis / 1000)
-        # another thread may be at it: who comes second waits for it, for the process may be about to end
-        if not self._ending.acquire(timeout=timeout_millis / 1000):
-            return
-        try:
-            if not self.is_shut_down:
-                self.is_shut_down = True
-                exits.unregister(self._end)
-                self._shut_down(ends_at)
-        finally:
-            self._ending.release()
+        seconds = timeout_millis / 1000
+        ends_at = monotonic() + seconds
+        self.delivery.end_within(seconds)
+        errands.run(lambda: self._shut_down_once(ends_at), inf, "otel-pg-end")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -291,20 +284,24 @@ class Telemetry:
 
     def _settle(self, seconds: float) -> bool:
         """Export what has ended by now; False if the time ran out."""
-        # in a thread of its own: one export may take longer
-        ended: list[bool] = []
-        flush = threading.Thread(target=lambda: ended.append(self._flush(seconds)), name="otel-pg-flush", daemon=True)
-        try:
-            flush.start()
-        except RuntimeError:  # the interpreter is ending
-            return self._flush(seconds)
-        flush.join(seconds)
-        return ended == [True]
+        return errands.run(lambda: self._flush(seconds), seconds, "otel-pg-flush") is True
 
     def _flush(self, seconds: float) -> bool:
         ends_at = monotonic() + seconds
         is_logged = self._log_processor.force_flush(_millis_until(ends_at))
         return bool(self._span_processor.force_flush(_millis_until(ends_at)) and is_logged)
+
+    def _shut_down_once(self, ends_at: float) -> None:
+        # another thread may be at it: who comes second waits for it, for the process may be about to end
+        if not self._ending.acquire(timeout=max(0.0, ends_at - monotonic())):
+            return
+        try:
+            if not self.is_shut_down:
+                self.is_shut_down = True
+                self._shut_down(ends_at)
+                exits.unregister(self._end)  # not before: who waited for this may have been interrupted
+        finally:
+            self._ending.release()
 
     def _shut_down(self, ends_at: float) -> None:
         if self._open_spans is not None:

@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from . import forks
+from . import errands, forks
 from .fitting import Fit
 
 __all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of"]
@@ -35,6 +35,8 @@ _LOOK_SECONDS = 0.05
 _LEAST_SECONDS = 0.2
 """At the end, beside the others: what a busy machine has taken of the time is not missing for the way to the spool."""
 _FULL = "the queue was full, and its oldest went: EVENT_QUEUE_SIZE and EVENT_QUEUE_MAX_BYTES say how many may wait"
+_LATE_SECONDS = 1.0
+"""After the end of its time an export is waited for no longer: it may be in a function of the program's, that hangs."""
 _BETWEEN = 0b1111
 """Of sixteen records one is weighed."""
 
@@ -92,7 +94,9 @@ class _Queue(Generic[T]):
         if len(records) >= fit.most:
             self._make_room(fit.most)
         records.append(record)
-        if self._worker is None:
+        if self._is_closed:  # by another thread, since the look above
+            self._take_back(record)  # type: ignore[unreachable]
+        elif self._worker is None:
             self._start()
         if len(records) >= fit.batch and not self._awake.is_set():
             self._awake.set()
@@ -100,7 +104,10 @@ class _Queue(Generic[T]):
     def flush(self, seconds: float) -> bool:
         """Export what waits now; False if the time ran out."""
         forks.notice()
-        return self._export_all(monotonic() + seconds)
+        if not self._records and not self._exporting.locked():
+            return True
+        ends_at = monotonic() + seconds
+        return errands.run(lambda: self._export_all(ends_at), seconds, f"{self._name}-flush") is True
 
     def close(self, seconds: float) -> None:
         """Export what waits, as far as the time allows, and take nothing more."""
@@ -108,23 +115,33 @@ class _Queue(Generic[T]):
         ends_at = monotonic() + seconds
         self._is_closed = True
         self._awake.set()
-        # the worker takes part, if there is one: none can be started when the interpreter is ending
-        while self._records and monotonic() < ends_at:
-            is_ours = self._exporting.acquire(timeout=_HANGING_SECONDS)
-            try:
-                self._export_batch()  # past one that hangs: what is behind it has a chance to get to the spool
-            finally:
-                if is_ours:
-                    self._exporting.release()
-        self._wait_for_last(ends_at)
-        late_ends_at = monotonic() + _LEAST_SECONDS
-        while self._records and monotonic() < late_ends_at:
-            self._export_batch()
+        errands.run(lambda: self._export_last(ends_at), max(0.0, seconds) + _LATE_SECONDS, f"{self._name}-end")
         if self.untold:
             self._tell()
         if left := self._taken_out(self._capacity):
             self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
+
+    def _export_last(self, ends_at: float) -> None:
+        # the worker takes part, if there is one: none can be started when the interpreter is ending
+        while self._records and monotonic() < ends_at:
+            is_ours = self._exporting.acquire(timeout=_HANGING_SECONDS)
+            try:
+                if is_ours or not self._exporter.is_encoding:
+                    self._export_batch()  # past one that hangs: what is behind it has a chance to get to the spool
+            finally:
+                if is_ours:
+                    self._exporting.release()
+        self._wait_for_last(ends_at)
+        late_ends_at = monotonic() + _LEAST_SECONDS
+        while self._records and monotonic() < late_ends_at and not self._exporter.is_encoding:
+            self._export_batch()
+
+    def _take_back(self, record: T) -> None:
+        # the end may have looked for the last one already
+        with suppress(ValueError, IndexError):  # gone, or going
+            self._records.remove(record)
+            self.late += 1
 
     def _make_room(self, most: int) -> None:
         with suppress(IndexError):  # another thread takes out too

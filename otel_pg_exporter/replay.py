@@ -112,6 +112,9 @@ class Replay:
                         self._state.wait_for(lambda: self._is_stopped or self._is_hurried, between(0.5 * pause, pause))
         finally:
             detach(token)
+            with self._state:
+                if self._thread is threading.current_thread():  # whatever ended it, the next batch starts another
+                    self._thread = None
 
     def _goes_on(self) -> bool:
         with self._state:
@@ -128,7 +131,7 @@ class Replay:
         if waiting is None:
             self._passed_over.clear()
             waiting = self._spool.oldest()
-        batch = self._spool.load(waiting) if waiting else None
+        batch = self._loaded(waiting) if waiting else None
         if waiting and batch is not None:  # without rows it still tells of a loss
             deadline = monotonic() + time_to_send(batch, self._attempt_seconds)
             try:
@@ -141,6 +144,13 @@ class Replay:
                 raise
             self._attempt_seconds = _FIRST_ATTEMPT_SECONDS
             self._spool.done(waiting)
+
+    def _loaded(self, waiting: Waiting) -> Batch | None:
+        try:
+            return self._spool.load(waiting)
+        except OSError:  # the disk cannot read it now: the others have their turn
+            self._passed_over.add(waiting.id)
+            raise
 
     def _passes_over(self, waiting: Waiting, error: DatabaseError) -> bool:
         """Whether the next batch may fare better.

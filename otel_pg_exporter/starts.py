@@ -13,6 +13,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 
 from .diagnostics import say
 from .errors import EventStoreError
+from .interruptions import undisturbed
 
 __all__ = ["WINDOW", "OwnStarts", "StoredStarts"]
 
@@ -34,16 +35,16 @@ class OwnStarts:
     """What began in this process and has not ended. Holds the newest 100,000."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._open: dict[tuple[str, str], _Start] = {}
 
     def note(self, category: str, its_id: str, at: datetime, is_now: bool) -> None:
         """Something began; if it had begun before, it begins anew."""
-        with self._lock:
+        with undisturbed(self._lock):
             self._open.pop((category, its_id), None)
             self._open[category, its_id] = _Start(at, monotonic() if is_now else None)
             if len(self._open) > _CAPACITY:
-                del self._open[next(iter(self._open))]
+                self._open.pop(next(iter(self._open)), None)
 
     def adopt(self, other: OwnStarts) -> None:
         """Take over what another remembers, without its lock."""
@@ -51,7 +52,7 @@ class OwnStarts:
 
     def seconds(self, category: str, its_id: str, at: datetime, is_now: bool, *, closes: bool) -> float | None:
         """How long ago it began; None if that is not known here, or lies after `at`."""
-        with self._lock:
+        with undisturbed(self._lock):
             take = self._open.pop if closes else self._open.get
             start = take((category, its_id), None)
         if start is None:

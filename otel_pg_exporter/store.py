@@ -34,6 +34,7 @@ from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, InvalidEventError, QueryError, shown
 from .health import Health
+from .interruptions import undisturbed
 from .monitor import Monitor
 from .providers import Telemetry, apart, configured
 from .query import EventQuery
@@ -81,7 +82,7 @@ class EventStore:
 
     def _begin_anew(self) -> None:
         """In a forked child: the monitor's thread, and a lock that another thread held, stayed behind."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._open: _Open | None = None
 
     def __enter__(self) -> EventStore:
@@ -106,7 +107,7 @@ class EventStore:
 
     def close(self, timeout_millis: int = _CLOSE_MILLIS) -> None:
         """Store or spool what is queued, as far as the time allows, and give back connections and threads."""
-        with self._lock:
+        with undisturbed(self._lock):
             self._is_closed = True
             opened, self._open = self._open, None
         if opened is not None:
@@ -210,7 +211,7 @@ class EventStore:
 
     def get_health_status(self) -> Health:
         """How things are now, asked of the database. Raises nothing, and creates nothing."""
-        with self._lock:
+        with undisturbed(self._lock):
             opened, is_closed = self._open, self._is_closed
         if is_closed:
             error = "the event store is closed"
@@ -241,16 +242,23 @@ class EventStore:
         return self._opened().telemetry.query
 
     def _opened(self) -> _Open:
-        with self._lock:
+        with undisturbed(self._lock):
             if self._is_closed:
                 raise ClosedError("the event store is closed: make another")
             if self._open is None:
-                self._open = _Open(self.settings)
-            elif self._open.telemetry.is_shut_down:
+                return self._begun()
+            if self._open.telemetry.is_shut_down:
                 raise ClosedError(
                     "the telemetry of configure() was shut down, and the event store with it: make another"
                 )
             return self._open
+
+    def _begun(self) -> _Open:
+        opened, standing = _Open(self.settings), self._open
+        if standing is not None:  # who interrupted this thread meanwhile has logged with another
+            opened.close(0)
+        self._open = standing or opened
+        return self._open
 
 
 class _Open:

@@ -58,8 +58,8 @@ class Upkeep:
                 self._thread = threading.Thread(target=self._run, name="otel-pg-upkeep", daemon=True)
                 try:
                     self._thread.start()
-                except RuntimeError:  # the interpreter is ending
-                    pass
+                except RuntimeError:  # the interpreter is ending, or no thread can be had: the next batch tries again
+                    self._thread = None
 
     def stop(self, seconds: float) -> None:
         """End; a statement that hangs is left to itself after the time."""

@@ -49,6 +49,8 @@ class Batch:
     days: set[int] = field(default_factory=set)
     """Days that the rows and the ledger's row fall on, counted from 1970-01-01 UTC."""
     rejected: list[Rejected] = field(default_factory=list)
+    unread: int = 0
+    """Records that were not looked at, for the time was over."""
     first_us: int = 0
     last_us: int = 0
     columns: Mapping[str, Sequence[str]] = field(default_factory=lambda: COLUMNS)
@@ -201,8 +203,12 @@ def encode_batch(
     sequence: int,
     signal: str,
     batch_id: uuid.UUID | None = None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Batch:
-    """Encode records; one that cannot be encoded is set aside, and the others are stored."""
+    """Encode records; one that cannot be encoded is set aside, and the others are stored.
+
+    From the first before which the time `is_over` none is looked at.
+    """
     batch = Batch(batch_id or new_batch_id(), producer_id, sequence, signal)
     id_bytes = batch.id.bytes
     rows, sources = batch.rows, batch.sources
@@ -211,6 +217,9 @@ def encode_batch(
     known: tuple[Source, ...] = ()
     first_us = end_us = 0
     for index, record in enumerate(records):
+        if is_over():
+            batch.unread = len(records) - index
+            break
         try:
             table, data, moment, origin, kind, duration, numbers = encode(record, id_bytes, index)
         except Exception as error:

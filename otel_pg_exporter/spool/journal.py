@@ -41,7 +41,8 @@ class Journal:
             self._spool.seal(self._segment)
             self._segment = None
             self._segment = self._new_segment()
-        segment, is_first = self._segment, self._extent is None
+        # an interruption of the last attempt may have come before its first byte was written
+        segment, is_first = self._segment, self._extent is None or not self._extent.rows
         if self._extent is None:
             # held before it is there: a spool that makes room must not take the file away
             self._extent = segment.held[batch.id] = Extent(segment.size, segment.size, 0)

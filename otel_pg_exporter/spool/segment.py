@@ -72,15 +72,15 @@ class Segment:
         """
         path = folder / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # another process may be looking at it, for a moment
-        if os.fstat(descriptor).st_nlink == 0:  # and has taken it for one that was left behind
-            os.close(descriptor)
-            raise FileNotFoundError(f"{path} was removed")
         segment = cls(path, descriptor, COLUMNS)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # another process may be looking at it, for a moment
+            if os.fstat(descriptor).st_nlink == 0:  # and has taken it for one that was left behind
+                raise FileNotFoundError(f"{path} was removed")
             segment.append(_HEADER)
-        except OSError:
-            segment.remove()
+        except OSError:  # also of a file system that has no locks
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
             raise
         return segment
 
@@ -200,10 +200,15 @@ def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, Order
     columns, damaged, current = None if size else COLUMNS, 0, None
     for found in whole:
         damaged += found.skipped
-        if found.kind == FILE:
-            columns = _columns(path, found)
-        elif found.kind == BATCH:
-            current = extents[uuid.UUID(orjson.loads(found.payload)["id"])] = Extent(found.start, found.end, 0)
+        if found.kind in (FILE, BATCH):
+            try:
+                head = orjson.loads(found.payload)
+                if found.kind == FILE:
+                    columns = _columns(path, head)
+                else:
+                    current = extents[uuid.UUID(head["id"])] = Extent(found.start, found.end, 0)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:  # whole, and yet nothing of ours
+                raise SpoolError(f"{path} is not a file of the spool: {type(error).__name__}: {error}") from None
         elif current is not None:
             current.end = found.end
             current.rows += found.kind == ord("R")
@@ -214,8 +219,7 @@ def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, Order
     return columns, extents, damaged
 
 
-def _columns(path: Path, found: Found) -> Any:
-    head = orjson.loads(found.payload)
+def _columns(path: Path, head: Any) -> Any:
     if head["format"] > FORMAT:
         raise SpoolError(f"{path} has format {head['format']}; this version reads up to {FORMAT}: update it")
     return head["columns"]

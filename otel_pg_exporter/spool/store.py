@@ -23,6 +23,7 @@ from ..config import Settings
 from ..diagnostics import warn
 from ..encoding.batches import Batch, notice
 from ..errors import SpoolError
+from ..interruptions import undisturbed
 from .contents import decode, encode, reason_record
 from .folder import make_folder, spool_path
 from .segment import Extent, Segment
@@ -91,14 +92,14 @@ class Spool:
         Each may be as large as all before it, so that there are few, for each costs a descriptor; and a quarter of the
         room there is at most, for as much is given up at once when that is used up.
         """
-        with self._lock:
+        with undisturbed(self._lock):
             before = sum(segment.size for segment in self._segments if segment.is_sealed)
             return max(_MIN_SEGMENT_BYTES, min(self._room // 4, max(_FIRST_SEGMENT_BYTES, before)))
 
     @property
     def rows_waiting(self) -> int:
         """Rows that this process has still to store from the spool."""
-        with self._lock:
+        with undisturbed(self._lock):
             return sum(extent.rows for segment in self._segments for extent in segment.pending.values())
 
     def put(self, batch: Batch) -> None:
@@ -108,10 +109,13 @@ class Spool:
             SpoolError: there is no room, or the disk refuses it. Nothing of it is kept.
         """
         data = encode(batch)
-        with self._lock:
+        with undisturbed(self._lock):
             if self._active is None or self._active.size > self.segment_bytes:
                 self.seal(self._active)
-                self._active = self.new_segment()
+                self._active = None
+                made = self.new_segment()
+                self.seal(self._active)  # which told of what gave way to it
+                self._active = made
             start = self.append(self._active, data)
             self._active.pending[batch.id] = Extent(start, self._active.size, len(batch))
 
@@ -121,7 +125,7 @@ class Spool:
         Raises:
             SpoolError: the disk refuses it.
         """
-        with self._lock:
+        with undisturbed(self._lock):
             segment = self._active = self._active or self.new_segment()
             try:
                 start = segment.append(data := encode(batch))
@@ -149,7 +153,7 @@ class Spool:
                             raise SpoolError(reason) from error
                 else:
                     reason = f"{self.folder} has reached EVENT_SPOOL_MAX_BYTES={self._settings.spool_max_bytes}"
-                if self._settings.spool_policy != "drop-oldest" or not self._drop_oldest(reason, segment):
+                if not self._makes_room(reason, segment):
                     raise SpoolError(f"the spool is full: {reason}")
 
     def new_segment(self, suffix: str = SUFFIX) -> Segment:
@@ -160,26 +164,33 @@ class Spool:
         """
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
         make_folder(self.folder)
-        try:
-            segment = Segment.create(self.folder, name)
-        except OSError as error:
-            raise SpoolError(f"the spool cannot make a file: {error}") from error
-        with self._lock:
+        with undisturbed(self._lock):
+            segment = self._made(name)
             self._used_bytes += segment.size
             if suffix == SUFFIX:
                 self._segments.append(segment)
         return segment
 
+    def _made(self, name: str) -> Segment:
+        while True:
+            try:
+                return Segment.create(self.folder, name)
+            except OSError as error:
+                reason = f"the spool cannot make a file: {error}"
+                if error.errno not in _FULL or not self._makes_room(reason):
+                    raise SpoolError(reason) from error
+
     def seal(self, segment: Segment | None) -> None:
         """Append no more to a file: it goes once its batches are done."""
         if segment is not None:
-            segment.is_sealed = True
-            self._remove_if_done(segment)
+            with undisturbed(self._lock):
+                segment.is_sealed = True
+                self._remove_if_done(segment)
 
     def oldest(self, passed_over: Container[uuid.UUID] = ()) -> Waiting | None:
         """The batch that has waited longest, of those not passed over; looks for files of processes that have ended."""
         self._take_over()
-        with self._lock:
+        with undisturbed(self._lock):
             for segment in self._segments:
                 for batch_id in segment.pending:
                     if batch_id not in passed_over:
@@ -188,7 +199,7 @@ class Spool:
 
     def load(self, waiting: Waiting) -> Batch | None:
         """Read a batch; None if it is gone, or damaged, which is counted."""
-        with self._lock:
+        with undisturbed(self._lock):
             extent = waiting.segment.pending.get(waiting.id) or waiting.segment.held.get(waiting.id)
             data = waiting.segment.read(extent) if extent else b""
         if extent is None:
@@ -206,7 +217,7 @@ class Spool:
 
     def done(self, waiting: Waiting) -> None:
         """The batch is stored, or set aside: forget it."""
-        with self._lock:
+        with undisturbed(self._lock):
             waiting.segment.pending.pop(waiting.id, None)
             waiting.segment.held.pop(waiting.id, None)
             if waiting.segment is self._active and not waiting.segment.pending:
@@ -215,7 +226,7 @@ class Spool:
 
     def release(self, waiting: Waiting) -> None:
         """A batch that was held could not be stored: it waits like any other."""
-        with self._lock:
+        with undisturbed(self._lock):
             if extent := waiting.segment.held.pop(waiting.id, None):
                 waiting.segment.pending[waiting.id] = extent
 
@@ -225,7 +236,7 @@ class Spool:
         Raises:
             SpoolError: they cannot be kept.
         """
-        with self._lock:
+        with undisturbed(self._lock):
             if self._dead is None:
                 self._dead = self.new_segment(DEAD_SUFFIX)
             self.append(self._dead, reason_record(reason) + encode(batch))
@@ -233,7 +244,7 @@ class Spool:
 
     def close(self) -> None:
         """Leave what waits to the next process."""
-        with self._lock:
+        with undisturbed(self._lock):
             for segment in self._segments:
                 if not segment.pending and not segment.held:
                     with suppress(OSError):
@@ -260,7 +271,7 @@ class Spool:
             if not (room := self._room_for_others()):  # the thread before has done it
                 return
             taken = self._left_behind(room, {segment.path for segment in tuple(segments)})
-            with self._lock:
+            with undisturbed(self._lock):
                 if self._segments is not segments:  # it was closed meanwhile
                     for segment in taken:
                         segment.close()
@@ -273,7 +284,7 @@ class Spool:
 
     def _room_for_others(self) -> int:
         """How many files to take over now."""
-        with self._lock:
+        with undisturbed(self._lock):
             if not self._leaves_some and time.monotonic() - self._looked_at < _LOOK_AGAIN_SECONDS:
                 return 0
             return max(0, _MOST_TAKEN_OVER - sum(segment.is_taken_over for segment in self._segments))
@@ -309,33 +320,36 @@ class Spool:
         if time.monotonic() - self._measured_at > _MEASURE_SECONDS:
             self._measured_at, self._used_bytes = time.monotonic(), 0
             for path in self._paths():
-                try:
+                with suppress(OSError):  # another process has just removed it
                     self._used_bytes += path.stat().st_size
-                except FileNotFoundError:
-                    pass  # another process has just removed it
             with suppress(OSError):  # there is no folder yet
                 disk = os.statvfs(self.folder)
                 self._room = min(self._settings.spool_max_bytes, self._used_bytes + disk.f_bavail * disk.f_frsize)
         return self._used_bytes
 
-    def _drop_oldest(self, reason: str, writing: Segment) -> bool:
+    def _makes_room(self, reason: str, writing: Segment | None = None) -> bool:
+        return self._settings.spool_policy == "drop-oldest" and self._drop_oldest(reason, writing)
+
+    def _drop_oldest(self, reason: str, writing: Segment | None) -> bool:
         for segment in self._segments:
             if segment.held or segment is writing:
                 continue
             rows = sum(extent.rows for extent in segment.pending.values())
             if not rows:
                 continue  # it only tells of losses
-            self.counts["dropped"] += rows
-            warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
             losses = self._losses(segment)
+            if not self._remove(segment):
+                return False  # it would be given up for nothing
+            self.counts["dropped"] += rows
+            if self._on_loss is not None:
+                self._on_loss(rows, reason)
+            warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
             segment.pending.clear()
             if segment is self._active:
                 self._active = None
-            self._remove(segment)
             for loss in losses:
-                self.put_notice(loss)
-            if self._on_loss is not None:
-                self._on_loss(rows, reason)
+                with suppress(SpoolError):  # others may have taken the room; the producer's numbers have a gap then
+                    self.put_notice(loss)
             return True
         return False
 
@@ -351,10 +365,15 @@ class Spool:
         return found
 
     def _remove_if_done(self, segment: Segment) -> None:
-        if segment.is_done and segment in self._segments:
-            self._remove(segment)
+        if segment.is_done and segment in self._segments and not self._remove(segment):
+            self._segments.remove(segment)
 
-    def _remove(self, segment: Segment) -> None:
+    def _remove(self, segment: Segment) -> bool:
+        try:
+            segment.remove()
+        except OSError as error:  # it stays locked, so that nobody stores it again before this program has ended
+            warn(f"a file of the spool cannot be removed: {error}", topic="spool files")
+            return False
         self._segments.remove(segment)
-        segment.remove()
         self._used_bytes -= segment.size
+        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import logging
 import os
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import configure
+from otel_pg_exporter import configure, diagnostics
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect
@@ -266,7 +267,7 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
 DURABLE = """
 import os, sys, time
 from opentelemetry import trace
-from otel_pg_exporter import configure
+from otel_pg_exporter import configure, diagnostics
 t = configure(dsn=sys.argv[1], spool_dir=sys.argv[2], durability=sys.argv[3], batch_timeout_millis=50)
 tracer = trace.get_tracer("x")
 number = 0
@@ -389,6 +390,28 @@ def test_what_is_left_at_the_end_without_room_on_disk_is_counted(tmp_path, durab
         assert 95 == sum(telemetry.progress["failed"].values())
 
 
+@pytest.mark.parametrize(("seconds", "records"), [(0.02, 1000), (3600, 10)])
+def test_a_redact_that_is_slow_does_not_keep_a_program_from_ending(dsn, tmp_path, seconds, records):
+    """It may ask a model, or a service that hangs. What it has not come to in time is lost, and counted."""
+    let_go = threading.Event()
+    telemetry = configure(
+        dsn=dsn, spool_dir=str(tmp_path), batch_timeout_millis=60_000,
+        redact=lambda key, text: let_go.wait(seconds) or text,
+        tracer_provider=TracerProvider(shutdown_on_exit=False), logger_provider=LoggerProvider(shutdown_on_exit=False),
+    )  # fmt: skip
+    tracer = telemetry.tracer_provider.get_tracer("x")
+    for _ in range(records):
+        tracer.start_span("s", attributes={"a": "text"}).end()
+    begun = time.monotonic()
+
+    telemetry.shutdown(2_000)
+
+    assert time.monotonic() - begun < 15  # 2 s, and what a busy machine adds
+    assert telemetry.counts["dropped"] > 0
+    assert records == sum(count for fate, count in telemetry.counts.items() if fate != "replayed")  # spooled before
+    let_go.set()
+
+
 def test_an_attempt_to_connect_that_fails_leaves_no_descriptor(tmp_path):
     """Each of an outage would leave one until Python looks for cycles, which may take minutes."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
@@ -414,3 +437,103 @@ def is_connected_to(address):
         return False
 
     return asked
+
+
+def test_threads_that_store_at_once_count_each_record(tmp_path, monkeypatch):
+    """Counters are added to in many threads."""
+    delivery = Delivery(Database(Settings(dsn="dbname=x", spool_max_bytes=0)))
+    monkeypatch.setattr(delivery, "_deliver", lambda *given: "stored")
+    monkeypatch.setattr(delivery, "_look_for_leftovers", lambda: None)
+    monkeypatch.setattr(delivery, "_start_embedded", lambda: None)
+    batches = [[batch_of(1) for _ in range(2_000)] for _ in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            threads = [
+                threading.Thread(target=lambda own=own: [delivery.deliver(b, 1) for b in own]) for own in batches
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert {"stored": 5 * 6 * 2_000} == delivery.counts
+
+
+def test_two_batches_at_once_tell_the_ledger_of_a_loss_once(delivery, dsn, monkeypatch):
+    """One of the spool and a new one, of the same producer."""
+    delivery.deliver(batch_of(1, 1), SECONDS)
+    delivery.drop(PRODUCER, "span", 5, "lost", "encoding")
+    both = threading.Barrier(2)
+    sinks = [delivery._sink, delivery._replay._sink]
+    for sink in sinks:
+
+        def stored(*given, store=sink.store):
+            both.wait(SECONDS)
+            return store(*given)
+
+        monkeypatch.setattr(sink, "store", stored)
+    threads = [
+        threading.Thread(target=delivery._send, args=(sink, batch_of(1, number), time.monotonic() + SECONDS))
+        for number, sink in enumerate(sinks, 2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 5 == sum(dropped for (dropped,) in ledger(dsn, "dropped_before"))
+
+
+def test_what_hangs_at_the_end_still_tells_of_losses(dsn, tmp_path, monkeypatch):
+    """The batch in the spool has it with it, whether the attempt that hangs gets through or not."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
+    delivery, goes_on = Delivery(Database(settings)), threading.Event()
+    delivery.drop(PRODUCER, "span", 5, "lost", "encoding")
+    monkeypatch.setattr(delivery._sink, "store", lambda *given: goes_on.wait(SECONDS))
+    hanging = threading.Thread(target=delivery.deliver, args=(batch_of(1), SECONDS))
+    hanging.start()
+    wait_until(lambda: delivery._telling)
+
+    delivery.close(0.1)
+
+    heir = Delivery(Database(settings))
+    assert heir.replay_now(SECONDS)
+    heir.close(1)
+    heir.database.close()
+    goes_on.set()
+    hanging.join()
+    delivery.database.close()
+    assert [(5,)] == ledger(dsn, "dropped_before")
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_handler_of_the_log_that_raises_costs_no_record(dsn, tmp_path, outage, durability, monkeypatch):
+    """Each line about an outage is said while a batch is on its way to the spool."""
+    monkeypatch.setattr(diagnostics, "_said", {})
+
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise ValueError("a handler")
+
+    handler = Broken()
+    logging.getLogger().addHandler(handler)
+    telemetry = configure(
+        dsn=dsn, durability=durability, spool_dir=str(tmp_path), tracer_provider=TracerProvider(shutdown_on_exit=False),
+        logger_provider=LoggerProvider(shutdown_on_exit=False),
+    )  # fmt: skip
+    try:
+        outage.begin()
+        telemetry.tracer_provider.get_tracer("x").start_span("s").end()
+        assert not telemetry.force_flush()
+        outage.end()
+        assert telemetry.delivery.replay_now(SECONDS)
+    finally:
+        logging.getLogger().removeHandler(handler)
+        telemetry.shutdown()
+
+    with psycopg.connect(dsn) as connection:
+        assert (1,) == connection.execute("SELECT count(*) FROM otel.events").fetchone()

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import psycopg
@@ -206,3 +207,26 @@ def test_a_silent_server_does_not_keep_an_integration_from_ending(tmp_path, last
         spool.oldest()
         assert 400 == spool.rows_waiting
     assert took < 15  # 5 s, and what a busy machine adds
+
+
+def test_who_waits_for_others_that_wait_for_a_silent_server_waits_no_longer(options):
+    """Twenty threads log outright: each is told in its own time that it cannot be, not one after the other."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        where = f"host=127.0.0.1 port={silent.getsockname()[1]} user=u dbname=d"
+        store, told = EventStore(**{**options, "dsn": where}), []
+
+        def log():
+            with pytest.raises(DatabaseUnavailable):
+                store.log_system_event(event_name="outright", wait=True)
+            told.append(time.monotonic())
+
+        threads = [threading.Thread(target=log) for _ in range(20)]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        store.close()
+
+    assert 20 == len(told)
+    assert max(told) - begun < 15  # 2 s; one after the other take 40 s

@@ -277,3 +277,17 @@ def test_a_table_prefix_keeps_two_stores_apart(empty_dsn):
     with psycopg.connect(empty_dsn) as connection:
         assert connection.execute("SELECT count(*) FROM pair.a_task_events").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM pair.b_task_events").fetchone() == (2,)
+
+
+def test_what_an_exit_in_a_redact_costs_is_counted(dsn):
+    """It is no exception that could be set aside: whoever exports gets it, and each record is known to be lost."""
+
+    def leave(key, text):
+        raise SystemExit
+
+    exporter = PostgresSpanExporter(dsn, redact=leave)
+    with pytest.raises(SystemExit):
+        exporter.export(spans(3))
+
+    assert {"dropped": 3} == exporter.counts
+    exporter.shutdown()

@@ -18,7 +18,7 @@ MIB = 1 << 20
 class Slow:
     """An exporter that is busy until it is let go, and keeps the size of each batch."""
 
-    is_hanging = False
+    is_hanging = is_encoding = False
 
     def __init__(self):
         self.may_go = threading.Event()
@@ -181,9 +181,10 @@ def test_an_end_without_any_time_left_hands_on_what_waits(slow, monkeypatch, is_
     slow.may_go.set()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(queue)
-    provider.get_tracer("test").start_span("call").end()
+    with queue._queue._starting:  # no thread of its own takes part
+        provider.get_tracer("test").start_span("call").end()
 
-    queue.shutdown(0)
+        queue.shutdown(0)
 
     assert (([], 1) if is_broken else ([[0]], 0)) == (slow.batches, slow.given_up)
 
@@ -233,3 +234,29 @@ def test_a_flush_without_time_left_does_not_answer_for_what_another_thread_expor
     slow.may_go.set()
     other.join(30)
     assert queue.force_flush()
+
+
+def test_a_flush_is_over_in_time_whatever_the_export_does(slow):
+    """Whoever asks a provider to flush for a tenth of a second does not wait for a silent server."""
+    queue = queue_before(slow)
+    record(queue, [1])
+    begun = time.monotonic()
+
+    assert not queue.force_flush(100)
+
+    assert time.monotonic() - begun < 10  # the export takes 30 s
+    slow.may_go.set()
+    assert queue.force_flush()
+    queue.shutdown()
+    assert [[1]] == slow.batches
+
+
+def test_a_record_that_comes_in_the_middle_of_the_end_is_exported_or_counted(slow, monkeypatch):
+    """It has just found the queue open when another thread closes it."""
+    slow.may_go.set()
+    queue = queue_before(slow)
+    monkeypatch.setattr(queue._queue._fit, "look", lambda record: queue.shutdown(10_000))
+
+    record(queue, [1])
+
+    assert (0, 1) == (queue.depth, queue.late + sum(map(len, slow.batches)))

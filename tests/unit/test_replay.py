@@ -105,3 +105,29 @@ def test_the_answer_is_that_of_an_attempt_of_now(running, server):
     server.is_away = False
     server.say(1000)
     assert running.wait_until_idle(60, or_failed=True)
+
+
+def test_a_batch_that_the_disk_cannot_read_holds_up_no_other():
+    """The others are stored; it is tried again with each round."""
+    first, second = (SimpleNamespace(id=uuid.UUID(int=number)) for number in (1, 2))
+    waiting, done = [first, second], threading.Event()
+
+    class Broken:
+        def oldest(self, passed_over=()):
+            return next((one for one in waiting if one.id not in passed_over), None)
+
+        def load(self, one):
+            if one is first:
+                raise OSError("Input/output error")
+            return SimpleNamespace(size=1)
+
+        def done(self, one):
+            waiting.remove(one)
+            done.set()
+
+    made = Replay(Broken(), SimpleNamespace(hurry=lambda: None, close=lambda: None), lambda *given: None)
+    made.start()
+
+    assert done.wait(30)
+    assert [first] == waiting
+    made.stop(10)

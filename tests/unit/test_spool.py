@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import SpoolError
 from otel_pg_exporter.spool import Journal, Spool
 from otel_pg_exporter.spool.contents import decode, encode
+from otel_pg_exporter.spool.records import BATCH, record
 from otel_pg_exporter.spool.segment import Segment, contents_of
 
 ENCODER = RowEncoder()
@@ -515,3 +518,154 @@ def test_a_disk_that_confirms_nothing_has_nothing_of_the_row(settings, monkeypat
     assert (call == "fdatasync") == (waiting is not None)
     assert waiting is None or len(after.load(waiting)) == 1
     after.close()
+
+
+def test_a_disk_without_locks_leaves_nothing_of_an_attempt(spool, monkeypatch):
+    """As NFS may be: neither a descriptor nor a file for each batch of an outage."""
+
+    def refuse(descriptor, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    for number in range(5):
+        with pytest.raises(SpoolError, match="No locks"):
+            spool.put(batch_of(number))
+
+    assert (0, []) == (descriptors(spool), list(spool.folder.iterdir()))
+
+
+def cannot_remove(monkeypatch, error):
+    def unlink(path, missing_ok=False):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+
+
+def test_a_file_that_cannot_be_removed_stops_nothing(settings, monkeypatch, heard):
+    """Its batches are stored, and so are those of others; none comes a second time."""
+    before = Spool(settings)
+    before.put(batch_of(1))
+    before.close()
+    heir = Spool(settings)
+    heir.put(batch_of(2, sequence=2))
+    cannot_remove(monkeypatch, errno.EPERM)
+
+    assert 2 == len(waiting_ids(heir))
+    heir._looked_at = float("-inf")
+    assert heir.oldest() is None
+    assert ["a file of the spool cannot be removed: [Errno 1] Operation not permitted"] == heard
+    heir.close()
+
+
+def test_what_cannot_be_removed_is_not_given_up_for_room(tmp_path, monkeypatch):
+    """There would be no more room than before."""
+    spool = limited(tmp_path, "drop-oldest")
+    cannot_remove(monkeypatch, errno.ENOSPC)  # as on a disk that copies on write
+    refused = 0
+
+    for number in range(1, 40):
+        try:
+            spool.put(batch_of(number, size=20_000))
+        except SpoolError:
+            refused += 1
+
+    assert (refused > 10, 0) == (True, spool.counts["dropped"])
+    assert 39 - refused == spool.rows_waiting
+
+
+def test_a_loss_is_counted_though_the_ledger_cannot_be_told(tmp_path, monkeypatch):
+    """Another program may have taken the room that was made."""
+    counted = []
+    spool = limited(tmp_path, "drop-oldest")
+    spool._on_loss = lambda rows, reason: counted.append(rows)
+
+    def refuse(batch):
+        raise SpoolError("no room")
+
+    monkeypatch.setattr(spool, "put_notice", refuse)
+    for number in range(1, 40):
+        spool.put(batch_of(number, size=20_000))
+
+    assert spool.counts["dropped"] == sum(counted) > 0
+
+
+def test_a_full_disk_gives_up_the_oldest_for_a_new_file_too(settings, monkeypatch):
+    """What another process left there gives way, as the policy says, though nothing can be begun."""
+    before = Spool(settings)
+    before.put(batch_of(1))
+    before.close()
+    heir = Spool(settings)
+    assert heir.oldest()
+    create, left = Segment.create, set(heir.folder.iterdir())
+
+    def full(folder, name):
+        if left <= set(folder.iterdir()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(folder, name)
+
+    monkeypatch.setattr(Segment, "create", full)
+
+    heir.put(batch_of(2))
+
+    assert 1 == heir.counts["dropped"]
+    heir.close()
+
+
+def test_a_size_that_cannot_be_asked_for_is_none(spool, monkeypatch):
+    """A handle of NFS may have become stale: that is no reason to lose the batch."""
+    spool.put(batch_of(1))
+    spool._measured_at = float("-inf")
+    stat = Path.stat
+
+    def stale(path, **how):
+        if path.suffix == ".seg":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stale)
+    spool.put(batch_of(2))
+
+    assert 2 == len(waiting_ids(spool))
+
+
+@pytest.mark.parametrize("payload", [b"{}", b"[]", b"1", b"not json", b'{"id": 5}', b'{"id": "x"}'])
+def test_a_file_of_whole_records_that_say_nothing_is_left_alone(settings, payload, heard):
+    """Its checksums are right, and it is none of ours: it is said, and nothing else waits for it."""
+    before = Spool(settings)
+    before.put(batch_of(1))
+    before.close()
+    (path,) = before.folder.iterdir()
+    path.with_name(f"0{path.name}").write_bytes(path.read_bytes() + record(BATCH, payload))
+    heir = Spool(settings)
+
+    assert 1 == len(waiting_ids(heir))
+    assert 1 == sum("left alone" in line for line in heard)
+    heir.close()
+
+
+def test_an_interruption_before_the_first_byte_leaves_a_batch_that_can_be_read(settings, monkeypatch):
+    """Ctrl-C in the middle of the first row of a batch: the next one begins it anew."""
+    spool = Spool(settings)
+    journal, batch = Journal(spool, False), Batch(uuid.uuid4(), uuid.uuid4(), 1, "span")
+    row = ENCODER.span(span(1), batch.id.bytes, 0)
+
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(os, "pwrite", interrupted)
+        journal.append(batch, row)  # with the head of the file: another, then
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(spool, "append", interrupted)
+        journal.append(batch, row)
+    journal.append(batch, row)
+    batch.add_row(row)
+    journal.complete(batch)
+    spool.close()
+
+    heir = Spool(settings)
+    waiting = heir.oldest()
+    assert waiting is not None
+    assert 1 == len(heir.load(waiting))
+    heir.close()

@@ -135,6 +135,44 @@ def test_an_end_that_takes_longer_is_seen(judge):
     assert float(judge.told("left")[0]) - float(judge.told("leaving")[0]) > MOST_SECONDS + NOISE_SECONDS
 
 
+WAITING = ("force_flush of the providers", "shutdown of the providers", "force_flush", "shutdown", "close")
+
+
+@pytest.fixture
+def silent():
+    """Takes connections, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listening:
+        yield make_conninfo(host="127.0.0.1", port=listening.getsockname()[1], dbname="d", user="u")
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+@pytest.mark.parametrize("call", WAITING)
+def test_ctrl_c_while_the_program_waits_for_us_loses_nothing(judge, silent, call, durability):
+    """What it interrupts is the waiting, not the work."""
+    code, _, err = judge.run("interrupt_waiting.py", call, durability, DSN=silent)
+
+    assert 0 == code, err
+    assert [call] == judge.told("interrupted")
+    assert 100 == len(judge.told("span", "log"))
+    assert (set(), set()) == judge.verdict()
+
+
+def test_ctrl_c_while_the_processor_of_the_sdk_exports_loses_nothing(judge, silent):
+    """It calls the exporter in the program's own thread: what is on its way is kept, here in a second spool."""
+    judge.run("interrupt_waiting.py", "the SDK's processor", "memory", DSN=silent)
+
+    assert ["the SDK's processor"] == judge.told("interrupted")
+    assert {2} == {judge.spooled()[span] for span in judge.told("span")}
+
+
+def test_ctrl_c_in_the_middle_of_the_work_loses(judge, silent):
+    """The counterpart: where the waiting thread does the work itself, the batch in the middle of it is not whole."""
+    judge.run("interrupt_waiting.py", "shutdown", "memory", DSN=silent, BROKEN="errands")
+
+    assert ["shutdown"] == judge.told("interrupted")
+    assert judge.verdict()[0]
+
+
 class SilentInCopy:
     """Has the wire fall silent in the middle of a COPY, for all connections."""
 
@@ -264,3 +302,21 @@ def wait_until(is_true, seconds: float) -> None:
     while not is_true():
         assert time.monotonic() < ends_at
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_destructor_may_record_wherever_it_comes(judge, durability):
+    """Python may look for garbage between any two lines of ours, in any thread, and spans end in the garbage."""
+    code, out, err = judge.run("interrupt_lines.py", durability)
+
+    assert (0, "") == (code, err)
+    assert (set(), set()) == judge.verdict()
+    assert int(out) > 1000, "lines"
+
+
+def test_a_destructor_that_waits_for_the_lock_of_its_thread_is_condemned(judge):
+    """The counterpart: where nothing is put off the program above hangs, and says where."""
+    code, _, err = judge.run("interrupt_lines.py", "process", HANG_SECONDS="10", BROKEN="nested")
+
+    assert 1 == code
+    assert "_take_safely" in err
