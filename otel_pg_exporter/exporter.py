@@ -118,6 +118,9 @@ class _Pipeline:
     def _seconds_left(self) -> float:
         return self._delivery.ends_at + _LATE_SECONDS - monotonic()
 
+    def _is_over(self) -> bool:
+        return self._seconds_left < 0
+
     def end_within(self, seconds: float) -> None:
         """From now on the time for everything that is still to be exported is limited."""
         self._delivery.end_within(seconds)
@@ -153,7 +156,7 @@ class _Pipeline:
             self._sequence += 1
             batch = encode_batch(
                 records, self._encode, producer_id=self._producer_id, sequence=self._sequence, signal=self._signal,
-                is_over=lambda: self._seconds_left < 0,
+                is_over=self._is_over if self._treatment.scrubber.asks_program else None,
             )  # fmt: skip
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C in a thread of the program's, or an exit in its `redact`

@@ -203,7 +203,7 @@ def encode_batch(
     sequence: int,
     signal: str,
     batch_id: uuid.UUID | None = None,
-    is_over: Callable[[], bool] = lambda: False,
+    is_over: Callable[[], bool] | None = None,
 ) -> Batch:
     """Encode records; one that cannot be encoded is set aside, and the others are stored.
 
@@ -217,7 +217,7 @@ def encode_batch(
     known: tuple[Source, ...] = ()
     first_us = end_us = 0
     for index, record in enumerate(records):
-        if is_over():
+        if is_over is not None and is_over():
             batch.unread = len(records) - index
             break
         try:

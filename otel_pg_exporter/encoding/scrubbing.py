@@ -90,6 +90,8 @@ class Scrubber:
         self._wanted: dict[tuple[Any, ...], bool] = {}
         self._innocent = Remembered(_MAX_INNOCENT)
         """Long texts that hold none, by their hash: an agent sends them with every turn."""
+        self.asks_program = redact is not None
+        """A function of the program's has the last word, and may take its time."""
         self.is_idle = not is_on and redact is None and keeps_content
         """Nothing is ever taken out."""
 
