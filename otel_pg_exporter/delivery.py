@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timezone
 from math import inf
 from time import monotonic, sleep
 
 from . import forks
+from .account import Account
 from .database import Database
 from .diagnostics import warn
-from .encoding.batches import Batch, new_batch_id, notice
+from .encoding.batches import Batch
 from .encoding.row_identity import batch_index
 from .errors import (
     AccessDenied,
@@ -36,7 +36,6 @@ from .errors import (
     UnsupportedServer,
     UntrustedServer,
 )
-from .interruptions import undisturbed
 from .replay import Replay, time_to_send
 from .sink import Sink
 from .spool import Spool, Waiting
@@ -78,11 +77,8 @@ class Delivery:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.counts: Counter[str] = Counter()
-        """Rows by fate: stored, duplicate (stored before), spooled, replayed (stored from the spool), dropped,
-        dead (set aside)."""
-        self.failures: Counter[str] = Counter()
-        """Rows that were lost or set aside, by cause: unreachable, access_denied, encoding, dead …"""
+        self._account = Account()
+        self.counts, self.failures = self._account.counts, self._account.failures
         self.last_success_at: datetime | None = None
         """When something was last stored, UTC."""
         self.last_error: str | None = None
@@ -94,18 +90,13 @@ class Delivery:
         forks.in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self.counts.clear()
-        self.failures.clear()
+        self._account.begin_anew()
         self.last_error = self.last_success_at = None
-        self._lock, self._counting = threading.Lock(), threading.RLock()
+        self._lock = threading.Lock()
         self._sink = Sink(self.database)
         self._under_way: dict[uuid.UUID, Batch] = {}
         """Batches that are nowhere but in memory."""
-        self._telling: dict[uuid.UUID, Counter[str]] = {}
-        """What the ledger is just being told beside a batch."""
-        self._signals: dict[uuid.UUID, str] = {}
         self._refused: dict[uuid.UUID, set[int]] = {}
-        self._untold: defaultdict[uuid.UUID, Counter[str]] = defaultdict(Counter)
         self._blocked_until = -inf
         self.ends_at = inf
         """When the program's time for everything is over, by `time.monotonic()`."""
@@ -135,7 +126,7 @@ class Delivery:
             if held and self.spool and fate != "spooled":
                 self.spool.done(held)
             if held or self._is_ours(batch):
-                self._count(fate, len(batch))
+                self._account.count(fate, len(batch))
         except EventStoreError as error:
             self._refused.pop(batch.id, None)
             if held or self._is_ours(batch):
@@ -175,8 +166,7 @@ class Delivery:
     def drop(self, producer_id: uuid.UUID, signal: str, count: int, reason: str, cause: str) -> None:
         """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
         self._count_loss(count, reason, cause)
-        self._signals[producer_id] = signal
-        self._owe(producer_id, {"dropped": count})
+        self._account.owe(producer_id, signal, {"dropped": count})
 
     def look_after_tables(self) -> None:
         """Begin, if that has not begun, to make partitions ahead and to drop what is old."""
@@ -229,12 +219,11 @@ class Delivery:
         # if an attempt gets through after all, the ledger will tell whoever replays its batch
         if not self._is_ours(batch):
             return
-        telling = self._telling.get(batch.id, Counter())
-        batch.dropped, batch.dead = batch.dropped + telling["dropped"], batch.dead + telling["dead"]
+        self._account.leave_to(batch)
         try:
             if self.spool is not None:
                 self.spool.put(batch)
-                self._count("spooled", len(batch))
+                self._account.count("spooled", len(batch))
                 self._left_to_replay()
                 return
         except SpoolError as error:
@@ -243,23 +232,8 @@ class Delivery:
         warn(f"records may be lost: {reason}", topic="end")
 
     def _count_loss(self, count: int, reason: str, cause: str) -> None:
-        self._count("dropped", count, cause)
+        self._account.count("dropped", count, cause)
         self.last_error = reason
-
-    def _count(self, fate: str, count: int, cause: str | None = None) -> None:
-        with undisturbed(self._counting):
-            self.counts[fate] += count
-            if cause is not None:
-                self.failures[cause] += count
-
-    def _owe(self, producer_id: uuid.UUID, untold: Mapping[str, int]) -> None:
-        with undisturbed(self._counting):
-            self._untold[producer_id].update(untold)
-
-    def _owed(self, producer_id: uuid.UUID) -> Counter[str]:
-        """What the ledger has still to be told of a producer: whoever takes it tells it, or gives it back."""
-        with undisturbed(self._counting):
-            return self._untold.pop(producer_id, Counter())
 
     def _note_loss(self, count: int, reason: str) -> None:
         self._count_loss(count, reason, "spool_full")
@@ -274,17 +248,11 @@ class Delivery:
                 return
         except SpoolError:
             pass
-        self._owe(loss.producer_id, {"dropped": loss.dropped})
-        self._signals[loss.producer_id] = loss.signal
+        self._account.owe(loss.producer_id, loss.signal, {"dropped": loss.dropped})
 
     def _leave_word(self, seconds: float) -> None:
         # what no batch of its producer has told by now, none will
-        for producer_id in tuple(self._untold):
-            counts = self._owed(producer_id)
-            if not any(counts.values()):
-                continue
-            signal = self._signals[producer_id]
-            word = notice(new_batch_id(), producer_id, 0, signal, dropped=counts["dropped"], dead=counts["dead"])
+        for word in self._account.last_words():
             try:
                 if self._is_blocked:
                     raise DatabaseUnavailable("PostgreSQL is away")
@@ -402,10 +370,11 @@ class Delivery:
         batch.leave_out(self._refused.get(batch.id, ()))
         is_searching = False
         while True:
-            untold, is_new = self._owed(batch.producer_id), False
-            self._telling[batch.id] = untold
             try:
-                is_new = self._stored(sink, batch, untold, deadline, connections)
+                with self._account.told_beside(batch) as untold:
+                    is_new = self._stored(sink, batch, untold, deadline, connections)
+                    if is_new:
+                        untold.clear()
                 break
             except DataRefused as error:
                 if not is_searching:
@@ -420,10 +389,6 @@ class Delivery:
             except LedgerForgotten as error:
                 self._set_aside(batch, error)
                 return "dead"
-            finally:
-                self._telling.pop(batch.id, None)
-                if not is_new:
-                    self._owe(batch.producer_id, untold)
         self._refused.pop(batch.id, None)
         self.last_success_at = datetime.now(timezone.utc)
         self.look_after_tables()
@@ -440,9 +405,8 @@ class Delivery:
             ) from error
 
     def _set_aside(self, batch: Batch, error: DatabaseError) -> None:
-        self._count("dead", len(batch), "dead")
-        self._owe(batch.producer_id, {"dead": len(batch)})
-        self._signals[batch.producer_id] = batch.signal
+        self._account.count("dead", len(batch), "dead")
+        self._account.owe(batch.producer_id, batch.signal, {"dead": len(batch)})
         kept = "it is not kept, for there is no spool"
         if self.spool is not None:
             try:
@@ -466,7 +430,7 @@ class Delivery:
                 warn(f"events wait in the spool: {error}", topic="spooling")
             raise
         if fate != "dead":  # which is counted already
-            self._count("replayed" if fate == "stored" else fate, len(batch))
+            self._account.count("replayed" if fate == "stored" else fate, len(batch))
         self.last_error = None
         is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
         self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf

@@ -496,7 +496,7 @@ def test_what_hangs_at_the_end_still_tells_of_losses(dsn, tmp_path, monkeypatch)
     monkeypatch.setattr(delivery._sink, "store", lambda *given: goes_on.wait(SECONDS))
     hanging = threading.Thread(target=delivery.deliver, args=(batch_of(1), SECONDS))
     hanging.start()
-    wait_until(lambda: delivery._telling)
+    wait_until(lambda: delivery._account._telling)
 
     delivery.close(0.1)
 
