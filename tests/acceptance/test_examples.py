@@ -104,7 +104,7 @@ def test_all_examples_run_in_one_go(empty_dsn):
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "schema"), [("event-integration", 4, "otel"), ("configuration", 1, "telemetry")]
+    ("name", "count", "schema"), [("event-integration", 4, "otel"), ("configuration", 2, "telemetry")]
 )
 def test_the_blocks_of_a_page_are_a_program(empty_dsn, name, count, schema):
     """One after the other they run, and store something."""
