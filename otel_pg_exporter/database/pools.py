@@ -315,8 +315,7 @@ class _Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for these; those of the program's own pools pass."""
-        is_ours = isinstance(record.args, tuple) and record.args[:1] == (_NAME,)
-        return record.levelno < logging.WARNING or not is_ours
+        return record.levelno < logging.WARNING or repr(_NAME) not in record.getMessage()
 
 
 logging.getLogger("psycopg.pool").addFilter(_Quiet())
