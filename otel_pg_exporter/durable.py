@@ -28,7 +28,7 @@ from .encoding.rows import Row, RowEncoder
 from .encoding.treatment import Treatment
 from .errors import EventStoreError, SpoolError
 from .fitting import BATCH_BYTES
-from .interruptions import begin_anew, put_off, undisturbed
+from .interruptions import put_off, undisturbed
 from .spool import Journal, Waiting
 
 __all__ = ["DurableLogRecordProcessor", "DurableSpanProcessor"]
@@ -59,7 +59,6 @@ class _Intake:
     def _start_anew(self) -> None:
         self._producer_id = uuid.uuid4()
         self._sequence = 0
-        begin_anew()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._journal = self._new_journal()

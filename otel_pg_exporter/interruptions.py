@@ -12,20 +12,34 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-__all__ = ["begin_anew", "put_off", "undisturbed"]
+from . import forks
 
-_this_thread = threading.local()
+__all__ = ["put_off", "undisturbed"]
+
 _NOTHING = nullcontext()
+
+
+class _ThisThread(threading.local):
+    waiting: deque[tuple[Callable[..., object], Any]] | None = None
+    """What is put off; None while the thread can be disturbed."""
+
+    def begin_anew(self) -> None:
+        """In a forked child: what its thread was in the middle of is the parent's."""
+        self.waiting = None
+
+
+_this_thread = _ThisThread()
+forks.in_child(_this_thread.begin_anew)
 
 
 @contextmanager
 def undisturbed(lock: AbstractContextManager[object] = _NOTHING) -> Iterator[None]:
     """Hold a lock; what this thread puts off meanwhile is done when it has given back the first that it took."""
-    if getattr(_this_thread, "waiting", None) is not None:
+    if _this_thread.waiting is not None:
         with lock:
             yield
         return
-    waiting: deque[tuple[Callable[..., object], Any]] = deque()
+    waiting = deque[tuple[Callable[..., object], Any]]()
     _this_thread.waiting = waiting
     try:
         with lock:
@@ -43,12 +57,7 @@ def undisturbed(lock: AbstractContextManager[object] = _NOTHING) -> Iterator[Non
 
 def put_off(action: Callable[[Any], object], argument: Any) -> bool:
     """Have something done when this thread can be disturbed; False, and nothing is, if it can be now."""
-    if (waiting := getattr(_this_thread, "waiting", None)) is None:
+    if _this_thread.waiting is None:
         return False
-    waiting.append((action, argument))
+    _this_thread.waiting.append((action, argument))
     return True
-
-
-def begin_anew() -> None:
-    """In a forked child: what its thread was in the middle of is the parent's."""
-    _this_thread.waiting = None

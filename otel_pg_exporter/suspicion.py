@@ -90,8 +90,8 @@ class _Looks:
         # in flattened text
         self.named = re.compile(f":(?<=(?:{_ENDINGS}):)(?<=(?:{'|'.join(_NAMES)}):)".encode()).search
         self.marked = re.compile(
-            rb"-(?:(?<=--)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec|ai|lx|ly|[ps]t|pk)-)(?:(?<=sk-)|(?<=glpat-)|(?<=github-pat-)"
-            rb"|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)|(?<=rk-)|(?<=hf-)|(?<=gh[pousr]-)|(?<=npm-)|(?<=whsec-)"
+            rb"-(?:(?<=--)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec|ai|lx|ly|[ps]t)-)"
+            rb"(?:(?<=sk-)|(?<=glpat-)|(?<=github-pat-)|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)|(?<=rk-)|(?<=hf-)|(?<=gh[pousr]-)|(?<=npm-)|(?<=whsec-)"
             rb"|(?<=xai-)|(?<=pplx-)|(?<=tvly-)|(?<=nvapi-)|(?<=lsv-[ps][tk]-)))"
         ).search
         self.announced = re.compile(rb"b(?:earer|asic)").search

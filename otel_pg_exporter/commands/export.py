@@ -16,8 +16,7 @@ import click
 from ..config import Settings
 from ..routing import CATEGORIES
 from .errors import plainly
-from .group import AtLeastOne
-from .options import filters, period, reading, which_trace
+from .options import AtLeastOne, filters, period, reading, which_trace
 from .progress import counted
 
 __all__ = ["export"]

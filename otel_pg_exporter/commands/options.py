@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,13 +16,16 @@ from ..errors import QueryError
 from ..reading.filters import TRACE_BEGINNING
 from ..routing import CATEGORIES, STATUSES
 from .errors import moment
-from .group import AtLeastOne
 
 if TYPE_CHECKING:
     from ..config import Settings
     from ..query import EventQuery
 
-__all__ = ["as_json", "filters", "limited", "period", "reading", "trace_named", "which_trace"]
+    _Type = click.ParamType[int]
+else:
+    _Type = click.ParamType  # not generic in older ones
+
+__all__ = ["AtLeastOne", "as_json", "filters", "limited", "period", "reading", "trace_named", "which_trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +36,21 @@ _HELP = {
 }
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs: a line of JSON for each.")
+
+
+class AtLeastOne(_Type):
+    """A whole number from 1 on; one that is too large for Python's own is as good as none."""
+
+    name = "number"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """The number."""
+        try:
+            if (number := int(value)) >= 1:
+                return min(number, sys.maxsize)
+        except ValueError:
+            pass
+        self.fail(f"{value!r:.40} is not allowed; allowed is a whole number of 1 or more", parameter, context)
 
 
 def period(since: str | None = None) -> Callable[[F], F]:

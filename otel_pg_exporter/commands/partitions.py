@@ -131,7 +131,8 @@ def _end(settings: Settings, fates: set[str], error: str | None) -> None:
     if error:
         raise click.ClickException(harmless(" ".join(error.split())))
     if fates & {"locked", "needed"}:
-        raise click.ClickException("some are in use by other sessions; what is left goes the next time")
+        held = "in use by other sessions" if "locked" in fates else "needed by events that are still there"
+        raise click.ClickException(f"some are {held}; what is left goes the next time")
     sys.exit(0)
 
 

@@ -16,7 +16,7 @@ from ..reading.terminal import harmless
 from ..reading.waterfall import duration_text
 from ..routing import CATEGORIES, STATUSES
 from .errors import plainly
-from .group import AtLeastOne
+from .options import AtLeastOne
 
 if TYPE_CHECKING:
     from ..reading.events import Event

@@ -267,7 +267,7 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
 DURABLE = """
 import os, sys, time
 from opentelemetry import trace
-from otel_pg_exporter import configure, diagnostics
+from otel_pg_exporter import configure
 t = configure(dsn=sys.argv[1], spool_dir=sys.argv[2], durability=sys.argv[3], batch_timeout_millis=50)
 tracer = trace.get_tracer("x")
 number = 0
