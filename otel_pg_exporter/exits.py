@@ -10,10 +10,11 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread  # noqa: F401 - it ends its workers in the same way as `settle`, and must come after
 import logging
+import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -60,25 +61,34 @@ class _Exit:
         if not self._running.acquire(timeout=max(_LEAST_SECONDS, self._seconds_left)):
             return
         try:
-            while self.handlers:
-                handler, _ = self.handlers.popitem()
-                begun = monotonic()
-                self._call(handler, self._seconds_left)
-                self._seconds_left -= monotonic() - begun
+            with _ctrl_c_put_off():
+                while self.handlers:
+                    handler, _ = self.handlers.popitem()
+                    begun = monotonic()
+                    self._call(handler, self._seconds_left)
+                    self._seconds_left -= monotonic() - begun
         finally:
             self._running.release()
 
     def flush(self, limit: float = _EXIT_SECONDS) -> None:
         """Have everything stored that can be, and go on; the last registered first."""
         begun, seconds = monotonic(), min(limit, self._seconds_left)
-        for handler in reversed(tuple(self.handlers.values())):
-            self._call(handler, begun + seconds - monotonic())
+        with _ctrl_c_put_off() as presses:
+            for handler in reversed(tuple(self.handlers.values())):
+                self._call(handler, begun + seconds - monotonic())
+        if presses:
+            raise KeyboardInterrupt
 
     def settle(self) -> None:
         """The main thread has ended: the last moment when threads can still be started."""
         begun = monotonic()
-        self.flush(_SETTLE_SECONDS)
-        self._seconds_left -= monotonic() - begun
+        try:
+            self.flush(_SETTLE_SECONDS)
+        except KeyboardInterrupt:
+            if _threads_are_left():  # it is for Python's waiting for them, that comes next
+                raise
+        finally:
+            self._seconds_left -= monotonic() - begun
 
     def _call(self, handler: Handler, seconds: float) -> None:
         try:
@@ -107,6 +117,29 @@ class _Exit:
 
     def _of_celery(self, **_: Any) -> None:
         self.flush()
+
+
+@contextmanager
+def _ctrl_c_put_off() -> Iterator[list[int]]:
+    """Ctrl-C, pressed again since the program does not end at once, cuts short nothing here; gives how often it came.
+
+    A handler of the program's own for it stays.
+    """
+    presses: list[int] = []
+    is_ours = False
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        with suppress(ValueError):  # in another thread than the main one, to which it does not come
+            signal.signal(signal.SIGINT, lambda number, _: presses.append(number))
+            is_ours = True
+    try:
+        yield presses
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _threads_are_left() -> bool:
+    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def register(end: Handler, flush: Handler) -> None:

@@ -173,6 +173,44 @@ def test_ctrl_c_in_the_middle_of_the_work_loses(judge, silent):
     assert judge.verdict()[0]
 
 
+def press_again_and_again(judge, postgres, go, durability, **environment):
+    """The exit code, and what it printed, of a program that Ctrl-C ends when its server has just stopped."""
+    arguments = ("SIGINT, again and again", durability)
+    program = judge.start("leave.py", *arguments, DSN=postgres.as_told, GO=str(go), **environment)
+    wait_until(lambda: judge.told("ready"), 60)
+    postgres.signal(signal.SIGSTOP)
+    go.touch()
+    _, err = program.communicate(timeout=60)
+    postgres.signal(signal.SIGCONT)
+    return program.returncode, err
+
+
+@pytest.mark.parametrize(
+    ("postgres", "durability"), [("stopped", "memory"), ("stopped", "process")], indirect=["postgres"]
+)
+def test_ctrl_c_again_and_again_loses_nothing(judge_of, postgres, durability, tmp_path):
+    """Whoever presses it since the program does not end at once: the end takes no longer, and is not cut short."""
+    judge = judge_of("again", postgres.dsn)
+
+    code, err = press_again_and_again(judge, postgres, tmp_path / "go", durability)
+
+    assert -signal.SIGINT == code
+    assert 1 == err.count("Traceback"), err
+    assert float(judge.told("left")[0]) - float(judge.told("leaving")[0]) < MOST_SECONDS + NOISE_SECONDS
+    assert 102 == len(judge.told("span", "log"))
+    assert not losses(judge, durability)
+
+
+@pytest.mark.parametrize("postgres", ["stopped"], indirect=True)
+def test_an_end_that_ctrl_c_cuts_short_loses(judge_of, postgres, tmp_path):
+    """The counterpart: as Python would do."""
+    judge = judge_of("again", postgres.dsn)
+
+    press_again_and_again(judge, postgres, tmp_path / "go", "memory", BROKEN="ctrl-c")
+
+    assert losses(judge, "memory")
+
+
 class SilentInCopy:
     """Has the wire fall silent in the middle of a COPY, for all connections."""
 

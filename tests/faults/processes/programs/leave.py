@@ -2,6 +2,7 @@
 
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ atexit.register(lambda: oracle.tell("left", str(time.monotonic())))  # the last 
 
 from otel_pg_exporter import EventIntegration, EventStore, configure, exits  # noqa: E402
 
+if oracle.broken("ctrl-c"):
+    exits._ctrl_c_put_off = lambda: contextlib.nullcontext([])
 way, durability = sys.argv[1:3]
 if way == "SIGTERM, chained":
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(7))  # whose handler is worth nothing to us
@@ -67,6 +70,15 @@ if way == "sys.exit":
     sys.exit(3)
 if way == "exception":
     raise ValueError("the end")
+if way == "SIGINT, again and again":
+
+    def press() -> None:
+        for _ in range(12):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    threading.Thread(target=press, daemon=True).start()
+    time.sleep(60)
 if way == "SIGINT":
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(60)
