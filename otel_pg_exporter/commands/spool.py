@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from logging import LogRecord
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,13 @@ from ..reading.terminal import harmless
 from .errors import plainly
 from .group import Group
 
+if TYPE_CHECKING:
+    from ..delivery import Delivery
+
 __all__ = ["spool"]
+
+_SILENT_SECONDS = 2.0
+"""How long somebody waits without a word."""
 
 
 @click.group(cls=Group)
@@ -76,7 +83,7 @@ def replay(settings: Settings, timeout: float) -> None:
     logger.addFilter(_says_more)
     try:
         delivery = Delivery(Database(settings))
-        is_empty = delivery.replay_now(timeout, or_refused=True)
+        is_empty = _replayed(delivery, timeout)
         delivery.close(1)
         delivery.database.close()
     finally:
@@ -86,6 +93,16 @@ def replay(settings: Settings, timeout: float) -> None:
         click.echo(f"stored {stored}, stored before {before}")
     if not is_empty:
         raise click.ClickException(delivery.last_error or "the time ran out; what is left stays in the spool")
+
+
+def _replayed(delivery: Delivery, seconds: float) -> bool:
+    begun = monotonic()
+    is_empty = delivery.replay_now(min(seconds, _SILENT_SECONDS), or_refused=True)
+    left = begun + seconds - monotonic()
+    if is_empty or left <= 0 or monotonic() - begun < _SILENT_SECONDS:  # what takes a person has ended it
+        return is_empty
+    click.echo(f"{harmless(delivery.last_error or 'still storing')}; waiting for up to {left:.0f} s more", err=True)
+    return delivery.replay_now(left, or_refused=True)
 
 
 def _counted(number: int, what: str, ending: str = "s") -> str:

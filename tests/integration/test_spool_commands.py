@@ -154,6 +154,21 @@ def test_replay_says_what_is_in_the_way(left_behind):
     assert "7 records wait" in otel_pg("status", **left_behind).stdout
 
 
+def test_replay_says_what_it_waits_for(left_behind, tmp_path):
+    """After two seconds, so that nobody sits before a silent terminal for a minute."""
+    spool = Spool(Settings(dsn="host=127.0.0.1 port=9", spool_dir=str(tmp_path)))
+    spool.put(batch_of(5, 1))
+    spool.close()
+
+    done = otel_pg("replay", "--timeout", "4", dsn="host=127.0.0.1 port=9", spool_dir=tmp_path)
+
+    waiting, error = done.stderr.splitlines()
+    assert (1, "") == (done.returncode, done.stdout)
+    assert waiting.startswith("cannot reach host=127.0.0.1 port=9")
+    assert waiting.endswith("; waiting for up to 2 s more")
+    assert error.startswith("Error: cannot reach host=127.0.0.1 port=9")
+
+
 def test_export_gives_what_the_program_exported(left_behind):
     """Each batch is a line of OTLP/JSON; --dead gives the refused rows alone."""
     lines = otel_pg("export", **left_behind).stdout.splitlines()
