@@ -58,7 +58,7 @@ class AsyncEventQuery:
 
     async def events(self, category: str | None = None, **options: Any) -> EventPage:
         """As `EventQuery.events`."""
-        return await self._recall(lambda: questions.events(self._names, category, options), "events", category)
+        return await self._recall(lambda: questions.events(self._names, category, options), "events", category, options)
 
     async def system_events(self, **options: Any) -> EventPage:
         """As `EventQuery.system_events`."""
@@ -78,7 +78,7 @@ class AsyncEventQuery:
 
     async def trace(self, trace_id: str) -> Trace:
         """As `EventQuery.trace`."""
-        return await self._recall(lambda: questions.trace(self._names, trace_id), "trace")
+        return await self._recall(lambda: questions.trace(self._names, trace_id), "trace", trace_id)
 
     async def trace_id(self, beginning: str) -> str:
         """As `EventQuery.trace_id`."""
@@ -86,12 +86,12 @@ class AsyncEventQuery:
 
     async def traces(self, category: str | None = None, **options: Any) -> TracePage:
         """As `EventQuery.traces`."""
-        return await self._recall(lambda: listing.traces(self._names, category, options), "traces", category)
+        return await self._recall(lambda: listing.traces(self._names, category, options), "traces", category, options)
 
     async def usage(self, kind: str, *, by: str = "count", limit: int = 100, **filters: Any) -> list[Usage]:
         """As `EventQuery.usage`."""
         return await self._recall(
-            lambda: listing.usage(self._names, kind, by, limit, filters), "usage", kind, by, str(limit)
+            lambda: listing.usage(self._names, kind, by, limit, filters), "usage", kind, by, limit, filters
         )
 
     async def statistics(
@@ -104,7 +104,12 @@ class AsyncEventQuery:
     ) -> Statistics:
         """As `EventQuery.statistics`."""
         return await self._recall(
-            lambda: questions.statistics(self._names, category, bucket, filters, exact), "statistics", str(bucket)
+            lambda: questions.statistics(self._names, category, bucket, filters, exact),
+            "statistics",
+            category,
+            bucket,
+            exact,
+            filters,
         )
 
     def tail(
@@ -166,11 +171,11 @@ class AsyncEventQuery:
         """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
         return self._database.pool_counts()
 
-    async def _recall(self, ask: Callable[[], questions.Question[T]], *apart: Any) -> T:
+    async def _recall(self, ask: Callable[[], questions.Question[T]], *asked: Any) -> T:
         cache = self._cache
         if cache is None:
             return await self._ask(ask())
-        recall = Recall(self._settings, ask, *apart)
+        recall = Recall(self._settings, ask, *asked)
         try:
             answer = await self._ask(recall.question(await asyncio.to_thread(cache.get, recall.key)))
         except DatabaseUnavailable:

@@ -97,7 +97,9 @@ class EventQuery:
                 later pages neither repeat nor skip an event that was there for the first, whatever is
                 written meanwhile).
         """
-        return self._recall(lambda: questions.events(self._database.names, category, options), "events", category)
+        return self._recall(
+            lambda: questions.events(self._database.names, category, options), "events", category, options
+        )
 
     def system_events(self, **options: Any) -> EventPage:
         """Events of the category system; options as for `events`."""
@@ -117,7 +119,7 @@ class EventQuery:
 
     def trace(self, trace_id: str) -> Trace:
         """All that is stored of a trace, by its 32 hex digits; without rows if nothing is."""
-        return self._recall(lambda: questions.trace(self._database.names, trace_id), "trace")
+        return self._recall(lambda: questions.trace(self._database.names, trace_id), "trace", trace_id)
 
     def trace_id(self, beginning: str) -> str:
         """The id of the only trace whose id begins with these hex digits, stored or seen while it was open.
@@ -138,7 +140,9 @@ class EventQuery:
             options: filters for the root as for `events`, limit (1 to 10,000; default 100) and cursor (a page's
                 next_cursor).
         """
-        return self._recall(lambda: listing.traces(self._database.names, category, options), "traces", category)
+        return self._recall(
+            lambda: listing.traces(self._database.names, category, options), "traces", category, options
+        )
 
     def usage(self, kind: str, *, by: str = "count", limit: int = 100, **filters: Any) -> list[Usage]:
         """What agents, tools or models did and used, those with the most first.
@@ -150,7 +154,7 @@ class EventQuery:
             filters: those of `agent_events`.
         """
         names = self._database.names
-        return self._recall(lambda: listing.usage(names, kind, by, limit, filters), "usage", kind, by, str(limit))
+        return self._recall(lambda: listing.usage(names, kind, by, limit, filters), "usage", kind, by, limit, filters)
 
     def stream(self, category: str | None = None, *, limit: int | None = None, **filters: Any) -> Iterator[Event]:
         """Every event that the filters select, the oldest first, read in one transaction as they are asked for.
@@ -197,7 +201,12 @@ class EventQuery:
         """
         names = self._database.names
         return self._recall(
-            lambda: questions.statistics(names, category, bucket, filters, exact), "statistics", str(bucket)
+            lambda: questions.statistics(names, category, bucket, filters, exact),
+            "statistics",
+            category,
+            bucket,
+            exact,
+            filters,
         )
 
     def tail(
@@ -313,12 +322,12 @@ class EventQuery:
         except Exception as error:  # the one who asks is a health check: any answer is better than a traceback
             return Health(is_healthy=False, error=f"{type(error).__name__}: {error}", **where)
 
-    def _recall(self, ask: Callable[[], questions.Question[T]], *apart: Any) -> T:
+    def _recall(self, ask: Callable[[], questions.Question[T]], *asked: Any) -> T:
         """The answer, from the cache if it is there and still true."""
         cache, settings = self._cache, self._database.settings
         if cache is None:
             return self._ask(ask())
-        recall = Recall(settings, ask, *apart)
+        recall = Recall(settings, ask, *asked)
         try:
             answer = self._ask(recall.question(cache.get(recall.key)))
         except DatabaseUnavailable:

@@ -21,7 +21,7 @@ def referred(rows: Iterable[Mapping[str, Any]]) -> dict[str, Collection[Any]]:
         if found:
             ids.update(*found)
             days.add(row["time"].astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0))
-    return {"ids": list(ids), "days": list(days)} if ids else {}
+    return {"ids": list(ids), "days": sorted(days)} if ids else {}
 
 
 def put_back(rows: Iterable[dict[str, Any]], bodies: Mapping[UUID, str]) -> None:

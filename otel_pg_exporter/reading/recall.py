@@ -3,7 +3,7 @@
 What is kept is the rows of a question's statements, as JSON, with the snapshot that they were read in. It is true
 for a later transaction that sees no batch in the ledger which that snapshot does not see: every writer's rows
 come with a row of the ledger in the same transaction, and which transactions a snapshot sees is known exactly,
-also of those that began early and committed late.
+also of those that began early and committed late. And the rows of a statement are given to that statement alone.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from uuid import UUID
 import orjson
 
 from ..config import Settings
+from ..encoding import values
 from ..sql_files import Names, query
-from .questions import Question, Rows
+from .pages import Question, Rows, Statement
 
 __all__ = ["Recall"]
 
 T = TypeVar("T")
 
-_VERSION = f"{version('otel-pg-exporter')} 1"
+_VERSION = f"{version('otel-pg-exporter')} 2"
 _DIGEST_BYTES = 16
-_SORTED = orjson.OPT_SORT_KEYS
 _PLAIN = (str, int, bool, type(None))
 _KINDS: dict[str, Callable[[Any], Any]] = {
     "json": lambda value: value,
@@ -54,19 +54,15 @@ class Recall(Generic[T]):
     Args:
         settings: where it is asked.
         ask: begins the question anew.
-        apart: what tells it from other questions, beside its first statement.
-
-    Raises:
-        QueryError: the question is wrong.
+        asked: all that it asks for.
     """
 
-    def __init__(self, settings: Settings, ask: Callable[[], Question[T]], *apart: Any) -> None:
+    def __init__(self, settings: Settings, ask: Callable[[], Question[T]], *asked: Any) -> None:
         self._ask, self._names = ask, Names(settings.schema, settings.table_prefix)
-        begun = ask()
-        sql, parameters = next(begun)
-        begun.close()
-        identity = [_VERSION, settings.target, settings.schema, settings.table_prefix, apart, sql, parameters]
-        self.key = f"otel-pg:{hashlib.sha256(orjson.dumps(identity, option=_SORTED)).hexdigest()}"
+        identity = [_VERSION, settings.target, settings.schema, settings.table_prefix, asked]
+        fixups: values.Fixups = []
+        told = orjson.dumps([values.clean(identity, (), fixups), fixups])
+        self.key = f"otel-pg:{hashlib.sha256(told).hexdigest()}"
         """Names the question, without saying what is asked."""
         self.fresh: bytes | None = None
         """What to keep: set by a question that was asked; None if it is not fit for that."""
@@ -99,7 +95,7 @@ class Recall(Generic[T]):
             while True:
                 rows = yield statement
                 # before the question has them: it takes them apart
-                fragments = _extended(fragments, rows)
+                fragments = _extended(fragments, statement, rows)
                 statement = question.send(rows)
         except StopIteration as done:
             if fragments is not None:
@@ -110,21 +106,29 @@ class Recall(Generic[T]):
 
 def _replay(question: Question[T], answers: Sequence[Any]) -> T:
     try:
-        next(question)
-        for columns, rows in answers:
-            question.send([dict(zip(columns, map(_decoded, row), strict=True)) for row in rows])
+        statement = next(question)
+        for name, columns, rows in answers:
+            if name != _name(statement):
+                raise ValueError("another statement was answered")
+            statement = question.send([dict(zip(columns, map(_decoded, row), strict=True)) for row in rows])
     except StopIteration as done:
         result: T = done.value
         return result
     raise ValueError("the question has more statements than were kept")
 
 
-def _extended(fragments: list[bytes] | None, rows: Rows) -> list[bytes] | None:
+def _name(statement: Statement) -> str:
+    sql, parameters = statement
+    return hashlib.sha256(f"{sql}\n{parameters!r}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _extended(fragments: list[bytes] | None, statement: Statement, rows: Rows) -> list[bytes] | None:
     if fragments is None:
         return None
     columns = list(rows[0]) if rows else []
     try:
-        return [*fragments, orjson.dumps([columns, [[_encoded(value) for value in row.values()] for row in rows]])]
+        plain = [[_encoded(value) for value in row.values()] for row in rows]
+        return [*fragments, orjson.dumps([_name(statement), columns, plain])]
     except TypeError:  # a value that JSON cannot give back as it was
         return None
 

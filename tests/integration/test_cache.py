@@ -20,8 +20,16 @@ import pytest
 import redis as redis_py
 from harness.delays import Stalls
 
-from otel_pg_exporter import AsyncEventStore, EventQuery, EventStore, PostgresLogRecordExporter, PostgresSpanExporter
+from otel_pg_exporter import (
+    AsyncEventStore,
+    EventQuery,
+    EventStore,
+    PostgresLogRecordExporter,
+    PostgresSpanExporter,
+    indexes,
+)
 from otel_pg_exporter.async_query import AsyncEventQuery
+from otel_pg_exporter.config import Settings
 from otel_pg_exporter.reading import cache as cache_module
 from otel_pg_exporter.reading import recall
 from otel_pg_exporter.reading.events import EventPage
@@ -204,6 +212,35 @@ def test_questions_are_told_apart(filled):
         query.statistics("task", bucket=timedelta(hours=1))
         query.counts()
         assert {"misses": len(asked) + 4} == query.health().cache
+
+
+ALIKE: dict[str, list[dict[str, Any]]] = {
+    **{name: [{name: "a"}, {name: "b"}, {name: ["a", "b"]}] for name in ("session", "user", "task", "agent", "name")},
+    "attributes": [{"attributes": {"session.id": "a"}}, {"attributes": {"session.id": "b"}}, {"attributes": {}}],
+    "text": [{"text": "a"}, {"text": "b"}, {"text": "-a"}],
+    "order": [{"text": "a or b", "order_direction": direction} for direction in ("asc", "desc")],
+    "limit": [{"user": ["a", "b"], "limit": limit} for limit in (1, 2)],
+    "beside": [{"user": "a", "status": status} for status in ("completed", "error")],
+}
+"""Questions that differ in what one of them asks alone."""
+
+
+@pytest.mark.parametrize("indexed", [(), ("text", "user")], ids=["plain", "indexed"])
+@pytest.mark.parametrize("alike", ALIKE)
+def test_a_question_is_never_given_the_answer_of_another(dsn, redis, alike, indexed):
+    """Whatever they differ in, and with the optional indexes as well."""
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        for each in "ab":
+            named = dict.fromkeys(("event_name", "user_id", "session_id", "task_id", "agent_id"), each)
+            store.log_task_event(**named, data={"said": each}, wait=True)
+    for index in indexed:
+        indexes.create(index, Settings(dsn=dsn))
+    with EventQuery(dsn=dsn) as plain, EventQuery(dsn=dsn, cache_url=redis.url) as kept:
+        for ask in ("events", "task_events"):
+            expected = [exactly(getattr(plain, ask)(**options)) for options in ALIKE[alike]]
+            for _ in range(2):
+                assert expected == [exactly(getattr(kept, ask)(**options)) for options in ALIKE[alike]]
+        assert 2 * len(ALIKE[alike]) == kept.health().cache["hits"]
 
 
 # --- newer batches ---
@@ -536,6 +573,17 @@ def test_a_redis_that_is_full_is_done_without(dsn, tmp_path, heard):
     assert "OutOfMemoryError" in heard[0]
 
 
+NAMED = b'["name",'
+
+
+def dumped(kept: bytes, answers: list[bytes], snapshot: str | None = None) -> bytes:
+    """What was kept with other answers of the same statement."""
+    known = recall._load(kept)
+    name = recall.orjson.dumps(known.answers[0][0])
+    named = [answer.replace(b'"name"', name) for answer in answers]
+    return recall._dump(known.tables, snapshot or known.snapshot, named)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -544,11 +592,11 @@ def test_a_redis_that_is_full_is_done_without(dsn, tmp_path, heard):
         lambda kept: kept[:-1],
         lambda kept: kept[:40] + bytes((kept[40] ^ 1,)) + kept[41:],
         lambda kept: b"x" * (1 << 22),
-        lambda kept: recall._dump(*recall._load(kept)[:2], []),
-        lambda kept: recall._dump(*recall._load(kept)[:2], [b"7"]),
-        lambda kept: recall._dump(*recall._load(kept)[:2], [b'[["no"],[[["such kind",1]]]]']),
-        lambda kept: recall._dump(recall._load(kept)[0], "no snapshot", [b"[[],[]]"]),
-        lambda kept: recall._dump(recall._load(kept)[0], "9:1:5,3", [b"[[],[]]"]),
+        lambda kept: dumped(kept, []),
+        lambda kept: dumped(kept, [b"7"]),
+        lambda kept: dumped(kept, [NAMED + b'["no"],[[["such kind",1]]]]']),
+        lambda kept: dumped(kept, [NAMED + b"[],[]]"], "no snapshot"),
+        lambda kept: dumped(kept, [NAMED + b"[],[]]"], "9:1:5,3"),
     ],
 )
 def test_garbage_in_redis_is_not_believed(store, redis, spoil):
@@ -562,6 +610,19 @@ def test_garbage_in_redis_is_not_believed(store, redis, spoil):
     assert cache_counts(store).get("hits", 0) == 0
 
 
+def test_an_answer_is_given_to_its_own_statements_alone(store, redis):
+    """Not to those of another question under whose key it lies."""
+    for user in "ab":
+        store.log_task_event(event_name=f"of {user}", user_id=user, wait=True)
+    store.query_task_events(user_id="a")
+    (of_a,) = redis.client.keys()
+    store.query_task_events(user_id="b")
+    (of_b,) = {*redis.client.keys()} - {of_a}
+    redis.client.set(of_b, redis.client.get(of_a))
+
+    assert ["of b"] == [event.event_name for event in store.query_task_events(user_id="b")]
+
+
 def test_a_key_of_another_kind_is_no_error(store, redis):
     """Nor is anything else that the server refuses."""
     store.log_task_event(event_name="x", wait=True)
@@ -571,6 +632,17 @@ def test_a_key_of_another_kind_is_no_error(store, redis):
     redis.client.lpush(key, "x")
 
     assert ["x"] == [event.event_name for event in store.query_task_events()]
+
+
+def test_what_cannot_be_kept_is_answered_each_time(store, redis, monkeypatch):
+    """A value that JSON does not give back as it was."""
+    kept = recall._PLAIN
+    monkeypatch.setattr(recall, "_PLAIN", tuple(each for each in kept if each is not str))
+    store.log_task_event(event_name="x", wait=True)
+
+    for _ in range(2):
+        assert ["x"] == [event.event_name for event in store.query_task_events()]
+    assert [] == redis.client.keys()
 
 
 def test_large_answers_are_not_kept(store, redis):
