@@ -137,8 +137,9 @@ def _value(value: Any, depth: int = 0) -> Json:
     if isinstance(value, str):
         return {"stringValue": value}
     if isinstance(value, int):
-        # OTLP has no larger integers
-        return {"intValue": str(value)} if -_I64 <= value < _I64 else {"stringValue": str(value)}
+        if -_I64 <= value < _I64:
+            return {"intValue": str(value)}
+        return {"stringValue": str(values.clean(value, (), []))}  # OTLP has no larger integers
     if isinstance(value, float):
         return {"doubleValue": value if math.isfinite(value) else _NOT_FINITE[str(value)]}
     if isinstance(value, bytes):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from . import values
 
 __all__ = ["gathered", "part_of"]
 
@@ -30,7 +30,7 @@ def part_of(value: Any, name: str) -> Any:
     """What JSON text stands for, or one member of it by name; other values stand for themselves."""
     if type(value) is str:
         try:
-            value = orjson.loads(value)
+            value = values.load(value)
         except ValueError:
             return None if name else value
     if not name:

@@ -27,6 +27,7 @@ non-OTLP exporters (common/README, "AnyValue representation for non-OTLP protoco
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -57,6 +58,8 @@ _HEX_BITS = 8192  # int() refuses decimal text of more than 4,300 digits
 _U64, _I64 = 1 << 64, -(1 << 63)
 _FIRST = 48
 _BACKSLASH = ord("\\")
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * len(str(_U64 >> 1))
 _UNHOLDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -108,8 +111,19 @@ def dump_attributes(attributes: Mapping[str, Any], column: str, fixups: Fixups) 
 
 
 def load(text: bytes | str) -> Json:
-    """Read what `dump` wrote, or jsonb's own rendering of it."""
-    return orjson.loads(text)
+    """Read what `dump` wrote, jsonb's own rendering of it, or JSON text from anywhere: whole numbers stay exact.
+
+    Raises:
+        ValueError: it is no JSON, or none that orjson reads.
+    """
+    value = orjson.loads(text)
+    raw = text.encode() if isinstance(text, str) else text
+    if _LONG_NUMBER in raw.translate(_DIGITS_AS_ZEROS):  # orjson makes floats of integers beyond 64 bits
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):  # more digits than Python reads, or too deep
+            pass
+    return value
 
 
 @lru_cache(maxsize=4096)

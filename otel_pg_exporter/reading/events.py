@@ -87,7 +87,8 @@ class Event:
         return {**own, **self.details}
 
     def to_dict(self) -> dict[str, Any]:
-        """As `to_columns`, of what JSON can hold: time as ISO 8601, bytes as base64, NaN as text."""
+        """As `to_columns`, of what JSON can hold: time as ISO 8601, bytes as base64, NaN and integers beyond 64 bits
+        as text."""
         columns = {**self.to_columns(), "time": self.time.isoformat(), "batch_id": str(self.batch_id)}
         return {name: values.clean(value, (name,), []) for name, value in columns.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -236,3 +237,23 @@ def test_odd_records_share_a_batch_with_plain_ones(store, dsn):
 
     with psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT count(*) FROM otel.events").fetchone() == (len(spans),)
+
+
+@pytest.mark.parametrize("filling", ["", "x" * 20_000], ids=["in the row", "in contents"])
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 123456789012345678901234])
+def test_whole_numbers_of_any_size_in_json_text_come_back(store, number, filling):
+    """An input of JSON text has the numbers that the text has, and no float in place of a large one."""
+    said = {"id": number, "ratio": 0.1, "said": filling}
+    span, back = store.span_back(attributes={"gen_ai.operation.name": "chat", "input.value": json.dumps(said)})
+    (event,) = store.query.agent_events()
+
+    assert same(said, event.input)
+    assert span.attributes == dict(back.attributes)
+
+
+def test_a_number_of_ten_thousand_digits_keeps_no_trace_from_being_exported(store):
+    """Python does not write it in decimal digits; in OTLP it is a text."""
+    store.span_back(attributes={"n": 1 << 40_000})
+    for document in (*store.query.otlp_documents(), store.query.trace(f"{store.trace_id:032x}").to_otlp_json()):
+        (span,) = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+        assert [{"key": "n", "value": {"stringValue": hex(1 << 40_000)}}] == span["attributes"]
