@@ -110,7 +110,7 @@ def _totals(names: Names, trace_ids: Iterable[UUID]) -> Question[dict[UUID, dict
         for row in (yield sql, {"trace_ids": list(totals)}):
             of_trace = totals[row["trace_id"]]
             for name in _TOTALS:
-                of_trace[name] += row[name]
+                of_trace[name] += int(row[name])
             if row["cost"] is not None:
                 of_trace["cost"] = (of_trace["cost"] or 0.0) + row["cost"]
     return totals

@@ -93,5 +93,6 @@ class Usage:
     def from_row(cls, row: Mapping[str, Any]) -> Usage:
         """What a query of usage gave."""
         p50, p95 = row["percentiles"] or (None, None)
-        plain = ("name", "count", "errors", "input_tokens", "output_tokens", "cost")
-        return cls(**{name: row[name] for name in plain}, p50=p50, p95=p95)
+        plain = {name: row[name] for name in ("name", "count", "errors", "cost")}
+        read, written = int(row["input_tokens"]), int(row["output_tokens"])
+        return cls(**plain, input_tokens=read, output_tokens=written, p50=p50, p95=p95)

@@ -188,14 +188,14 @@ SELECT trace_id,
   FROM {table} WHERE trace_id = ANY(%(trace_ids)s) GROUP BY trace_id
 
 -- name: totals_of_agents
--- Tokens and cost, of which an agent's own run states the sum of its model calls.
-coalesce(sum(input_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0)::bigint AS input_tokens,
-coalesce(sum(output_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0)::bigint AS output_tokens,
+-- Tokens and cost, of which an agent's own run states the sum of its model calls. Sums of tokens need not fit a bigint.
+coalesce(sum(input_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0) AS input_tokens,
+coalesce(sum(output_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0) AS output_tokens,
 sum(cost) FILTER (WHERE action IS DISTINCT FROM 'invoke') AS cost
 
 -- name: totals_of_others
 -- The same of a table without tokens.
-0::bigint AS input_tokens, 0::bigint AS output_tokens, NULL::float8 AS cost
+0 AS input_tokens, 0 AS output_tokens, NULL::float8 AS cost
 
 -- name: outermost_trace_ids
 -- The first and the last trace id of a range, in one table: they are one if the range holds one trace.

@@ -125,6 +125,17 @@ def test_usage_is_summed_for_each_agent_and_model(stored):
         assert 1 == len(query.usage("agents", limit=1))
 
 
+def test_sums_of_tokens_may_be_larger_than_a_column_holds(rows, dsn):
+    """Each of two calls states as many tokens as a bigint holds: neither a list of traces nor usage fails for that."""
+    largest = (1 << 63) - 1
+    rows.add("agent_events", 2, action="llm", agent_id="a", model="m", input_tokens=largest, output_tokens=largest)
+
+    with EventQuery(dsn=dsn) as query:
+        (trace, _), (agent,), (model,) = query.traces(), query.usage("agents", by="tokens"), query.usage("models")
+        for each in (trace, agent, model):
+            assert (2 * largest, 2 * largest) == (each.input_tokens, each.output_tokens)
+
+
 def test_asyncio_gets_the_same_answers(stored):
     """Of the three that it has."""
     with EventQuery(dsn=stored) as query:
