@@ -128,5 +128,4 @@ def _named(category: str, cursor: Any) -> Iterator[Row]:
 
 def _order(item: Row) -> tuple[Any, ...]:
     row = item[1]
-    # PostgreSQL puts rows without a value last
-    return tuple((row[name] is None, row[name] or 0) if name.endswith("nano") else row[name] for name in _KEY)
+    return tuple(row[name] or 0 if name.endswith("nano") else row[name] for name in _KEY)

@@ -25,7 +25,7 @@ class Trace:
     trace_id: str
     """32 hex digits."""
     roots: list[Node]
-    """Spans without a parent, or whose parent is not stored (yet)."""
+    """Spans without a parent, or whose parent is not stored (yet); of spans that are each other's parents the first."""
     _resources: Mapping[UUID, Mapping[str, Any]]
     _scopes: Mapping[UUID, Mapping[str, Any]]
 
@@ -102,23 +102,26 @@ def build_trace(
         resources: rows of `resources` by id.
         scopes: rows of `scopes` by id.
     """
-    ordered = sorted(rows, key=lambda row: (row["time"], row["start_unix_nano"] or 0, row["batch_index"]))
-    nodes = [Node(decode_row(row)) for row in ordered]
+    nodes = [Node(decode_row(row)) for row in sorted(rows, key=_order)]
     spans = {node.row["span_id"]: node for node in nodes if node.row["record"] == "span"}
-    circling = _circling(spans)
+    cut = _cut(spans)
     roots = []
     for node in nodes:
         is_span = node.row["record"] == "span"
         parent = spans.get(node.row["parent_span_id"] if is_span else node.row["span_id"])
-        if parent is None or parent is node or id(node) in circling:
+        if parent is None or parent is node or id(node) in cut:
             roots.append(node)
         else:
             parent.children.append(node)
     return Trace(trace_id, roots, resources, scopes)
 
 
-def _circling(spans: Mapping[int, Node]) -> set[int]:
-    """Identities of spans whose parents lead back to themselves, as those of a broken id generator may."""
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["time"], row["start_unix_nano"] or 0, row["batch_index"]
+
+
+def _cut(spans: Mapping[int, Node]) -> set[int]:
+    """Identities of the first spans of circles: those of a broken id generator may be each other's parents."""
     found: set[int] = set()
     seen: dict[int, int] = {}
     for start in spans.values():
@@ -129,5 +132,5 @@ def _circling(spans: Mapping[int, Node]) -> set[int]:
             path.append(node)
             node = spans.get(node.row["parent_span_id"])
         if node is not None and seen[id(node)] == id(start):  # this walk has met itself
-            found.update(id(each) for each in path[path.index(node) :])
+            found.add(id(min(path[path.index(node) :], key=lambda each: _order(each.row))))
     return found

@@ -236,6 +236,6 @@ SELECT model AS name,
 SELECT * FROM ({usage}) AS usage ORDER BY {number} DESC NULLS LAST, name LIMIT %(limit)s
 
 -- name: export_rows
--- All rows of one table that a filter selects, in an order that does not depend on who stored them.
+-- All rows of one table that a filter selects, in an order that does not depend on who stored them: in OTLP no time is 0.
 SELECT * FROM {table} WHERE {where}
- ORDER BY "time", trace_id, span_id, start_unix_nano, observed_unix_nano, batch_id, batch_index
+ ORDER BY "time", trace_id, span_id, coalesce(start_unix_nano, 0), coalesce(observed_unix_nano, 0), batch_id, batch_index

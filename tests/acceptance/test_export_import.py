@@ -45,6 +45,7 @@ def test_what_is_exported_and_imported_is_exported_again_byte_for_byte(otel_pg, 
         deep = [deep]
     values = (float("nan"), -0.0, 1 << 70, b"\0\xff", "\0\ud800 \x1b", "=1+1", {"z": 1, "a": [None, True]}, deep)
     records = [LogRecord(timestamp=1_790_000_000_000_000_000 + n, body=body) for n, body in enumerate(values)]
+    records += [LogRecord(timestamp=first, observed_timestamp=5, body=None) for first in (0, 1)]  # 0 is none in OTLP
     exporter = PostgresLogRecordExporter(dsn)
     exporter.export([ReadableLogRecord(record, Resource({"service.name": "odd"}), None) for record in records])
     exporter.shutdown()
@@ -55,8 +56,8 @@ def test_what_is_exported_and_imported_is_exported_again_byte_for_byte(otel_pg, 
     again = into_another("import", str(first), "--json")
     into_another("export", "-o", str(second))
 
-    assert "stored 18, imported before 0\n" == done.stdout
-    assert {"stored": 0, "known": 18} == json.loads(again.stdout)
+    assert "stored 20, imported before 0\n" == done.stdout
+    assert {"stored": 0, "known": 20} == json.loads(again.stdout)
     assert first.read_bytes() == second.read_bytes()
     assert b"\x1b" not in first.read_bytes()
 

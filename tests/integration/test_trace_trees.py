@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from harness.rows import NOW, TRACE, Rows
 
+from otel_pg_exporter import EventQuery
+
 
 def test_a_tree_is_ordered_with_depth_path_and_totals(rows):
     """Children by their start, log records under their span, orphans as roots; an agent's own tokens count once."""
@@ -99,6 +101,16 @@ def test_no_span_is_lost_whatever_parents_say(rows, shape):
         above.append(span)
         assert [f"n{number}" for number in above[:64]] == path
     assert count == sum(below + 1 for _, depth, _, below, *_ in found if depth == 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_python_has_the_same_tree(rows, dsn, shape):
+    """Also where a circle has to be cut: at its first span, and all others stay below their parents."""
+    plant(rows, shape, 300)
+    expected = rows.fetch("SELECT depth, event_name FROM otel.trace_tree(%s) ORDER BY ordinal", TRACE)
+
+    with EventQuery(dsn=dsn) as query:
+        assert expected == [(depth, node.name) for depth, node in query.trace(TRACE.hex).walk()]
 
 
 NAIVE = """

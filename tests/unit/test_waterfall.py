@@ -147,12 +147,11 @@ def test_a_count_is_not_cut_from_a_name():
     assert "z… ×28 (avg)<" in many._repr_html_()
 
 
-def test_spans_that_are_their_own_ancestors_are_roots():
-    """As those of a broken id generator: each of the circle is one, and what hangs on it stays on it."""
+def test_a_circle_of_parents_is_cut_at_its_first_span():
+    """As those of a broken id generator: that one is a root, and what hangs on it stays on it, as in SQL."""
     circle = trace(row(1, 3), row(2, 1), row(3, 2), row(4, 1, "child"), row(5, 5, "self"))
 
-    assert [1, 2, 3, 5] == [root.row["span_id"] for root in circle.roots]
-    assert ["child"] == [node.name for node in circle.roots[0].children]
+    assert [(0, 1), (1, 2), (2, 3), (1, 4), (0, 5)] == [(depth, node.row["span_id"]) for depth, node in circle.walk()]
     assert 5 == len(circle)
 
 
