@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from ..errors import QueryError
+from ..errors import QueryError, shown
 from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event
@@ -48,9 +48,9 @@ def traces(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
 
 def trace_beginning(names: Names, beginning: str) -> Question[str]:
     """The id of the only trace whose id begins so."""
-    digits = beginning.replace("-", "").lower()
+    digits = beginning.replace("-", "").lower() if isinstance(beginning, str) else ""
     if not TRACE_BEGINNING.fullmatch(digits):
-        raise QueryError(f"trace id {beginning!r:.60} is not allowed; allowed are 32 hex digits, or the first of them")
+        raise QueryError(f"trace id {shown(beginning)} is not allowed; allowed are 32 hex digits, or the first of them")
     # not the id of zeros: that stands for log records outside of any trace
     first, last = UUID(int=max(1, int(digits.ljust(32, "0"), 16))), UUID(digits.ljust(32, "f"))
     ids: set[UUID] = set()

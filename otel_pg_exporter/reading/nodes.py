@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ..encoding import values
+
 __all__ = ["Node", "title"]
 
 _CATEGORIES = {
@@ -20,7 +22,10 @@ _MOST_OF_A_BODY = 80
 
 def title(event_name: object, body: object) -> str:
     """What a person knows an event by: its name; of a log record without one the start of its body."""
-    said = str(event_name or body or "log")
+    try:
+        said = str(event_name or body or "log")
+    except ValueError:  # a number in it has more digits than Python writes
+        said = str(values.clean(body, (), []))
     return said if event_name or len(said) <= _MOST_OF_A_BODY else said[: _MOST_OF_A_BODY - 1] + "…"
 
 

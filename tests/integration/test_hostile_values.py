@@ -257,3 +257,17 @@ def test_a_number_of_ten_thousand_digits_keeps_no_trace_from_being_exported(stor
     for document in (*store.query.otlp_documents(), store.query.trace(f"{store.trace_id:032x}").to_otlp_json()):
         (span,) = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
         assert [{"key": "n", "value": {"stringValue": hex(1 << 40_000)}}] == span["attributes"]
+
+
+@pytest.mark.parametrize("body", [1 << 40_000, {"n": [1 << 40_000]}, [b"\0", 1 << 40_000]], ids=["bare", "map", "list"])
+def test_a_log_record_with_such_a_number_is_shown_by_it(store, body):
+    """One without a name is known by its body, in lists of events and in the tree of its trace."""
+    record = LogRecord(timestamp=1, observed_timestamp=1, body=body, attributes={})
+    record.trace_id, record.span_id, record.trace_flags = TRACE_ID, 7, TraceFlags(1)
+    store.logs.export([ReadableLogRecord(record, Resource({}))])
+
+    (event,) = store.query.events()
+    trace = store.query.trace(f"{TRACE_ID:032x}")
+    assert hex(1 << 40_000)[:40] in event.title
+    assert hex(1 << 40_000)[:40] in str(trace)
+    assert hex(1 << 40_000)[:40] in trace._repr_html_()

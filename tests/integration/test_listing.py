@@ -174,6 +174,7 @@ NOT_UNDERSTOOD = [
     (lambda query: query.usage("users"), "kind='users' is not allowed; allowed are: agents, tools, models"),
     (lambda query: query.usage("tools", by="name"), "by='name' is not allowed; allowed are: count, errors, p95"),
     (lambda query: query.trace_id(""), "allowed are 32 hex digits, or the first of them"),
+    (lambda query: query.trace_id(7), "trace id 7 is not allowed; allowed are 32 hex digits"),
     (lambda query: query.trace_id("0"), "trace 0: nothing is stored"),
     (lambda query: next(query.stream(color="red")), "unknown filter 'color'"),
 ]
