@@ -165,7 +165,12 @@ class Database:
                 conninfo = self.conninfo()
                 connect(conninfo, self.settings).close()  # says what is wrong, where a pool would only time out
                 self._pool = ConnectionPool(
-                    conninfo, **_pool_options(self.settings), configure=_configure, check=_check, open=True
+                    conninfo,
+                    connection_class=_Pooled,
+                    **_pool_options(self.settings),
+                    configure=_configure,
+                    check=_check,
+                    open=True,
                 )
             return self._pool
 
@@ -294,7 +299,12 @@ class AsyncDatabase:
                 conninfo = await asyncio.to_thread(self._database.conninfo)
                 await asyncio.to_thread(lambda: connect(conninfo, self.settings).close())
                 self._pool = AsyncConnectionPool(
-                    conninfo, **_pool_options(self.settings), configure=_configure_async, check=_check_async, open=False
+                    conninfo,
+                    connection_class=_AsyncPooled,
+                    **_pool_options(self.settings),
+                    configure=_configure_async,
+                    check=_check_async,
+                    open=False,
                 )
                 await self._pool.open()
             return self._pool
@@ -310,12 +320,23 @@ def _pool_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+class _Pooled(psycopg.Connection[Record]):
+    """One of our pools', as its repr says, which the driver logs."""
+
+
+class _AsyncPooled(psycopg.AsyncConnection[Record]):
+    """The same for asyncio."""
+
+
 class _Quiet(logging.Filter):
-    """Keeps back the driver's warnings at each attempt of our pools: whoever asks is told by an error."""
+    """Keeps back the driver's warnings of our pools and their connections: whoever asks is told by an error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for these; those of the program's own pools pass."""
-        return record.levelno < logging.WARNING or repr(_NAME) not in record.getMessage()
+        if record.levelno < logging.WARNING:
+            return True
+        message = record.getMessage()
+        return repr(_NAME) not in message and __name__ not in message
 
 
 logging.getLogger("psycopg.pool").addFilter(_Quiet())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -14,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import EventStore, diagnostics
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.database import opened
+from otel_pg_exporter.database import AsyncDatabase, Database, opened
 from otel_pg_exporter.embedded import EmbeddedServer
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable
 from otel_pg_exporter.health import Health
@@ -133,6 +135,35 @@ def test_what_could_not_be_stored_is_counted_by_cause(server):
 
     assert (False, 3, {}) == (waiting.is_healthy, waiting.queue_depth, waiting.failed)
     assert (0, {"unreachable": 3}) == (lost.queue_depth, lost.failed)
+
+
+def test_a_connection_that_the_server_ends_is_told_by_an_error_alone(dsn, caplog):
+    """The driver's pools say a second time that one is gone that was in use; those of the program's own go on to."""
+    end = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+    async def ended() -> None:
+        database = AsyncDatabase(Settings(dsn=dsn))
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connection() as connection:
+                await connection.execute(end)
+        await database.close()
+
+    with (
+        closing(Database(Settings(dsn=dsn))) as database,
+        pytest.raises(DatabaseUnavailable),
+        database.connection() as connection,
+    ):
+        connection.execute(end)
+    asyncio.run(ended())
+    assert [] == [record.getMessage() for record in caplog.records if record.name.startswith("psycopg")]
+
+    with (
+        psycopg_pool.ConnectionPool(dsn, open=True) as pool,
+        pytest.raises(psycopg.OperationalError),
+        pool.connection() as connection,
+    ):
+        connection.execute(end)
+    assert "psycopg.pool" in [record.name for record in caplog.records]
 
 
 def test_the_drivers_pool_does_not_fill_the_log(server, caplog):
