@@ -103,7 +103,8 @@ def build_trace(
         scopes: rows of `scopes` by id.
     """
     nodes = [Node(decode_row(row)) for row in sorted(rows, key=_order)]
-    spans = {node.row["span_id"]: node for node in nodes if node.row["record"] == "span"}
+    # of a span that is stored twice the first has what is below it
+    spans = {node.row["span_id"]: node for node in reversed(nodes) if node.row["record"] == "span"}
     cut = _cut(spans)
     roots = []
     for node in nodes:

@@ -113,6 +113,16 @@ def test_python_has_the_same_tree(rows, dsn, shape):
         assert expected == [(depth, node.name) for depth, node in query.trace(TRACE.hex).walk()]
 
 
+def test_what_is_below_a_span_that_is_stored_twice_is_below_the_first(rows, dsn):
+    """In SQL and in Python; as after an import of an export into the tables that it came from."""
+    for _ in range(2):
+        plant(rows, "binary", 30)
+    expected = rows.fetch("SELECT depth, event_name FROM otel.trace_tree(%s) ORDER BY ordinal", TRACE)
+
+    with EventQuery(dsn=dsn) as query:
+        assert expected == [(depth, node.name) for depth, node in query.trace(TRACE.hex).walk()]
+
+
 NAIVE = """
 CREATE FUNCTION otel.naive(trace uuid) RETURNS SETOF bigint LANGUAGE sql STABLE SET enable_hashjoin = off
 SET enable_mergejoin = off AS $$
