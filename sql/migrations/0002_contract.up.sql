@@ -832,8 +832,8 @@ BEGIN
     END LOOP;
 
     RETURN QUERY
-    SELECT o, d, string_to_array(p, E'\x1f'), orphan, b, r, s, ps, t, du, c, et, en, st, se, a, ta, ac, tn, m, i, ou, co,
-           ety, em, er, ti, tou, tc
+    SELECT o, d, CASE p WHEN '' THEN ARRAY[''] ELSE string_to_array(p, E'\x1f') END, orphan, b, r, s, ps, t, du, c, et,
+           en, st, se, a, ta, ac, tn, m, i, ou, co, ety, em, er, ti, tou, tc
       FROM unnest(ordinals, depths, paths, orphans, below, records, span_ids, parent_ids, times, durations, categories,
                   types, names, statuses, services, agents, tasks, actions, tools, models, inputs, outputs, costs,
                   error_types, error_messages, errors, input_totals, output_totals, cost_totals)

@@ -113,6 +113,15 @@ def test_python_has_the_same_tree(rows, dsn, shape):
         assert expected == [(depth, node.name) for depth, node in query.trace(TRACE.hex).walk()]
 
 
+def test_a_path_has_a_name_for_each_level_also_an_empty_one(rows):
+    """Log records, and spans of some programs, have no name."""
+    for span, parent in ((1, None), (2, 1), (3, 2)):
+        rows.add("events", span_id=span, parent_span_id=parent, event_name="")
+
+    paths = rows.fetch("SELECT path FROM otel.trace_tree(%s) ORDER BY ordinal", TRACE)
+    assert [([""],), (["", ""],), (["", "", ""],)] == paths
+
+
 def test_what_is_below_a_span_that_is_stored_twice_is_below_the_first(rows, dsn):
     """In SQL and in Python; as after an import of an export into the tables that it came from."""
     for _ in range(2):
