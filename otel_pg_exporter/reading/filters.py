@@ -310,7 +310,8 @@ def _check_key(order: Any, key: Any) -> None:
         if datetime.fromisoformat(key).utcoffset() != timedelta(0) or not _ISO_TIME.fullmatch(key):
             raise ValueError(key)
     elif order == "cost":
-        float(key)
+        if key != str(float(key)):  # as a page writes it; what is too large, or too small, PostgreSQL does not read
+            raise ValueError(key)
     elif not _DIGITS.fullmatch(key) or not -(1 << 63) <= int(key) < 1 << 63:
         raise ValueError(key)
     if not key.isascii() or "_" in key:

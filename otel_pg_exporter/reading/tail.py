@@ -65,7 +65,7 @@ class Position:
                 base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             )
             for snapshot in (seen, until):
-                if snapshot is not None and not _SNAPSHOT.fullmatch(snapshot):
+                if snapshot is not None and not _is_snapshot(snapshot):
                     raise ValueError(snapshot)
             if type(transaction_id) is not int or type(index) is not int or not -1 <= index <= _LAST:
                 raise ValueError(index)
@@ -78,6 +78,16 @@ class Position:
         """The same as text, to be kept."""
         parts = [self.seen, self.until, self.transaction_id, str(self.batch_id), self.index]
         return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+
+
+def _is_snapshot(text: str) -> bool:
+    """PostgreSQL reads it: first and end of the transactions in question, and in order those of them that were open."""
+    if not _SNAPSHOT.fullmatch(text):
+        return False
+    first, end, among = text.split(":")
+    open_then = [int(one) for one in among.split(",") if one]
+    steps = [int(first), *open_then, int(end) - bool(open_then)]
+    return steps[0] > 0 and steps == sorted(steps)
 
 
 @dataclass(frozen=True, slots=True)

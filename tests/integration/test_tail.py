@@ -296,13 +296,25 @@ def test_the_async_tail_gives_the_same(dsn, sink, query):
     assert [] == names(query.tail(cursor, follow=False))
 
 
+NO_SNAPSHOTS = ["1:1;drop", "0:0:", "9:1:", "5:10:7,6", "5:10:4", "5:10:10", "10:10:10"]
+
+
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "AAAA", "bnVsbA", Position("1:1;drop").cursor, Position("1:1:", index=-9).cursor]
+    "cursor",
+    ["", "x", "AAAA", "bnVsbA", Position("1:1:", index=-9).cursor]
+    + [Position(text).cursor for text in NO_SNAPSHOTS]
+    + [Position("1:1:", text).cursor for text in NO_SNAPSHOTS],
 )
 def test_a_cursor_that_is_none_is_refused(query, cursor):
     """With an error that says so, and before anything is sent."""
     with pytest.raises(QueryError, match="is not one that a tail gave"):
         query.tail(cursor)
+
+
+@pytest.mark.parametrize("snapshot", ["1:1:", "5:10:", "5:10:5,9", "5:10:7"])
+def test_a_snapshot_that_postgres_gives_is_taken(query, snapshot):
+    """Whichever transactions were open then."""
+    assert [] == names(query.tail(Position(snapshot).cursor, follow=False))
 
 
 def test_bad_arguments_are_refused(query):

@@ -226,6 +226,7 @@ TIME_TEXT = NOW.isoformat()
         a_cursor("time", "desc", "2026-W10", UUID_TEXT, 1),
         a_cursor("time", "desc", "2026-01-01T00:00:00", UUID_TEXT, 1),
         a_cursor("time", "desc", None, UUID_TEXT, 1),
+        *(a_cursor("cost", "desc", key, UUID_TEXT, 1) for key in ("1e400", "1e-400", "-1e400", " 5.0", "+5", "x", 5)),
         a_cursor("duration", "desc", str(1 << 63), UUID_TEXT, 1),
         a_cursor("duration", "desc", "1_0", UUID_TEXT, 1),
         a_cursor("duration", "desc", "１", UUID_TEXT, 1),
