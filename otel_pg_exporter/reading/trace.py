@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from ..encoding.readable import decode_row
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 __all__ = ["Node", "Trace", "build_trace"]
+
+T = TypeVar("T")
 
 
 @dataclass(repr=False)
@@ -42,13 +44,13 @@ class Trace:
         """The spans as the SDK exported them, parents first: nanoseconds, links, events, scope and all."""
         from ..encoding import readable
 
-        return [readable.span(row, *self._origin(row)) for row in self._rows("span")]
+        return self._built("span", readable.span)
 
     def to_log_records(self) -> list[ReadableLogRecord]:
         """The log records as the SDK exported them."""
         from ..encoding import readable
 
-        return [readable.log_record(row, *self._origin(row)) for row in self._rows("log")]
+        return self._built("log", readable.log_record)
 
     def to_otlp_json(self) -> dict[str, Any]:
         """OTLP/JSON: `{"resourceSpans": […], "resourceLogs": […]}`."""
@@ -78,14 +80,15 @@ class Trace:
 
         return page(self.trace_id, self.roots)
 
-    def _rows(self, record: str) -> list[Mapping[str, Any]]:
-        return [node.row for _, node in self.walk() if node.row["record"] == record]
-
-    def _origin(self, row: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _built(self, record: str, build: Callable[..., T]) -> list[T]:
+        """Those of one kind as the SDK's objects, that share their resources and scopes."""
         from ..encoding import readable
 
-        scope = self._scopes.get(row["scope_id"])
-        return readable.resource(self._resources.get(row["resource_id"])), scope and readable.scope(scope)
+        resources = {each: readable.resource(row) for each, row in self._resources.items()}
+        scopes = {each: readable.scope(row) for each, row in self._scopes.items()}
+        gone = readable.resource(None)
+        rows = (node.row for _, node in self.walk() if node.row["record"] == record)
+        return [build(row, resources.get(row["resource_id"], gone), scopes.get(row["scope_id"])) for row in rows]
 
 
 def build_trace(

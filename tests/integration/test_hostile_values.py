@@ -15,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
 
 from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
@@ -271,3 +272,17 @@ def test_a_log_record_with_such_a_number_is_shown_by_it(store, body):
     assert hex(1 << 40_000)[:40] in event.title
     assert hex(1 << 40_000)[:40] in str(trace)
     assert hex(1 << 40_000)[:40] in trace._repr_html_()
+
+
+def test_spans_share_a_resource_that_is_not_equal_to_itself(store):
+    """NaN is not: in OTLP they stand under one resource and scope all the same."""
+    odd = {"load": float("nan")}
+    shared = {"resource": Resource(odd), "instrumentation_scope": InstrumentationScope("s", attributes=odd)}
+    contexts = [SpanContext(TRACE_ID, number, False, TraceFlags(1)) for number in (1, 2, 3)]
+    store.spans.export([ReadableSpan(name="n", context=each, start_time=1, end_time=2, **shared) for each in contexts])
+
+    trace = store.query.trace(f"{TRACE_ID:032x}")
+    (resource,) = trace.to_otlp_json()["resourceSpans"]
+    (scope,) = resource["scopeSpans"]
+    assert 3 == len(scope["spans"])
+    assert 1 == len({id(span.resource) for span in trace.to_readable_spans()})
