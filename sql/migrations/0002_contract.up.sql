@@ -907,9 +907,14 @@ DECLARE
     before bigint := round(extract(epoch FROM compared) / nullif(width, 0));
     least_value numeric := coalesce(minimum, CASE measure WHEN 'errors' THEN 5 ELSE 0.1 END);
     times numeric := factor;
+    -- those that nanoseconds in a bigint can tell: there is nothing before and after, and no stretch of infinity
+    oldest CONSTANT timestamptz := '1677-09-21 00:00:00+00';
+    newest CONSTANT timestamptz := '2262-04-12 00:00:00+00';
     -- stretches are counted from 1970-01-01 UTC; those that are not over by then, or began before, are left out
-    first bigint := ceil(extract(epoch FROM since) / nullif(width, 0));
-    last bigint := floor(extract(epoch FROM until) / nullif(width, 0)) - 1;
+    first bigint := ceil(extract(epoch FROM CASE WHEN since < oldest THEN oldest WHEN since > newest THEN newest
+                                                 ELSE since END) / nullif(width, 0));
+    last bigint := floor(extract(epoch FROM CASE WHEN until < oldest THEN oldest WHEN until > newest THEN newest
+                                                 ELSE until END) / nullif(width, 0)) - 1;
     earliest timestamptz := to_timestamp((first - before) * width);
     latest timestamptz := to_timestamp((last + 1) * width);
 BEGIN

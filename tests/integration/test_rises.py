@@ -56,6 +56,14 @@ def test_what_was_deployed_in_the_half_hour_before_errors_rose(rows):
     assert ["long", "within", "just", "too early"] == [row[4] for row in rises(rows, lookback=timedelta(minutes=31))]
 
 
+def test_times_may_be_infinite(rows):
+    """All that there is; and nothing, where the one is behind the other."""
+    errors(rows, 10, 1)
+
+    assert [("s", RISE, 10, 0, None, None)] == rises(rows, since="-infinity", until="infinity")
+    assert [] == rises(rows, since="infinity", until="-infinity")
+
+
 def test_a_rise_without_a_deployment_is_told_too(rows):
     """With nothing in the columns of a deployment."""
     errors(rows, 5, 0)
