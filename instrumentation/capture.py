@@ -36,6 +36,7 @@ class CaptureSettings(NamedTuple):
 _LEAST = {"max_length": 64, "max_string": 16, "max_items": 1, "max_depth": 1}
 _MOST = {"max_length": 10_000_000, "max_string": 10_000_000, "max_items": 100_000, "max_depth": 64}
 
+_BETWEEN_PATTERNS = r"\n|\|\|"
 _settings: CaptureSettings | None = None
 _redact_keys: tuple[str, ...] = ()
 _redact_patterns: tuple[re.Pattern[str], ...] = ()
@@ -84,9 +85,9 @@ def configure_capture(
             changed[name] = int(limit)
     now = settings()
     if redact_keys is not None:
-        _redact_keys = _split(redact_keys, ",")
+        _redact_keys = _texts(redact_keys, ",", "redact_keys")
     if redact_patterns is not None:
-        _redact_patterns = _compile(_split(redact_patterns, "\n"), "redact_patterns")
+        _redact_patterns = _compile(_texts(redact_patterns, _BETWEEN_PATTERNS, "redact_patterns"), "redact_patterns")
     if redact_keys is not None or redact_patterns is not None:
         changed["redactor"] = Redactor(_redact_keys, _redact_patterns, is_on=_is_redacting())
     _settings = now._replace(**changed)
@@ -100,9 +101,9 @@ def reload_settings() -> None:
 
 def _from_environment() -> CaptureSettings:
     global _redact_keys, _redact_patterns
-    _redact_keys = _split(os.environ.get("EVENT_REDACT_KEYS", ""), ",")
-    patterns = os.environ.get("EVENT_REDACT_PATTERNS", "").replace("||", "\n")
-    _redact_patterns = _compile(_split(patterns, "\n"), "EVENT_REDACT_PATTERNS")
+    keys, patterns = "EVENT_REDACT_KEYS", "EVENT_REDACT_PATTERNS"
+    _redact_keys = _texts(os.environ.get(keys, ""), ",", keys)
+    _redact_patterns = _compile(_texts(os.environ.get(patterns, ""), _BETWEEN_PATTERNS, patterns), patterns)
     default = CaptureSettings()
     length = default.max_length
     text = os.environ.get("EVENT_CAPTURE_MAX_LENGTH", "").strip()
@@ -145,9 +146,15 @@ def _usable_limit(shown: str, name: str, value: object) -> bool:
     return False
 
 
-def _split(given: str | Iterable[str], separator: str) -> tuple[str, ...]:
-    parts = given.split(separator) if isinstance(given, str) else given
-    return tuple(part.strip() for part in parts if isinstance(part, str) and part.strip())
+def _texts(given: str | Iterable[str], separator: str, shown: str) -> tuple[str, ...]:
+    """Texts that are not empty; of one text its parts, by a regular expression for what is between them."""
+    found = []
+    for text in re.split(separator, given) if isinstance(given, str) else given:
+        if isinstance(text, str):
+            found.append(text.strip())
+        else:
+            _logger.warning("%s=<%s> is left out; allowed are texts", shown, type(text).__name__)
+    return tuple(filter(None, found))
 
 
 def _compile(patterns: Iterable[str], shown: str) -> tuple[re.Pattern[str], ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = ["Settings", "parse", "sdk_is_disabled"]
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
+_LOCATION = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SECRET_PARAMETERS = re.compile(r"(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -267,9 +268,8 @@ class Settings:
         if unknown := sorted(set(overrides) - set(known)):
             raise ConfigurationError(f"unknown setting {unknown[0]!r}; {_meant(unknown[0], [*known])}")
         misspelt.tell(environ, [option.metadata["env"] for option in known.values()])
-        location = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
         given = {name: value for name, value in overrides.items() if value is not None}
-        if "dsn" not in given and any(name in given for name in location):
+        if "dsn" not in given and any(name in given for name in _LOCATION):
             given["dsn"] = ""  # arguments say where: the environment's DSN must not win over them
         values = {}
         for name, option in known.items():
@@ -337,20 +337,20 @@ class Settings:
 
     def differences(self, other: Settings) -> list[str]:
         """Fields that are not the same, beside those that say where the database is; without secrets."""
-        location = {"dsn", "host", "port", "database", "user", "password", "ssl_mode"}
-        names = [option.name for option in fields(self) if option.name not in location]
-        return [f"{name}={getattr(other, name)!r}" for name in names if getattr(self, name) != getattr(other, name)]
+        options = [option for option in fields(self) if option.name not in ("dsn", *_LOCATION)]
+        return [other._shown(one) for one in options if getattr(self, one.name) != getattr(other, one.name)]
 
     def __repr__(self) -> str:
-        shown = []
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if value is not None and option.metadata["secret"]:
-                value = "***"
-            elif option.name in {"dsn", "cache_url"} and value:
-                value = hide_password(value)
-            shown.append(f"{option.name}={value!r}")
-        return f"Settings({', '.join(shown)})"
+        return f"Settings({', '.join(map(self._shown, fields(self)))})"
+
+    def _shown(self, option: Field[Any]) -> str:
+        """A field and its value, without secrets."""
+        value = getattr(self, option.name)
+        if value is not None and option.metadata["secret"]:
+            value = "***"
+        elif option.name in {"dsn", "cache_url"} and value:
+            value = hide_password(value)
+        return f"{option.name}={value!r}"
 
 
 def sdk_is_disabled(environ: Mapping[str, str] | None = None) -> bool:
@@ -364,14 +364,23 @@ def parse(option: Field[Any], source: str, raw: Any) -> Any:
     Raises:
         ConfigurationError: it is not allowed.
     """
-    if isinstance(raw, list | tuple):
-        raw = "\n".join(map(str, raw))
+    if isinstance(option.default, tuple) and not isinstance(raw, str):
+        raw = _together(source, raw)
     text = str(raw).lower() if isinstance(raw, bool) else str(raw)
     try:
         return option.metadata["parse"](text)
     except ValueError as error:
         shown = "***" if option.metadata["secret"] else repr(hide_password(text))
         raise ConfigurationError(f"{source}={shown} is not allowed; allowed is {error}") from None
+
+
+def _together(source: str, raw: Any) -> str:
+    """Several texts as one. What str() makes of others is not meant: a pattern like that would let secrets pass."""
+    texts = raw if isinstance(raw, Collection) else [raw]
+    for wrong in (text for text in texts if not isinstance(text, str)):
+        allowed = "a text, or a list of texts"
+        raise ConfigurationError(f"{source}=<{type(wrong).__name__}> is not allowed; allowed is {allowed}")
+    return "\n".join(texts)
 
 
 def _meant(name: str, known: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from otel_pg_exporter import (
@@ -167,3 +169,31 @@ def test_of_several_patterns_the_wrong_one_is_named():
     """With what is wrong about it: the others may be long."""
     with pytest.raises(ConfigurationError, match=r"EVENT_REDACT_PATTERNS=.*; '\(b' is none: missing \)"):
         Settings.from_env({"EVENT_REDACT_PATTERNS": "a+||(b"})
+
+
+def test_several_texts_may_be_given_in_any_collection():
+    """A set of them is as good as a list; in one text they are separated."""
+    for given in ({"a+"}, ("a+",), ["a+"], frozenset({"a+"}), "a+"):
+        assert ("a+",) == Settings.from_env({}, redact_patterns=given).redact_patterns
+    assert ("a+", "b+") == Settings.from_env({}, redact_patterns="a+||b+").redact_patterns
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"redact_patterns": [re.compile("a+")]}, "redact_patterns=<Pattern>"),
+        ({"redact_keys": iter(["a"])}, "redact_keys=<list_iterator>"),
+    ],
+)
+def test_what_is_no_text_is_not_taken_for_one(given, told):
+    """What str() makes of it would be another pattern than was meant, and let secrets pass."""
+    with pytest.raises(ConfigurationError, match=f"{told} is not allowed; allowed is a text, or a list of texts"):
+        Settings.from_env({}, **given)
+
+
+def test_settings_that_differ_are_told_without_secrets():
+    """Where the database is counts as a whole, and is no difference; a password in a URL is not shown."""
+    one = Settings.from_env({}, host="h", ssl_root_cert="/a.pem", cache_url="redis://:hunter2@one/0")
+    other = Settings.from_env({}, host="h", ssl_root_cert="/b.pem", cache_url="redis://:hunter3@two/0")
+
+    assert ["cache_url='redis://:***@two/0'"] == one.differences(other)

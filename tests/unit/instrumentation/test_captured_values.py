@@ -12,6 +12,7 @@ import ipaddress
 import itertools
 import json
 import pathlib
+import re
 import threading
 import time
 import types
@@ -451,3 +452,16 @@ def test_configure(complaints_expected: pytest.LogCaptureFixture) -> None:
     assert settings()[2:6] == (500, 100, 3, 2)
     assert len(complaints_expected.records) == 4
     assert isinstance(settings(), CaptureSettings)
+
+
+def test_what_is_no_text_is_no_pattern(complaints_expected: pytest.LogCaptureFixture) -> None:
+    """A pattern that is compiled, or a key that is no text, is one warning, and not taken in silence for none."""
+    configure_capture(redact_patterns=[re.compile("x-[0-9]+"), "y-[0-9]+"], redact_keys=[1, "ssn"])  # type: ignore[list-item]
+    assert settings().redactor.text("x-12345678901 y-12345678901") == "x-12345678901 [redacted]"
+    assert settings().redactor.is_secret("ssn")
+    assert [record.getMessage() for record in complaints_expected.records] == [
+        "redact_keys=<int> is left out; allowed are texts",
+        "redact_patterns=<Pattern> is left out; allowed are texts",
+    ]
+    configure_capture(redact_patterns="x-[0-9]+||y-[0-9]+")
+    assert settings().redactor.text("x-12345678901 y-12345678901") == "[redacted] [redacted]"
