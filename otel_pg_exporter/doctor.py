@@ -22,7 +22,7 @@ from typing import Any
 
 from . import migrate, obstacles, retention
 from .config import Settings
-from .database import Database, limits
+from .database import Database, limits, opened
 from .errors import EventStoreError
 from .obstacles import Obstacle, Rows
 from .spool.inspection import batches_in, look
@@ -142,13 +142,8 @@ def examine(where: Settings | Database | None = None, *, since: datetime | None 
         where: default the environment.
         since: leave out producers that stored nothing since then; default all.
     """
-    if isinstance(where, Database):
-        return _examine(where, since or _EPOCH)
-    database = Database(Settings.given(where))
-    try:
+    with opened(where) as database:
         return _examine(database, since or _EPOCH)
-    finally:
-        database.close()
 
 
 def _examine(database: Database, since: datetime) -> Diagnosis:
@@ -215,12 +210,13 @@ class _Spooled:
         self.signals: dict[str, str] = {}
         self.refused = 0
         self.reasons: set[str] = set()
+        self._stored: set[uuid.UUID] = set()
 
     def forget(self, stored: Iterable[uuid.UUID]) -> None:
         """These are in the tables already, and their files are about to go."""
-        gone = {*stored}
+        self._stored.update(stored)
         for batches in self.batches.values():
-            for batch_id in gone & batches.keys():
+            for batch_id in self._stored & batches.keys():
                 del batches[batch_id]
 
     def look(self, settings: Settings) -> None:
@@ -236,6 +232,8 @@ class _Spooled:
                 continue
             try:
                 for batch in batches_in(file) if file.error is None else ():
+                    if batch.id in self._stored:
+                        continue
                     producer = str(batch.producer_id)
                     self.signals[producer] = batch.signal
                     at = _EPOCH + timedelta(microseconds=batch.time_us)

@@ -180,6 +180,20 @@ def test_what_is_stored_and_still_lies_in_the_spool_is_counted_once(settings):
     assert (5, 0) == (producer.stored, producer.spooled)
 
 
+def test_beside_a_gap_it_is_counted_once_too(settings):
+    """A second look is for what went into the spool meanwhile, not for what is stored."""
+    batch = batch_of(5, 1)
+    spool = Spool(settings)
+    spool.put(batch)
+    deliver(Settings(dsn=settings.dsn, spool_max_bytes=0), batch, batch_of(2, 3))
+    spool.close()
+
+    producer = only(doctor.examine(settings))
+
+    assert (7, 0, 7) == (producer.stored, producer.spooled, producer.produced)
+    assert [(2, 2)] == [(gap.first, gap.last) for gap in producer.gaps]
+
+
 def test_a_refused_row_is_counted_and_its_reason_given(settings, dsn):
     """It is part of what was produced, and not of what is stored."""
     with psycopg.connect(dsn, autocommit=True) as connection:
