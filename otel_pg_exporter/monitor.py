@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
@@ -44,11 +45,11 @@ class Monitor:
         with suppress(RuntimeError):  # the interpreter is ending
             self._thread.start()
 
-    def stop(self) -> None:
-        """End; a look that hangs is left to itself after a second."""
+    def stop(self, seconds: float = inf) -> None:
+        """End; a look that hangs is left to itself after the time, a second at most."""
         self.leave()
         if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
+            self._thread.join(min(seconds, _JOIN_SECONDS))
 
     def leave(self, seconds: float = 0) -> None:
         """End, without waiting for a look, of which nothing is said any more: what it looks at may be closed now."""

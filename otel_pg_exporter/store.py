@@ -15,12 +15,12 @@ it belongs to a transaction of the caller's. These two go past the provider, to 
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from importlib.metadata import version
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import Any
 
@@ -49,6 +49,7 @@ SCOPE = "otel_pg_exporter.store"
 EVENT_ID = "otel_pg.event.id"
 _DAY = timedelta(days=1)
 _CLOSE_MILLIS = 5_000
+_SHARE_OF_MONITOR = 0.2  # of that, for a look that is under way
 _NAMES = {
     "event_name": "name", "user_id": "user", "session_id": "session", "trace_id": "trace", "start_date": "start",
     "end_date": "end", "service_name": "service", "agent_name": "agent", "task_name": "task", "tool_name": "tool",
@@ -284,14 +285,16 @@ class _Open:
         return found
 
     def close(self, timeout_millis: int) -> None:
+        ends_at = monotonic() + timeout_millis / 1000
         if self.monitor is not None:
             exits.unregister(self.monitor.leave)
-            self.monitor.stop()
+            self.monitor.stop(_SHARE_OF_MONITOR * timeout_millis / 1000)
         self.direct.close()
+        left_millis = max(0, int((ends_at - monotonic()) * 1000))
         if self._is_owned:
-            self.telemetry.shutdown(timeout_millis)
+            self.telemetry.shutdown(left_millis)
         else:
-            self.telemetry.force_flush(timeout_millis)
+            self.telemetry.force_flush(left_millis)
 
 
 def _nothing(seconds: float) -> None:
@@ -301,7 +304,7 @@ def _nothing(seconds: float) -> None:
 def log_record(event: EventShape) -> tuple[str, LogRecord]:
     """An id for an event, and the event as a log record in the current trace."""
     event_id = str(uuid.uuid4())
-    now = time.time_ns()
+    now = time_ns()
     is_error = event.status == "error"
     record = LogRecord(
         timestamp=now if event.start_unix_nano is None else event.start_unix_nano,

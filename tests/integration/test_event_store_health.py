@@ -322,3 +322,25 @@ def test_a_monitor_ends_though_a_look_hangs(monkeypatch):
     go_on.set()
     wait_until(lambda: not monitor.is_running)
     assert not any("late" in topic for topic in diagnostics._said)
+
+
+def test_a_look_that_hangs_takes_its_time_from_the_end(dsn, monkeypatch):
+    """What close() waits for it is missing from the time for what is queued: it takes no longer than promised."""
+    monkeypatch.setattr("otel_pg_exporter.monitor._JOIN_SECONDS", 0.4)
+    go_on, begun, given = threading.Event(), threading.Event(), []
+
+    def hang(_) -> Health:
+        begun.set()
+        go_on.wait()
+        return Health(is_healthy=True, target="x", schema="y")
+
+    monkeypatch.setattr("otel_pg_exporter.store._Open.health", hang)
+    monkeypatch.setattr("otel_pg_exporter.providers.Telemetry.shutdown", lambda _, millis: given.append(millis))
+    store = EventStore(dsn=dsn)
+    store.__enter__()
+    begun.wait()
+
+    store.close(5_000)
+
+    go_on.set()
+    assert given[0] <= 4_600
