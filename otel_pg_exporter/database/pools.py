@@ -82,6 +82,16 @@ class Database:
             assert server is not None
             return server.start()
 
+    def reach(self) -> str:
+        """The connection string, once a connection was made by it.
+
+        Raises:
+            DatabaseError: none can be had. It says what is wrong, where a pool would only time out.
+        """
+        conninfo = self.conninfo()
+        connect(conninfo, self.settings).close()
+        return conninfo
+
     @contextmanager
     def connection(self, beginning: str = _USUAL) -> Iterator[psycopg.Connection[Record]]:
         """Lend a connection for one transaction: committed at the end, rolled back on an exception.
@@ -97,8 +107,8 @@ class Database:
                 connection.execute(self.sql(beginning).encode())
                 yield connection
         except PoolTimeout:
-            connect(self.conninfo(), self.settings).close()  # raises what the pool keeps to itself
-            raise DatabaseUnavailable(self._why_none()) from None
+            self.reach()  # raises what the pool keeps to itself
+            raise DatabaseUnavailable(_why_none(self._pool, self.settings)) from None
         except psycopg.Error as error:
             raise translate(error, self.settings) from error
 
@@ -147,12 +157,6 @@ class Database:
         if server is not None:
             server.close(seconds)
 
-    def _why_none(self) -> str:
-        """Why a query got no connection in time, though the server answers."""
-        if (pool := self._pool) is not None and pool.get_stats().get("pool_size", 0) < self.settings.pool_max_size:
-            return f"{self.settings.target} was away until a moment ago"
-        return f"no free connection to {self.settings.target}: raise EVENT_POOL_MAX"
-
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()
         pool, self._pool = self._pool, None
@@ -162,10 +166,8 @@ class Database:
         forks.notice()
         with self._lock:
             if self._pool is None:
-                conninfo = self.conninfo()
-                connect(conninfo, self.settings).close()  # says what is wrong, where a pool would only time out
                 self._pool = ConnectionPool(
-                    conninfo,
+                    self.reach(),
                     connection_class=_Pooled,
                     **_pool_options(self.settings),
                     configure=_configure,
@@ -264,11 +266,6 @@ class AsyncDatabase:
         """The database for calls in a thread."""
         return self._database
 
-    async def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Record]:
-        """All rows of one statement, in a transaction of its own."""
-        async with self.connection() as connection:
-            return await (await connection.execute(sql.encode(), parameters)).fetchall()
-
     @asynccontextmanager
     async def connection(self, beginning: str = _USUAL) -> AsyncIterator[psycopg.AsyncConnection[Record]]:
         """As `Database.connection`."""
@@ -278,7 +275,8 @@ class AsyncDatabase:
                 await connection.execute(self._database.sql(beginning).encode())
                 yield connection
         except PoolTimeout:
-            raise DatabaseUnavailable(f"no connection to {self.settings.target} within the time limit") from None
+            await asyncio.to_thread(self._database.reach)  # raises what the pool keeps to itself
+            raise DatabaseUnavailable(_why_none(self._pool, self.settings)) from None
         except psycopg.Error as error:
             raise translate(error, self.settings) from error
 
@@ -296,9 +294,8 @@ class AsyncDatabase:
     async def _opened(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Record]]:
         async with self._lock:
             if self._pool is None:
-                conninfo = await asyncio.to_thread(self._database.conninfo)
-                await asyncio.to_thread(lambda: connect(conninfo, self.settings).close())
-                self._pool = AsyncConnectionPool(
+                conninfo = await asyncio.to_thread(self._database.reach)
+                pool = AsyncConnectionPool(
                     conninfo,
                     connection_class=_AsyncPooled,
                     **_pool_options(self.settings),
@@ -306,8 +303,16 @@ class AsyncDatabase:
                     check=_check_async,
                     open=False,
                 )
-                await self._pool.open()
+                await pool.open()
+                self._pool = pool  # not before: who is cancelled in the middle would leave one that is closed
             return self._pool
+
+
+def _why_none(pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None, settings: Settings) -> str:
+    """Why a query got no connection in time, though the server answers."""
+    if pool is not None and pool.get_stats().get("pool_size", 0) < settings.pool_max_size:
+        return f"{settings.target} was away until a moment ago"
+    return f"no free connection to {settings.target}: raise EVENT_POOL_MAX"
 
 
 def _pool_options(settings: Settings) -> dict[str, Any]:

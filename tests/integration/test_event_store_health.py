@@ -196,6 +196,25 @@ def test_why_there_is_no_connection_in_time_is_told(dsn, monkeypatch):
             database.connection().__enter__()
 
 
+def test_the_same_is_told_to_asyncio(dsn, monkeypatch):
+    """Errors of what is awaited are those of what blocks; a pool whose opening was cancelled is not kept."""
+    settings = Settings(dsn=dsn, pool_max_size=2, connect_timeout_seconds=2)
+
+    async def ask() -> None:
+        database = AsyncDatabase(settings)
+        opening = psycopg_pool.AsyncConnectionPool.open
+        monkeypatch.setattr(psycopg_pool.AsyncConnectionPool, "open", lambda pool: asyncio.Event().wait())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(database.connection().__aenter__(), 1)
+        monkeypatch.setattr(psycopg_pool.AsyncConnectionPool, "open", opening)
+        async with database.connection(), database.connection():
+            with pytest.raises(DatabaseUnavailable, match=r"no free connection .* EVENT_POOL_MAX"):
+                await database.connection().__aenter__()
+        await database.close()
+
+    asyncio.run(ask())
+
+
 def test_waiting_for_an_event_outlasts_a_restart_but_not_an_absence(server, monkeypatch):
     """Five connections may fail; the sixth is the last, long before the time limit."""
     failures = []
