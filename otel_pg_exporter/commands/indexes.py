@@ -11,7 +11,7 @@ from ..config import Settings
 from ..reading.filters import INDEXABLE
 from .errors import plainly
 from .group import Group
-from .options import as_json
+from .options import as_json, with_tables
 
 __all__ = ["indexes"]
 
@@ -34,7 +34,8 @@ def list_(settings: Settings, as_json: bool) -> None:
     from ..inventory import readable_size
     from .tables import columns, print_lines
 
-    found = optional.status(settings)
+    with with_tables(settings) as database:
+        found = optional.status(database)
     if as_json:
         for each in found:
             row = asdict(each)

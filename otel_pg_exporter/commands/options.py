@@ -19,13 +19,24 @@ from .errors import moment
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..database import Database
     from ..query import EventQuery
 
     _Type = click.ParamType[int]
 else:
     _Type = click.ParamType  # not generic in older ones
 
-__all__ = ["AtLeastOne", "as_json", "filters", "limited", "period", "reading", "trace_named", "which_trace"]
+__all__ = [
+    "AtLeastOne",
+    "as_json",
+    "filters",
+    "limited",
+    "period",
+    "reading",
+    "trace_named",
+    "which_trace",
+    "with_tables",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -127,11 +138,10 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[EventQuery]:
-    """Queries of a command that only reads: where there are no tables it makes none, for the name may be a slip."""
+def with_tables(settings: Settings) -> Iterator[Database]:
+    """The database of a command that only reads: where it has no tables none are made, for the name may be a slip."""
     from .. import migrate
     from ..database import opened
-    from ..query import EventQuery
 
     with opened(settings) as database:
         if not any(step.applied_at for step in migrate.status(database)):
@@ -141,8 +151,16 @@ def reading(settings: Settings) -> Iterator[EventQuery]:
                 f"nothing is stored in {where} of {settings.target}: there are no tables yet. A program makes them when"
                 " it stores. Run: otel-pg migrate up"
             )
-        with EventQuery(database=database) as query:
-            yield query
+        yield database
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[EventQuery]:
+    """Queries of a command that only reads, as `with_tables`."""
+    from ..query import EventQuery
+
+    with with_tables(settings) as database, EventQuery(database=database) as query:
+        yield query
 
 
 def trace_named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

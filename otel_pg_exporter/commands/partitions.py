@@ -17,7 +17,7 @@ from ..config import Settings
 from ..reading.terminal import harmless
 from .errors import plainly
 from .group import Group
-from .options import as_json
+from .options import as_json, with_tables
 
 if TYPE_CHECKING:
     from ..inventory import Held
@@ -45,10 +45,9 @@ def partitions() -> None:
 @plainly
 def list_(settings: Settings, is_all: bool, as_json: bool) -> None:
     """List them, the oldest first, with the time that each covers, its rows (an estimate) and its size."""
-    from ..database import opened
     from ..inventory import readable_size, take
 
-    with opened(settings) as database, database.until(monotonic() + _LOOK_SECONDS).connection() as connection:
+    with with_tables(settings) as database, database.until(monotonic() + _LOOK_SECONDS).connection() as connection:
         found = take(database, connection, with_sizes=True)
     if as_json:
         for held in found.partitions:

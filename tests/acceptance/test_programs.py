@@ -181,11 +181,12 @@ def test_missing_rights_name_the_command(empty_dsn):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ls"], ["errors"], ["deploys"], ["show", "last"], ["stats"], ["top"], ["ps"], ["export"]]
+    "arguments",
+    ["ls", "errors", "deploys", "show last", "stats", "top", "ps", "export", "partitions list", "indexes list"],
 )
 def test_who_only_reads_makes_no_tables(empty_dsn, arguments):
     """The name of the schema may be a slip."""
-    done = otel_pg("--dsn", empty_dsn, "--schema", "otle", *arguments)
+    done = otel_pg("--dsn", empty_dsn, "--schema", "otle", *arguments.split())
 
     assert 1 == done.returncode
     assert "nothing is stored in schema 'otle'" in done.stderr
