@@ -25,9 +25,8 @@ def create_event_config(**groups: Mapping[str, Any]) -> Settings:
     """Settings of what is given, over the environment.
 
     Args:
-        groups: database, pool, batch, spool, runs, retention, health, integration, auto_capture and cache, each a
-            mapping.
-            A value of None leaves the environment's.
+        groups: those of the paths in docs/configuration.md, such as database, batch or retention, each a mapping of
+            its keys. A value of None leaves the environment's.
 
     Raises:
         ConfigurationError: a group or key is unknown or a value is not allowed; the message has its path.

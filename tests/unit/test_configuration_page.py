@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_pg_exporter import config, misspelt
+from otel_pg_exporter import config, delivery, misspelt
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.errors import ConfigurationError
 
@@ -83,3 +83,16 @@ def test_every_setting_has_an_effect(option):
     readers = [path for path in files if re.search(rf"settings\.{option.name}\b|\"{option.name}\"", path.read_text())]
 
     assert readers or option.name in location
+
+
+def test_every_cause_of_a_loss_is_on_the_page_of_the_event_store():
+    """`failed` counts by causes: what a class of error is counted as, and what is said outright."""
+    page = (ROOT / "docs" / "event-store.md").read_text("utf-8")
+
+    assert set(re.findall(r"`([a-z_]+)`", page)) >= {
+        *delivery._CAUSES.values(),
+        "refused",
+        "dead",
+        "encoding",
+        "internal",
+    }
