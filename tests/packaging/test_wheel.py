@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from importlib.metadata import version
@@ -18,14 +20,20 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout, built as for a release: out of the sdist."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with sdist and wheel of this checkout, built as for a release: the wheel out of the sdist."""
+    folder = tmp_path_factory.mktemp("built")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert 0 == done.returncode, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
-    return built
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    """The wheel."""
+    (found,) = built.glob("*.whl")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,17 @@ def test_the_wheel_holds_packages_types_and_sql(wheel):
     assert sql == {name for name in names if name.endswith(".sql")}
     tops = {name.split("/")[0] for name in names}
     assert {"otel_pg_exporter", "instrumentation"} == {top for top in tops if not top.endswith(".dist-info")}
+
+
+def test_the_sdist_holds_what_its_tests_and_pages_need(built):
+    """The pages that README.md names, the Makefile, what tests read; and nothing that was made here."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+
+    pages = set(re.findall(r"\]\(([\w./-]+\.md)", (ROOT / "README.md").read_text("utf-8")))
+    assert {*pages, "Makefile", "CONTRIBUTING.md", "CHANGELOG.md", "compose.yaml", "tests/conftest.py"} <= names
+    assert not [name for name in names if name.startswith((".venv", ".git/", "dist/", ".postgres"))]
 
 
 def test_the_wheel_works_from_another_folder(installed, tmp_path, dsn):
