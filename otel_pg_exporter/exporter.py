@@ -217,7 +217,54 @@ def _of_logs(treatment: Treatment, _: bool) -> Callable[[Any, bytes, int], Row]:
     return RowEncoder(treatment).log
 
 
-class PostgresSpanExporter(SpanExporter):
+class _Exporter:
+    """What both exporters have beside `export`."""
+
+    _pipeline: _Pipeline
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records by fate: stored, duplicate (sent again, stored before), spooled, rejected, dropped."""
+        return dict(self._pipeline.counts)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last export failed; None if it did not."""
+        return self._pipeline.last_error
+
+    @property
+    def database(self) -> Database:
+        """The database that it stores in."""
+        return self._pipeline.database
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """True: nothing is kept back between exports."""
+        return True
+
+    @property
+    def is_hanging(self) -> bool:
+        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
+        return self._pipeline.is_hanging
+
+    @property
+    def is_encoding(self) -> bool:
+        """It is making rows of records: another export would only wait for that."""
+        return self._pipeline.is_encoding
+
+    def end_within(self, seconds: float) -> None:
+        """Limit the time for everything that is still to be exported."""
+        self._pipeline.end_within(seconds)
+
+    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
+        """Count what can no more be exported."""
+        self._pipeline.give_up(count, reason, cause)
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Close the connection. Later exports are counted as dropped."""
+        self._pipeline.close(timeout_millis / 1000)
+
+
+class PostgresSpanExporter(_Exporter, SpanExporter):
     """Stores spans in PostgreSQL. Put it behind the SDK's BatchSpanProcessor.
 
     Making one neither connects nor raises: a wrong setting is logged, and counted with each export.
@@ -244,53 +291,12 @@ class PostgresSpanExporter(SpanExporter):
     ) -> None:
         self._pipeline = _Pipeline("span", _of_spans, delivery, treatment, rules, redact, dsn, options)
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Spans by fate: stored, duplicate (sent again, stored before), spooled, rejected, dropped."""
-        return dict(self._pipeline.counts)
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the last export failed; None if it did not."""
-        return self._pipeline.last_error
-
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store spans in one transaction; FAILURE if they had to be given up."""
         return SpanExportResult.SUCCESS if self._pipeline.export(spans) else SpanExportResult.FAILURE
 
-    @property
-    def database(self) -> Database:
-        """The database that it stores in."""
-        return self._pipeline.database
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """True: nothing is kept back between exports."""
-        return True
-
-    @property
-    def is_hanging(self) -> bool:
-        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
-        return self._pipeline.is_hanging
-
-    @property
-    def is_encoding(self) -> bool:
-        """It is making rows of records: another export would only wait for that."""
-        return self._pipeline.is_encoding
-
-    def end_within(self, seconds: float) -> None:
-        """Limit the time for everything that is still to be exported."""
-        self._pipeline.end_within(seconds)
-
-    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
-        """Count what can no more be exported."""
-        self._pipeline.give_up(count, reason, cause)
-
-    def shutdown(self, timeout_millis: float = 30_000) -> None:
-        """Close the connection. Later exports are counted as dropped."""
-        self._pipeline.close(timeout_millis / 1000)
-
-
-class PostgresLogRecordExporter(LogRecordExporter):
+class PostgresLogRecordExporter(_Exporter, LogRecordExporter):
     """Stores log records in PostgreSQL. Put it behind the SDK's BatchLogRecordProcessor.
 
     Takes the same arguments as `PostgresSpanExporter`.
@@ -308,47 +314,6 @@ class PostgresLogRecordExporter(LogRecordExporter):
     ) -> None:
         self._pipeline = _Pipeline("log", _of_logs, delivery, treatment, rules, redact, dsn, options)
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Log records by fate, as for spans."""
-        return dict(self._pipeline.counts)
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the last export failed; None if it did not."""
-        return self._pipeline.last_error
-
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Store log records in one transaction; FAILURE if they had to be given up."""
         return LogRecordExportResult.SUCCESS if self._pipeline.export(batch) else LogRecordExportResult.FAILURE
-
-    @property
-    def database(self) -> Database:
-        """The database that it stores in."""
-        return self._pipeline.database
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """True: nothing is kept back between exports."""
-        return True
-
-    @property
-    def is_hanging(self) -> bool:
-        """PostgreSQL has been waited for so long that the end of a program need not wait for it too."""
-        return self._pipeline.is_hanging
-
-    @property
-    def is_encoding(self) -> bool:
-        """It is making rows of records: another export would only wait for that."""
-        return self._pipeline.is_encoding
-
-    def end_within(self, seconds: float) -> None:
-        """Limit the time for everything that is still to be exported."""
-        self._pipeline.end_within(seconds)
-
-    def give_up(self, count: int, reason: str, cause: str = "shut_down") -> None:
-        """Count what can no more be exported."""
-        self._pipeline.give_up(count, reason, cause)
-
-    def shutdown(self, timeout_millis: float = 30_000) -> None:
-        """Close the connection. Later exports are counted as dropped."""
-        self._pipeline.close(timeout_millis / 1000)
