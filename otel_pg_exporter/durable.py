@@ -247,7 +247,9 @@ class _Intake:
         self._close_batch()
 
 
-class _Watched:
+class _Durable:
+    """What both processors have beside taking a record."""
+
     _intake: _Intake
     untold = late = 0
     """Records that a full queue pushed out, and that came after the end: none, the disk takes them. What finds no room
@@ -258,8 +260,16 @@ class _Watched:
         """Records that wait in memory."""
         return self._intake.depth
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Store every record that was taken by now; False if the time ran out."""
+        return self._intake.flush(timeout_millis / 1000)
 
-class DurableSpanProcessor(_Watched, SpanProcessor):
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Store what is left; what cannot be stored stays on disk for the next process."""
+        self._intake.close(timeout_millis / 1000)
+
+
+class DurableSpanProcessor(_Durable, SpanProcessor):
     """Instead of the SDK's BatchSpanProcessor: a span is on disk before its `end()` returns.
 
     Args:
@@ -290,16 +300,8 @@ class DurableSpanProcessor(_Watched, SpanProcessor):
         if span.context is not None and span.context.trace_flags.sampled:
             self._intake.take(span)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Store every span that has ended by now; False if the time ran out."""
-        return self._intake.flush(timeout_millis / 1000)
 
-    def shutdown(self, timeout_millis: int = 30_000) -> None:
-        """Store what is left; what cannot be stored stays on disk for the next process."""
-        self._intake.close(timeout_millis / 1000)
-
-
-class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
+class DurableLogRecordProcessor(_Durable, LogRecordProcessor):
     """Instead of the SDK's BatchLogRecordProcessor: a log record is on disk before `emit()` returns.
 
     Takes the same arguments as `DurableSpanProcessor`.
@@ -330,11 +332,3 @@ class DurableLogRecordProcessor(_Watched, LogRecordProcessor):
                     log_record.limits,
                 )
             )
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Store every log record emitted by now; False if the time ran out."""
-        return self._intake.flush(timeout_millis / 1000)
-
-    def shutdown(self, timeout_millis: int = 30_000) -> None:
-        """Store what is left; what cannot be stored stays on disk for the next process."""
-        self._intake.close(timeout_millis / 1000)

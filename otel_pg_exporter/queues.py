@@ -230,7 +230,9 @@ class _Queue(Generic[T]):
         return taken
 
 
-class _Watched:
+class _Queued:
+    """What both queues have beside taking a record."""
+
     _queue: _Queue[Any]
 
     @property
@@ -248,8 +250,16 @@ class _Watched:
         """Records that wait."""
         return len(self._queue)
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export every record that was taken by now; False if the time ran out."""
+        return self._queue.flush(timeout_millis / 1000)
 
-class SpanQueue(_Watched, SpanProcessor):
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Export what is left, as far as the time allows."""
+        self._queue.close(timeout_millis / 1000)
+
+
+class SpanQueue(_Queued, SpanProcessor):
     """Spans on their way to an exporter.
 
     Args:
@@ -278,16 +288,8 @@ class SpanQueue(_Watched, SpanProcessor):
         if span.context is not None and span.context.trace_flags.sampled:
             self._queue.put(span)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export every span that has ended by now; False if the time ran out."""
-        return self._queue.flush(timeout_millis / 1000)
 
-    def shutdown(self, timeout_millis: int = 30_000) -> None:
-        """Export what is left, as far as the time allows."""
-        self._queue.close(timeout_millis / 1000)
-
-
-class LogQueue(_Watched, LogRecordProcessor):
+class LogQueue(_Queued, LogRecordProcessor):
     """Log records on their way to an exporter. Takes the same arguments as `SpanQueue`."""
 
     def __init__(
@@ -312,14 +314,6 @@ class LogQueue(_Watched, LogRecordProcessor):
                 record, log_record.resource or Resource.create({}), log_record.instrumentation_scope, log_record.limits
             )
         )
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export every log record emitted by now; False if the time ran out."""
-        return self._queue.flush(timeout_millis / 1000)
-
-    def shutdown(self, timeout_millis: int = 30_000) -> None:
-        """Export what is left, as far as the time allows."""
-        self._queue.close(timeout_millis / 1000)
 
 
 class NoQueue(SpanProcessor, LogRecordProcessor):
