@@ -1,15 +1,13 @@
 """Where batches go: into the tables, or onto disk until the tables can have them.
 
 While PostgreSQL is away nothing waits for it: after one failure batches go straight to the spool, and a
-thread of its own brings them back in order. A row that the server refuses for what it holds is set aside,
-and the rows beside it are stored: the server says which row it is, else trials show it.
+thread of its own brings them back in order.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timezone
 from math import inf
@@ -20,15 +18,11 @@ from .account import Account
 from .database import Database
 from .diagnostics import warn
 from .encoding.batches import Batch
-from .encoding.row_identity import batch_index
 from .errors import (
     AccessDenied,
-    DatabaseError,
     DatabaseUnavailable,
-    DataRefused,
     EmbeddedServerError,
     EventStoreError,
-    LedgerForgotten,
     PartitionMissing,
     SchemaMismatch,
     SpoolError,
@@ -36,6 +30,7 @@ from .errors import (
     UnsupportedServer,
     UntrustedServer,
 )
+from .refusals import Refusals
 from .replay import Replay, time_to_send
 from .sink import Sink
 from .spool import Spool, Waiting
@@ -68,8 +63,6 @@ _CONNECT_SECONDS = 1.5
 """libpq waits for 2 s at least: so an end in 4.5 s takes no more than 5."""
 _UPKEEP_SECONDS = 0.2
 """At the end of a program a drop that is under way is not waited for any longer: the server ends it."""
-_SEARCH_SECONDS = 10.0
-"""How long the search for rows that are refused may take; what is left then goes to the spool."""
 
 
 class Delivery:
@@ -96,7 +89,7 @@ class Delivery:
         self._sink = Sink(self.database)
         self._under_way: dict[uuid.UUID, Batch] = {}
         """Batches that are nowhere but in memory."""
-        self._refused: dict[uuid.UUID, set[int]] = {}
+        self._refusals = Refusals(self._account, self.spool)
         self._blocked_until = -inf
         self.ends_at = inf
         """When the program's time for everything is over, by `time.monotonic()`."""
@@ -128,7 +121,7 @@ class Delivery:
             if held or self._is_ours(batch):
                 self._account.count(fate, len(batch))
         except EventStoreError as error:
-            self._refused.pop(batch.id, None)
+            self._refusals.forget(batch)
             if held or self._is_ours(batch):
                 self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
                 self._tell(batch.loss())
@@ -363,59 +356,11 @@ class Delivery:
         return fate
 
     def _send(self, sink: Sink, batch: Batch, deadline: float, connections: int | None = None) -> str:
-        """Store a batch without the rows that the server refuses: all in one transaction, under the batch's own id.
-
-        Until it is stored we remember which rows were set aside, for it may come again as a whole.
-        """
-        batch.leave_out(self._refused.get(batch.id, ()))
-        is_searching = False
-        while True:
-            try:
-                with self._account.told_beside(batch) as untold:
-                    is_new = self._stored(sink, batch, untold, deadline, connections)
-                    if is_new:
-                        untold.clear()
-                break
-            except DataRefused as error:
-                if not is_searching:
-                    # the server is there, so it is worth the time that finding the rows takes
-                    deadline = min(max(deadline, monotonic() + _SEARCH_SECONDS), self.ends_at)
-                    is_searching = True
-                place = sink.refused_row(batch, error, deadline)
-                if place is None:
-                    raise
-                self._refused.setdefault(batch.id, set()).add(batch_index(batch.rows[place[0]][place[1]]))
-                self._set_aside(batch.take_out(*place), error)
-            except LedgerForgotten as error:
-                self._set_aside(batch, error)
-                return "dead"
-        self._refused.pop(batch.id, None)
-        self.last_success_at = datetime.now(timezone.utc)
-        self.look_after_tables()
-        return "stored" if is_new else "duplicate"
-
-    def _stored(self, sink: Sink, batch: Batch, untold: Counter[str], deadline: float, connections: int | None) -> bool:
-        try:
-            return sink.store(batch, untold, deadline, connections)
-        except EventStoreError:
-            raise
-        except Exception as error:  # of ours or of the driver's: the batch is not to be lost for it
-            raise DatabaseUnavailable(
-                f"cannot store in {self.database.settings.target}: {type(error).__name__}: {error}"
-            ) from error
-
-    def _set_aside(self, batch: Batch, error: DatabaseError) -> None:
-        self._account.count("dead", len(batch), "dead")
-        self._account.owe(batch.producer_id, batch.signal, {"dead": len(batch)})
-        kept = "it is not kept, for there is no spool"
-        if self.spool is not None:
-            try:
-                self.spool.set_aside(batch, str(error))
-                kept = f"it is kept in {self.spool.folder}: otel-pg spool export"
-            except SpoolError as full:
-                kept = str(full)
-        what = "a row" if len(batch) == 1 else f"{len(batch)} rows"
-        warn(f"{what} cannot be stored: {error}; {kept}", topic=f"dead {error.sqlstate}")
+        fate = self._refusals.store(sink, batch, deadline, self.ends_at, connections)
+        if fate != "dead":
+            self.last_success_at = datetime.now(timezone.utc)
+            self.look_after_tables()
+        return fate
 
     def _replay_one(self, sink: Sink, batch: Batch, deadline: float) -> None:
         begun = monotonic()

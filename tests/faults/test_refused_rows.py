@@ -11,7 +11,7 @@ from harness.cuts import AfterCommit, CutAt
 from harness.exports import Exports
 from harness.frames import CLIENT
 
-from otel_pg_exporter import delivery, sink
+from otel_pg_exporter import refusals, sink
 
 SPANS = 8
 RULE = """
@@ -135,7 +135,7 @@ def test_a_search_that_is_never_finished_costs_nothing(dsn, wire, judge, seed, t
 @pytest.mark.parametrize("build", ["", "store_by_halves"])
 def test_a_program_that_dies_as_it_stores_what_is_left(dsn, wire, judge, tmp_path, monkeypatch, build):
     """Its heir is told so by the ledger; of a build that stores parts as batches of their own it stores one twice."""
-    monkeypatch.setattr(delivery, "_SEARCH_SECONDS", 3)
+    monkeypatch.setattr(refusals, "_SEARCH_SECONDS", 3)
     if build:
         broken.BUILDS[build](monkeypatch.setattr)
     # the first COMMIT is to be that of rows

@@ -73,7 +73,7 @@ def store_by_halves(patch: _Patch) -> None:
             return "stored" if sink.store(batch, {}, deadline) else "duplicate"
         except DataRefused as error:
             if len(batch) == 1:
-                self._set_aside(batch, error)
+                self._refusals._set_aside(batch, error)
                 return "stored"
         middle = len(batch) // 2
         for first, end in ((0, middle), (middle, len(batch))):
