@@ -141,7 +141,8 @@ def revoke(where: Settings | Database | None = None, *roles: str) -> None:
     """
     with opened(where) as database, database.connection() as connection:
         _require_contract(database, connection)
-        if missing := [role for role in roles if role not in _known(database, connection, roles)]:
+        known = _known(database, connection, roles)
+        if missing := [role for role in roles if role not in known]:
             raise ConfigurationError(f"there is no role {', '.join(map(quote, missing))}")
         for role in roles:
             _run(connection, revoke_statements(database.names, role))

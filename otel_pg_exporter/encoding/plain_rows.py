@@ -21,6 +21,7 @@ from .columns import as_text, content, known_text, text_field
 from .layouts import NAME, Layout, Shape, Shapes, Unusual, layout_of
 from .plain_parts import BACKSLASH, NUL, Orders, events_json, links_json
 from .presumed import seems_json
+from .row_identity import EPOCH_2000_US
 from .rows import Row, RowEncoder
 from .treatment import Treatment
 from .values import is_plain, is_plain_float
@@ -34,7 +35,6 @@ _4, _8, _16 = (length.to_bytes(4, "big") for length in (4, 8, 16))
 _PARENT = Struct(">iQi?").pack  # parent_span_id, parent_is_remote
 _NO_PARENT = 2 * NULL
 _NO_CONTENTS = (4 * NULL,)
-_EPOCH_2000_US = 946_684_800_000_000
 _I32_MAX = (1 << 31) - 1
 _ERROR = 2
 _MAX_LAYOUTS = 4096
@@ -115,7 +115,7 @@ class SpanEncoder:
         row = [
             _FRONT(
                 layout.count, _16, trace_id.to_bytes(16, "big"), _8, span_id, _16, batch_id, _4, index,
-                _8, time_us - _EPOCH_2000_US, _4, flags & _I32_MAX, _8, start, _8, end, _8, end - start,
+                _8, time_us - EPOCH_2000_US, _4, flags & _I32_MAX, _8, start, _8, end, _8, end - start,
                 len(encoded) + 1, 1,
             ),
             encoded,

@@ -20,7 +20,7 @@ from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
 from .columns import as_content, as_int8, as_text, as_texts, content, known_text
 from .flattened import gathered
 from .plans import Fields, Plan, Plans
-from .row_identity import duration_ns
+from .row_identity import EPOCH_2000_US, duration_ns
 from .sharing import Sharing
 from .sources import Source, SourceCache
 from .treatment import Treatment
@@ -30,7 +30,6 @@ __all__ = ["Kind", "Numbers", "Row", "RowEncoder"]
 # trace_id, span_id, batch_id, batch_index, time, trace_flags, each after its length
 _IDENTITY = Struct(">i16siqi16siiiqii").pack
 _TIMES = Struct(">iqiqiq").pack  # start_unix_nano, end_unix_nano, duration_ns
-_EPOCH_2000_US = 946_684_800_000_000
 _I32_MAX, _I64_MIN, _I64_MAX = (1 << 31) - 1, -(1 << 63), (1 << 63) - 1
 _U64, _U128 = (1 << 64) - 1, (1 << 128) - 1
 _ERROR = 2
@@ -196,7 +195,7 @@ def _identify(row: Fields, context: Any, batch_id: bytes, index: int, time_us: i
         trace_id, span_id, flags = context.trace_id or 0, context.span_id or 0, int(context.trace_flags or 0)
     row["trace_id"] = _IDENTITY(
         16, (trace_id & _U128).to_bytes(16, "big"), 8, _signed(span_id), 16, batch_id, 4, index,
-        8, time_us - _EPOCH_2000_US, 4, flags & _I32_MAX,
+        8, time_us - EPOCH_2000_US, 4, flags & _I32_MAX,
     )  # fmt: skip
     row["span_id"] = row["batch_id"] = row["batch_index"] = row["time"] = row["trace_flags"] = b""
 

@@ -47,8 +47,6 @@ Fixups: TypeAlias = list[list[Any]]
 
 MAX_DEPTH = 64
 """Deeper values are hoisted into a fixup: orjson writes 254 levels and reads 1,024."""
-LOST = frozenset({"object", "cycle"})
-"""Kinds of fixup whose original cannot be given back."""
 
 SCALARS = frozenset({str, int, bool, type(None)})
 """Types whose values are plain, but for NUL, surrogates and size."""

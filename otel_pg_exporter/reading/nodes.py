@@ -8,15 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from ..encoding import values
+from ..routing import CATEGORIES
 
 __all__ = ["Node", "title"]
 
-_CATEGORIES = {
-    "events": "system",
-    "task_events": "task",
-    "agent_events": "agent",
-    "deployment_events": "deployment",
-}
+_CATEGORIES = {table: category for category, table in CATEGORIES.items()}
 _MOST_OF_A_BODY = 80
 
 

@@ -16,7 +16,7 @@ import orjson
 
 from ..encoding.tables import COLUMNS
 from ..errors import SpoolError
-from .records import BATCH, END, FILE, Found, record, records, scan
+from .records import BATCH, END, FILE, ROW, Found, record, records, scan
 
 if sys.platform != "win32":
     import fcntl
@@ -211,7 +211,7 @@ def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, Order
                 raise SpoolError(f"{path} is not a file of the spool: {type(error).__name__}: {error}") from None
         elif current is not None:
             current.end = found.end
-            current.rows += found.kind == ord("R")
+            current.rows += found.kind == ROW
             if found.kind == END:
                 current = None
     if columns is None:
