@@ -177,6 +177,7 @@ def test_a_rare_word_is_looked_up_among_many_rows(rows, settings, is_analyzed):
     for text in ("order17", "alone", "often"):
         found, page = looks(settings, text=text, limit=1)
 
+        assert found
         assert all(f"Bitmap Index Scan on agent_events_p{NOW:%Y%m%d}_text" in how for how in found), found
         assert (text == "often") == any("InitPlan" in how for how in found)
         assert (text != "often") == len(page)

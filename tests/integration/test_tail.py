@@ -231,7 +231,10 @@ def test_a_listening_tail_hears_at_once(dsn, query):
     heard = []
     reader = threading.Thread(target=lambda: heard.append(next(tail).event_name))
     reader.start()
-    time.sleep(0.5)  # then it listens, if the machine is not busy
+    sent = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^LISTEN'"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while not connection.execute(sent).fetchone()[0]:
+            time.sleep(0.02)
 
     store(sink, [2])
 
@@ -266,10 +269,12 @@ def test_what_is_stored_before_a_tail_listens_is_not_missed(dsn, query, sink, mo
 def test_stop_ends_a_tail_that_waits(query):
     """From another thread, whether it polls or listens."""
     for listen in (False, True):
-        tail = query.tail(poll_seconds=300, listen=listen)
+        tail, waits = query.tail(poll_seconds=300, listen=listen), threading.Event()
+        wait = tail._wait
+        tail._wait = lambda stopped, wait=wait, waits=waits: (waits.set(), wait(stopped))
         reader = threading.Thread(target=lambda tail=tail: list(tail))
         reader.start()
-        time.sleep(0.3)
+        assert waits.wait(60)
         tail.stop()
         reader.join(20)
         assert not reader.is_alive()
