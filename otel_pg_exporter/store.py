@@ -211,7 +211,7 @@ class EventStore:
         return self._query.statistics(category, bucket=bucket, exact=exact, **query_options(filters))
 
     def get_health_status(self) -> Health:
-        """How things are now, asked of the database. Raises nothing, and creates nothing."""
+        """How things are now, asked of the database. Raises nothing, and makes no tables."""
         with undisturbed(self._lock):
             opened, is_closed = self._open, self._is_closed
         if is_closed:

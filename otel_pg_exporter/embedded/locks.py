@@ -30,7 +30,11 @@ def locked(path: Path, timeout_s: float) -> Iterator[None]:
 def share(path: Path) -> int:
     """Hold the lock along with others; give what is returned to unlock()."""
     descriptor = open_private(path, os.O_RDWR)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -45,8 +49,10 @@ def is_held(path: Path) -> bool:
 
 def unlock(descriptor: int) -> None:
     """Let go of a lock, of which a forked child may still have a copy."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave the lock to a forked copy
-    os.close(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave the lock to a forked copy
+    finally:
+        os.close(descriptor)  # also where the file system has no locks
 
 
 def open_private(path: str | Path, flags: int) -> int:

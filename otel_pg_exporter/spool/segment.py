@@ -78,7 +78,7 @@ class Segment:
             if os.fstat(descriptor).st_nlink == 0:  # and has taken it for one that was left behind
                 raise FileNotFoundError(f"{path} was removed")
             segment.append(_HEADER)
-        except OSError:  # also of a file system that has no locks
+        except BaseException:  # a file system that has no locks, or an interruption
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise

@@ -207,10 +207,10 @@ class Spool:
         try:
             batch, damaged = decode(data)
         except SpoolError:
-            self.counts["damaged"] += extent.rows
+            self._count("damaged", extent.rows)
             self.done(waiting)
             return None
-        self.counts["damaged"] += damaged
+        self._count("damaged", damaged)
         batch.dropped += damaged
         batch.columns = waiting.segment.columns
         return batch
@@ -240,7 +240,11 @@ class Spool:
             if self._dead is None:
                 self._dead = self.new_segment(DEAD_SUFFIX)
             self.append(self._dead, reason_record(reason) + encode(batch))
-        self.counts["dead"] += len(batch)
+        self._count("dead", len(batch))
+
+    def _count(self, fate: str, count: int) -> None:
+        with undisturbed(self._lock):
+            self.counts[fate] += count
 
     def close(self) -> None:
         """Leave what waits to the next process."""

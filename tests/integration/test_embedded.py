@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -463,6 +464,21 @@ def test_close_signals_no_process_that_is_not_its_own(data_dir: Path, caplog: py
     with server:
         pass
     assert processes_of(data_dir) == []
+
+
+def test_a_file_system_without_locks_costs_no_descriptor(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch of a program tries to start the server: what cannot be locked is closed again."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("otel_pg_exporter.embedded.locks.fcntl.flock", refuse)
+    server, before = EmbeddedServer(data_dir), len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(EmbeddedServerError, match="No locks available"):
+            server.start()
+
+    assert before == len(os.listdir("/proc/self/fd"))
 
 
 def test_data_of_another_major_version_is_refused(data_dir: Path) -> None:
