@@ -27,7 +27,8 @@ __all__ = ["Settings", "parse", "sdk_is_disabled"]
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
-_LOCATION = ("host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert")
+_WHERE = ("host", "port", "database", "user")
+_LOCATION = (*_WHERE, "password", "ssl_mode", "ssl_root_cert")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SECRET_PARAMETERS = re.compile(r"(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -269,7 +270,10 @@ class Settings:
             raise ConfigurationError(f"unknown setting {unknown[0]!r}; {_meant(unknown[0], [*known])}")
         misspelt.tell(environ, [option.metadata["env"] for option in known.values()])
         given = {name: value for name, value in overrides.items() if value is not None}
-        if "dsn" not in given and any(name in given for name in _LOCATION):
+        if "dsn" not in given and (parts := [name for name in _LOCATION if name in given]):
+            dsn = known["dsn"].metadata["env"]
+            if environ.get(dsn) and not any(name in _WHERE for name in parts):
+                raise ConfigurationError(f"{parts[0]}= is given, and {dsn} says where the database is: say both there")
             given["dsn"] = ""  # arguments say where: the environment's DSN must not win over them
         values = {}
         for name, option in known.items():
