@@ -6,16 +6,19 @@ import functools
 import json
 import logging
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import get_current
 
 from . import attributes as names
 from . import scope, signals
-from .blocks import Block
 from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text
 from .guard import guarded
+
+if TYPE_CHECKING:
+    from .blocks import Block
 
 _logger = logging.getLogger("instrumentation")
 _CATEGORIES = ("task", "agent", "deployment", "system")
