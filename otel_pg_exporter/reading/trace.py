@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from ..encoding.readable import decode_row
+from ..encoding import readable
+from ..otlp_json import encode
 from .nodes import Node
 from .waterfall import render
 
@@ -42,20 +43,14 @@ class Trace:
 
     def to_readable_spans(self) -> list[ReadableSpan]:
         """The spans as the SDK exported them, parents first: nanoseconds, links, events, scope and all."""
-        from ..encoding import readable
-
         return self._built("span", readable.span)
 
     def to_log_records(self) -> list[ReadableLogRecord]:
         """The log records as the SDK exported them."""
-        from ..encoding import readable
-
         return self._built("log", readable.log_record)
 
     def to_otlp_json(self) -> dict[str, Any]:
         """OTLP/JSON: `{"resourceSpans": […], "resourceLogs": […]}`."""
-        from ..otlp_json import encode
-
         return encode(self.to_readable_spans(), self.to_log_records())
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -82,8 +77,6 @@ class Trace:
 
     def _built(self, record: str, build: Callable[..., T]) -> list[T]:
         """Those of one kind as the SDK's objects, that share their resources and scopes."""
-        from ..encoding import readable
-
         resources = {each: readable.resource(row) for each, row in self._resources.items()}
         scopes = {each: readable.scope(row) for each, row in self._scopes.items()}
         gone = readable.resource(None)
@@ -105,7 +98,7 @@ def build_trace(
         resources: rows of `resources` by id.
         scopes: rows of `scopes` by id.
     """
-    nodes = [Node(decode_row(row)) for row in sorted(rows, key=_order)]
+    nodes = [Node(readable.decode_row(row)) for row in sorted(rows, key=_order)]
     # of a span that is stored twice the first has what is below it
     spans = {node.row["span_id"]: node for node in reversed(nodes) if node.row["record"] == "span"}
     cut = _cut(spans)
