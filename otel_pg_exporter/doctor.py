@@ -23,7 +23,7 @@ from typing import Any
 from . import migrate, obstacles, retention
 from .config import Settings
 from .database import Database, limits, opened
-from .errors import EventStoreError
+from .errors import EventStoreError, SpoolError
 from .obstacles import Obstacle, Rows
 from .spool.inspection import batches_in, look
 
@@ -33,6 +33,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY = timedelta(days=1)
 _SECONDS = 30.0
 """For an answer; a large ledger takes a while."""
+_UNREAD_FIX = "What it holds is not stored, as far as can be told. Move it away if it is of no use"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _examine(database: Database, since: datetime) -> Diagnosis:
         schema=settings.schema,
         since=since,
         producers=tuple(_producers(rows, gaps, spool)),
-        obstacles=tuple(found),
+        obstacles=(*found, *(Obstacle(f"the spool cannot be read: {error}", _UNREAD_FIX) for error in spool.unread)),
         risks=risks,
         refused=spool.refused,
         reasons=tuple(sorted(spool.reasons)),
@@ -210,6 +211,8 @@ class _Spooled:
         self.signals: dict[str, str] = {}
         self.refused = 0
         self.reasons: set[str] = set()
+        self.unread: list[str] = []
+        """What could not be looked into, and why."""
         self._stored: set[uuid.UUID] = set()
 
     def forget(self, stored: Iterable[uuid.UUID]) -> None:
@@ -220,11 +223,15 @@ class _Spooled:
                 del batches[batch_id]
 
     def look(self, settings: Settings) -> None:
-        self.refused = 0
+        self.refused, self.unread = 0, []
         try:
             files = look(settings)
-        except (EventStoreError, OSError):
+        except SpoolError:  # there is no place for one, so nothing waits
             return
+        except OSError as error:
+            self.unread = [str(error)]
+            return
+        self.unread = [file.error for file in files if file.error and file.path.exists()]
         for file in files:
             if file.is_dead:
                 self.refused += file.rows

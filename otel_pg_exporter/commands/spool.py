@@ -34,7 +34,7 @@ def spool() -> None:
 @click.pass_obj
 @plainly
 def status(settings: Settings, as_json: bool) -> None:
-    """Say what lies there; exit code 1 if something waits or was refused."""
+    """Say what lies there; exit code 1 if something waits, was refused, or cannot be read."""
     from ..spool.folder import spool_path
     from .waiting import look
 
@@ -58,7 +58,7 @@ def status(settings: Settings, as_json: bool) -> None:
                 click.echo(f"    refused: {harmless(reason)}")
         if waiting and unknown:
             click.echo(f"some of what waits may be stored: {harmless(unknown)}", err=True)
-    sys.exit(1 if waiting or dead else 0)
+    sys.exit(1 if waiting or dead or any(file.error for file in files) else 0)
 
 
 @spool.command()

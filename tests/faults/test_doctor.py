@@ -25,6 +25,7 @@ from otel_pg_exporter.encoding.batches import Batch, encode_batch, new_batch_id,
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import EventStoreError
 from otel_pg_exporter.spool import Spool
+from otel_pg_exporter.spool.folder import spool_path
 
 PRODUCER = uuid.UUID(int=11)
 
@@ -192,6 +193,24 @@ def test_beside_a_gap_it_is_counted_once_too(settings):
 
     assert (7, 0, 7) == (producer.stored, producer.spooled, producer.produced)
     assert [(2, 2)] == [(gap.first, gap.last) for gap in producer.gaps]
+
+
+def test_a_file_of_the_spool_that_cannot_be_read_is_named(settings):
+    """What it holds may be stored nowhere else: with it nothing is complete, here and for `otel-pg spool status`."""
+    deliver(settings, batch_of(2, 1))
+    folder = spool_path(settings)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "00000000000000000001-a.seg").write_bytes(b"no record")
+
+    found = doctor.examine(settings)
+
+    assert not found.is_complete
+    assert "00000000000000000001-a.seg is not a file of the spool" in found.obstacles[0].what
+    for asked in (["doctor"], ["spool", "status"]):
+        done = CliRunner().invoke(
+            main, ["--dsn", str(settings.dsn), *asked], env={"EVENT_SPOOL_DIR": settings.spool_dir}
+        )
+        assert (1, True) == (done.exit_code, "00000000000000000001-a.seg" in done.output)
 
 
 def test_a_refused_row_is_counted_and_its_reason_given(settings, dsn):
