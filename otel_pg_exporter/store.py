@@ -335,10 +335,11 @@ def check_alone(wait: bool) -> None:
 def query_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options under the names that events are logged by, as `EventQuery` names them."""
     found: dict[str, Any] = {}
+    given: dict[str, str] = {}
     for name, value in options.items():
         known = _NAMES.get(name, name)
-        if known in found:
-            raise QueryError(f"{name} says the same as another option that was given: {known}")
+        if (other := given.setdefault(known, name)) != name:
+            raise QueryError(f"{other} and {name} say the same; allowed is one of them")
         found[known] = _bound(name, value) if name in {"start_date", "end_date"} else value
     return found
 
