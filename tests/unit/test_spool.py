@@ -24,6 +24,7 @@ from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import SpoolError
 from otel_pg_exporter.spool import Journal, Spool
 from otel_pg_exporter.spool.contents import decode, encode
+from otel_pg_exporter.spool.folder import spool_path
 from otel_pg_exporter.spool.records import BATCH, record
 from otel_pg_exporter.spool.segment import Segment, contents_of
 
@@ -148,6 +149,13 @@ def test_each_database_has_a_folder_of_its_own(settings):
     assert folder != Spool(Settings(dsn="dbname=x", table_prefix="a_", **given)).folder
     uris = [Settings(dsn=f"postgresql://u:{word}@h/d", **given) for word in ("one", "two")]
     assert Spool(uris[0]).folder == Spool(uris[1]).folder
+
+
+def test_a_tilde_is_the_users_home(tmp_path, monkeypatch):
+    """As in EVENT_DATA_DIR: a file of variables has no shell that would expand it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert spool_path(Settings(dsn="dbname=x", spool_dir="~/kept")).parent == tmp_path / "kept"
 
 
 def test_nobody_else_can_read_the_spool(spool):
