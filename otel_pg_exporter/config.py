@@ -77,7 +77,7 @@ def _conninfo(text: str) -> str:
         except ValueError:
             raise ValueError("a URI postgresql://user:password@host:port/database, port from 0 to 65535") from None
         return text
-    if "://" in text or (text.strip() and "=" not in text):
+    if "://" in text or "=" not in text:
         raise ValueError("a URI postgresql://user:password@host:port/database or libpq's 'host=… dbname=…'")
     return text
 
@@ -270,11 +270,11 @@ class Settings:
             raise ConfigurationError(f"unknown setting {unknown[0]!r}; {_meant(unknown[0], [*known])}")
         misspelt.tell(environ, [option.metadata["env"] for option in known.values()])
         given = {name: value for name, value in overrides.items() if value is not None}
-        if "dsn" not in given and (parts := [name for name in _LOCATION if name in given]):
-            dsn = known["dsn"].metadata["env"]
-            if environ.get(dsn) and not any(name in _WHERE for name in parts):
+        dsn = known["dsn"].metadata["env"]
+        if (parts := [name for name in _LOCATION if given.get(name)]) and "dsn" not in given and environ.get(dsn):
+            if not any(name in _WHERE for name in parts):
                 raise ConfigurationError(f"{parts[0]}= is given, and {dsn} says where the database is: say both there")
-            given["dsn"] = ""  # arguments say where: the environment's DSN must not win over them
+            environ = {**environ, dsn: ""}  # arguments say where: the environment's must not win over them
         values = {}
         for name, option in known.items():
             env = option.metadata["env"]

@@ -54,6 +54,15 @@ def test_what_says_how_to_connect_does_not_hide_where(given):
     assert "host='d'" in str(Settings.from_env({"OTEL_EXPORTER_POSTGRES_DSN": "host=b"}, host="d", **given).conninfo)
 
 
+def test_an_empty_argument_hides_no_variable():
+    """As of a variable that is not set: a DSN is refused, for another database is not meant; parts count as none."""
+    environ = {"OTEL_EXPORTER_POSTGRES_DSN": "host=b"}
+    for empty in ("", " "):
+        with pytest.raises(ConfigurationError, match=r"^dsn='.*' is not allowed; allowed is a URI"):
+            Settings.from_env(environ, dsn=empty)
+    assert "host=b" == Settings.from_env(environ, host="", password="").conninfo
+
+
 def test_libpq_variables_are_left_to_libpq(monkeypatch):
     """With PGHOST set libpq gets an empty connection string, and no embedded server starts."""
     monkeypatch.setenv("PGHOST", "somewhere")
