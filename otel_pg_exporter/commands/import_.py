@@ -6,7 +6,8 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -30,10 +31,7 @@ def import_(settings: Settings, files: tuple[Path, ...], as_json: bool) -> None:
     them are checked before the first is stored. What was imported before is not stored again.
     """
     with tempfile.TemporaryDirectory() as folder:
-        named = {str(path): _from_stdin(Path(folder)) if str(path) == "-" else path for path in files}
-        if "-" in named:
-            named["stdin"] = named.pop("-")
-        stored, known = _import(settings, named)
+        stored, known = _import(settings, _readable_twice(files, Path(folder)))
     if as_json:
         click.echo(json.dumps({"stored": stored, "known": known}))
     else:
@@ -56,9 +54,16 @@ def _import(settings: Settings, named: Mapping[str, Path]) -> tuple[int, int]:
     return found.stored, found.known
 
 
-def _from_stdin(folder: Path) -> Path:
-    """Its content as a file, since it is read twice."""
-    path = folder / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
+def _readable_twice(files: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Name → a file, each once; stdin and pipes are copied into the folder."""
+    named: dict[str, Path] = {}
+    for path in dict.fromkeys(files):
+        is_stdin = str(path) == "-"
+        if is_stdin or path.is_fifo():
+            copy = folder / str(len(named))
+            with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as source, copy.open("wb") as file:
+                shutil.copyfileobj(source, file)
+            named["stdin" if is_stdin else str(path)] = copy
+        else:
+            named[str(path)] = path
+    return named

@@ -71,6 +71,15 @@ def test_a_document_is_known_however_it_is_written(otel_pg, demo, tmp_path):
     assert "stored 10," in otel_pg("--schema", "another", "import", "-", stdin=exported.encode()).stdout
     assert "stored 0, imported before 10\n" == otel_pg("--schema", "another", "import", str(pretty)).stdout
 
+    # a pipe with a name, as `<(zcat events.jsonl.gz)` is; and what is named twice
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: pipe.write_text(exported, "utf-8"))
+    writer.start()
+    assert "stored 10, imported before 0\n" == otel_pg("--schema", "third", "import", str(pipe)).stdout
+    writer.join()
+    twice = otel_pg("--schema", "fourth", "import", "-", "-", stdin=exported.encode()).stdout
+    assert "stored 10, imported before 0\n" == twice
+
 
 def test_an_import_that_was_interrupted_goes_on(otel_pg, tmp_path):
     """Documents that were stored are not stored again; those after them are."""
