@@ -85,3 +85,17 @@ def test_a_store_ends_with_the_telemetry_it_shares(dsn):
 
     assert "the telemetry of configure() was shut down" in done.stdout
     assert ("", 0) == (done.stderr, done.returncode)
+
+
+def test_without_the_sdk_what_is_waited_for_is_stored_all_the_same(dsn):
+    """OTEL_SDK_DISABLED is about what goes through providers."""
+    done = run(
+        "import os; os.environ['OTEL_SDK_DISABLED'] = 'true'\n"
+        "with EventStore(dsn=os.environ['DSN'], health_monitoring=False) as store:\n"
+        "    store.log_system_event(event_name='queued')\n"
+        "    store.log_system_event(event_name='waited for', wait=True)",
+        dsn,
+    )
+
+    assert ("", "") == (done.stdout, done.stderr)
+    assert ["waited for"] == stored(dsn)
