@@ -295,7 +295,7 @@ class AsyncDatabase:
         async with self._lock:
             if self._pool is None:
                 conninfo = await asyncio.to_thread(self._database.reach)
-                pool = AsyncConnectionPool(
+                pool: AsyncConnectionPool[psycopg.AsyncConnection[Record]] = AsyncConnectionPool(
                     conninfo,
                     connection_class=_AsyncPooled,
                     **_pool_options(self.settings),
