@@ -15,6 +15,7 @@ from . import outcome, scope, signals
 from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text, named_value
 from .guard import LeftOut, guarded, report
+from .outcome import result_word
 from .recipe import Recipe, any_number, whole_number
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MESSAGE_LIMIT = 4_096
 # The SDK keeps 128 attributes and drops the oldest; from here on ours are written again at the end.
 _MANY_ATTRIBUTES = 64
-_FAILURES = {"failure", "error", "timeout"}
 
 _entering = threading.RLock()  # a signal handler or a destructor may enter a block too
 
@@ -152,24 +152,25 @@ class Block:
         """Say how it went: `success`, `failure`, `error`, `timeout`, `cancellation` or `skip`.
 
         For a deployment this is `cicd.pipeline.result`. A failure, error or timeout is an error of the block.
+        Another word is stored as it is, and told in the log once.
         """
         if not self.span.is_recording():
             return
-        self._result = name_text(result)
-        if self._result in _FAILURES:
+        self._result = result_word("result", result)
+        if self._result in outcome.FAILURES:
             self.fail(self._result)
         elif self._result == "cancellation":
             self.cancel()
 
     @guarded(None)
     def build(self, outcome: str) -> None:
-        """Say how the build of a deployment went."""
-        self.set(names.BUILD, name_text(outcome))
+        """Say how the build of a deployment went, in the words of `result`."""
+        self.set(names.BUILD, result_word("build", outcome))
 
     @guarded(None)
     def tests(self, outcome: str) -> None:
-        """Say how the tests of a deployment went."""
-        self.set(names.TESTS, name_text(outcome))
+        """Say how the tests of a deployment went, in the words of `result`."""
+        self.set(names.TESTS, result_word("tests", outcome))
 
     @guarded(None)
     def fail(self, reason: BaseException | str) -> None:

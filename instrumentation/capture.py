@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .guard import guarded
+from .guard import guarded, tell
 from .redaction import Redactor
 
 _logger = logging.getLogger("instrumentation")
@@ -64,7 +64,8 @@ def configure_capture(
 ) -> None:
     """Change what is recorded, for the whole process and from now on; what is not named stays as it is.
 
-    `inputs` and `outputs` are what blocks do that were not given `capture_input` or `capture_output`.
+    `inputs` and `outputs` are what blocks do that were not given `capture_input` or `capture_output`; what is neither
+    True nor False is False, and one warning.
     Lengths are in characters. `redact_keys` and `redact_patterns` (regular expressions) replace those of
     `EVENT_REDACT_KEYS` and `EVENT_REDACT_PATTERNS`; the built-in ones always hold. A value that cannot be
     used is one warning and is left out; nothing is raised.
@@ -73,7 +74,7 @@ def configure_capture(
     changed: dict[str, Any] = {}
     for name, switch in (("inputs", inputs), ("outputs", outputs)):
         if switch is not None:
-            changed[name] = bool(switch)
+            changed[name] = is_on(name, switch)
     limits = {
         "max_length": max_length,
         "max_string": max_string,
@@ -135,6 +136,14 @@ def _switch(variable: str) -> bool:
     if text not in {"false", "0", "no", "off"}:
         # Somebody meant to say something about content, so the careful reading wins.
         _logger.warning("%s=%r is neither true nor false; false is used", variable, text)
+    return False
+
+
+def is_on(name: str, switch: object) -> bool:
+    """What a switch says that was set in code; as in the environment, the careful reading wins."""
+    if issubclass(type(switch), int):
+        return switch != 0
+    tell(f"{name}=<{type(switch).__name__:.64}> is neither True nor False; False is used")
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 from .capture import CaptureSettings, settings
+from .guard import tell
 from .plain_values import plain_json
 from .redaction import REDACTED
 
@@ -81,7 +83,8 @@ def json_text(value: object, limit: int | None = None) -> str:
 def attribute_value(value: object) -> AttributeValue | None:
     """The value as every SDK version takes it: a primitive, a list of one primitive type, else JSON text.
 
-    None for None: a span has no attribute then. Ints beyond 64 bits become text.
+    None for None: a span has no attribute then. Ints beyond 64 bits become text, and so does what is a text in JSON:
+    bytes, and objects that are shown by their `repr()`.
     """
     kind = type(value)
     if kind is str:
@@ -100,7 +103,8 @@ def attribute_value(value: object) -> AttributeValue | None:
         return number
     if _is_written_by_str(kind):
         return clean_text(_text_of(value), settings().max_length)
-    return json_text(value)
+    text = json_text(value)
+    return str(json.loads(text)) if text[:1] == '"' else text
 
 
 def named_value(key: str, value: object) -> AttributeValue | None:
@@ -111,9 +115,13 @@ def named_value(key: str, value: object) -> AttributeValue | None:
 
 
 def clean_attributes(attributes: object) -> dict[str, AttributeValue]:
-    """A user's mapping as attributes; entries that cannot be read are left out."""
+    """A user's mapping as attributes; entries that cannot be read are left out. What is no mapping is told."""
     cleaned: dict[str, AttributeValue] = {}
-    if isinstance(attributes, Mapping):
+    if attributes is None:
+        return cleaned
+    if not isinstance(attributes, Mapping):
+        tell(f"attributes=<{type(attributes).__name__:.64}> is left out; allowed is a mapping")
+    else:
         for key, given in islice(attributes.items(), 1_024):
             name = name_text(key)
             value = named_value(name, given)

@@ -27,7 +27,7 @@ def report(place: str, error: BaseException) -> None:
     """Log that recording failed at `place`, at most once a minute for each place. Never raises."""
     try:
         # Only the type: the message may hold what redaction has not seen.
-        _warn(f"{place} failed with {type(error).__name__}{_LOST}")
+        tell(f"{place} failed with {type(error).__name__}{_LOST}")
     except Exception:
         pass  # near the recursion limit even logging fails
 
@@ -36,7 +36,7 @@ def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: Ba
     """Log that a call failed: what is wrong with its arguments, else which it had. Tells names, and no values."""
     place = function.__qualname__
     if type(error) is LeftOut:
-        _warn(f"{place} left out {error}; your code goes on")
+        tell(f"{place} left out {error}; your code goes on")
         return
     try:
         signature = inspect.signature(function)
@@ -44,7 +44,7 @@ def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: Ba
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as misfit:  # made of names alone
-            _warn(f"{place} {misfit!s:.200}; it takes {', '.join(names)}{_LOST}")
+            tell(f"{place} {misfit!s:.200}; it takes {', '.join(names)}{_LOST}")
             return
         place += f"({', '.join(f'{name}=…' for name in names if name in given)})"
     except Exception:
@@ -52,7 +52,8 @@ def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: Ba
     report(place, error)
 
 
-def _warn(message: str) -> None:
+def tell(message: str) -> None:
+    """Log a line, at most once a minute the same."""
     now = time.monotonic()
     if now - _last_report.get(message, -_SILENCE_SECONDS) < _SILENCE_SECONDS:
         return

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import traceback
 
 from opentelemetry.trace import Span, StatusCode
 
 from . import attributes as names
 from .capture import settings
-from .encoding import clean_text
+from .encoding import clean_text, name_text
+from .guard import guarded
 
 CANCELLED = "cancelled"
 SUSPENDED = "suspended"
+FAILURES = frozenset({"failure", "error", "timeout", "failed"})
+"""Results that make an error of the block; `failed` is stored as `failure`."""
+_RESULTS = ("success", "failure", "error", "timeout", "cancellation", "skip")
 _MESSAGE_LIMIT = 4_096
 _FRAMES = 100
+_logger = logging.getLogger("instrumentation")
 
 
 def type_name(error: BaseException) -> str:
@@ -53,6 +60,20 @@ def message_of(error: BaseException) -> str:
     except BaseException:
         text = "<no message: str() failed>"
     return clean_text(text, _MESSAGE_LIMIT)
+
+
+def result_word(of: str, given: object) -> str:
+    """The result as text. One that is none of `cicd.pipeline.result` is kept, and told in the log once."""
+    word = name_text(given)
+    if word not in _RESULTS:
+        _tell_of_own_word(of, word)
+    return word
+
+
+@guarded(None)
+@functools.lru_cache(maxsize=256)
+def _tell_of_own_word(of: str, word: str) -> None:
+    _logger.warning("%s(%.60r) is stored as a word of your own; OpenTelemetry's are %s", of, word, ", ".join(_RESULTS))
 
 
 def record_error(span: Span, error: BaseException, *, escaped: bool) -> None:

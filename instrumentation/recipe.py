@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from . import attributes as names
-from .capture import CaptureSettings, settings
+from .capture import CaptureSettings, is_on, settings
 from .encoding import AttributeValue, clean_attributes, name_text, named_value
-from .guard import guarded
+from .guard import tell
 
 if TYPE_CHECKING:
     from .suspension import Origin
@@ -55,8 +55,8 @@ class Recipe:
         self.category = category
         self.event_type = event_type
         self.span_kind = span_kind if isinstance(span_kind, SpanKind) else SpanKind.INTERNAL
-        self.capture_input = capture_input
-        self.capture_output = capture_output
+        self.capture_input = None if capture_input is None else is_on("capture_input", capture_input)
+        self.capture_output = None if capture_output is None else is_on("capture_output", capture_output)
         self.origin = origin
         self._named = named
         self._known = known
@@ -86,15 +86,13 @@ class Recipe:
         attributes = self.prepared().attributes
         return {key: attributes[key] for key in (*self._named, *self._known) if key in attributes}
 
-    @guarded(True)
     def captures_input(self) -> bool:
         """Whether arguments are recorded: as the block says, else as the settings say."""
-        return settings().inputs if self.capture_input is None else bool(self.capture_input)
+        return settings().inputs if self.capture_input is None else self.capture_input
 
-    @guarded(True)
     def captures_output(self) -> bool:
         """Whether results are recorded: as the block says, else as the settings say."""
-        return settings().outputs if self.capture_output is None else bool(self.capture_output)
+        return settings().outputs if self.capture_output is None else self.capture_output
 
     def _attributes(self) -> dict[str, AttributeValue]:
         # The user's own first: the SDK drops the oldest ones when there are too many.
@@ -104,15 +102,21 @@ class Recipe:
         for key in self._named:
             attributes[key] = self.name
         for key, given in self._known.items():
-            value = None if given is None else whole_number(given) if key == names.TASK_ATTEMPT else name_text(given)
-            if value is not None:
+            if given is None:
+                continue
+            value = whole_number(given) if key == names.TASK_ATTEMPT else name_text(given)
+            if value is None:
+                tell(f"attempt=<{type(given).__name__:.64}> is left out; allowed is a whole number of 64 bits")
+            else:
                 attributes[key] = value
         return attributes
 
 
 def whole_number(given: object) -> int | None:
-    """The number, or None when it is none that fits 64 bits."""
+    """The number, or None when it is none that fits 64 bits, or has a fraction."""
     value = named_value("", given)
+    if isinstance(value, float) and not value.is_integer():
+        return None
     try:
         number = int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

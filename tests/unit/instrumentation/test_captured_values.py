@@ -443,6 +443,13 @@ def test_bad_environment(monkeypatch: pytest.MonkeyPatch, complaints_expected: p
     assert "EVENT_CAPTURE_INPUTS='perhaps'" in messages[1]
 
 
+def test_a_switch_that_is_none(complaints_expected: pytest.LogCaptureFixture) -> None:
+    """A text in place of True or False does not let content through, and is told."""
+    configure_capture(inputs="no", outputs=0)  # type: ignore[arg-type]
+    assert settings()[:2] == (False, False)
+    assert complaints_expected.messages == ["inputs=<str> is neither True nor False; False is used"]
+
+
 def test_configure(complaints_expected: pytest.LogCaptureFixture) -> None:
     """configure_capture changes what it is given and keeps the rest; what it cannot use is one warning."""
     configure_capture(max_length=500, max_string=100, max_items=3, max_depth=2)

@@ -9,8 +9,8 @@ import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 
-from instrumentation import action, agent, event, events, task
-from otel_pg_exporter import routing
+from instrumentation import action, agent, event, events, outcome, task
+from otel_pg_exporter import routing, shapes
 
 
 def test_a_plain_event(recorded: Any) -> None:
@@ -106,8 +106,16 @@ def test_a_word_that_is_not_known(
         assert dict(record.attributes) == {"otel_pg.category": "system"}
 
 
+def test_attributes_that_are_no_mapping(recorded: Any, complaints_expected: pytest.LogCaptureFixture) -> None:
+    """The event is recorded without them, and one line says so."""
+    event("e", attributes="abc")  # type: ignore[arg-type]
+    assert recorded.log.event_name == "e"
+    assert complaints_expected.messages == ["attributes=<str> is left out; allowed is a mapping"]
+
+
 def test_capture_and_storage_know_the_same_words() -> None:
     """Capture may not import storage, so it has a copy."""
+    assert outcome._RESULTS == shapes.RESULTS
     assert set(events._CATEGORIES) == set(routing.CATEGORIES)
     assert events._STATUSES == routing.STATUSES
 

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from instrumentation import action, agent, current, deployment, event, task
+from instrumentation import action, agent, current, deployment, event, outcome, task
 from instrumentation import attributes as names
 
 WORDS = [task, agent, action, deployment]
@@ -205,6 +205,27 @@ def test_deployment_results(recorded: Any, say: Any, raised: Any, result: str, f
     assert (recorded.span.attributes.get(names.STATUS) == "cancelled") is (result == "cancellation")
 
 
+def test_results_of_other_words(recorded: Any, complaints_expected: pytest.LogCaptureFixture) -> None:
+    """A result that OpenTelemetry does not know is stored as it is, and one line says which words it knows."""
+    outcome._tell_of_own_word.__wrapped__.cache_clear()  # type: ignore[attr-defined]
+    for _ in range(2):
+        with deployment("shop") as block:
+            block.build("sucess")
+            block.tests("passed")
+            block.result("failed")
+    attributes = recorded.spans[0].attributes
+    assert attributes[names.BUILD] == "sucess"
+    assert attributes[names.TESTS] == "passed"
+    assert attributes[names.PIPELINE_RESULT] == "failed"
+    assert recorded.spans[0].status.status_code is StatusCode.ERROR
+    known = "success, failure, error, timeout, cancellation, skip"
+    assert complaints_expected.messages == [
+        f"build('sucess') is stored as a word of your own; OpenTelemetry's are {known}",
+        f"tests('passed') is stored as a word of your own; OpenTelemetry's are {known}",
+        f"result('failed') is stored as a word of your own; OpenTelemetry's are {known}",
+    ]
+
+
 def test_fail_and_cancel(recorded: Any) -> None:
     """fail() and cancel() decide the status of a block that no exception leaves."""
     with task("message") as block:
@@ -254,7 +275,7 @@ def test_usage_takes_the_numbers_of_numpy(recorded: Any) -> None:
 
 
 def test_set_keeps_primitives_and_encodes_the_rest(recorded: Any) -> None:
-    """Primitives and lists of one primitive type stay; all else becomes JSON text, whatever the SDK can do."""
+    """Primitives and lists of one primitive type stay, what is a text in JSON is that text, all else is JSON text."""
 
     class Color(Enum):
         RED = "red"
@@ -267,6 +288,7 @@ def test_set_keeps_primitives_and_encodes_the_rest(recorded: Any) -> None:
         block.set("dict", {"a": {"b": [1]}})
         block.set("enum", Color.RED)
         block.set("bytes", b"raw")
+        block.set("object", len)
         block.set("big", 2**70)
         block.set(7, "key")  # type: ignore[arg-type]
     found = {key: value for key, value in recorded.span.attributes.items() if not key.startswith("otel_pg")}
@@ -279,7 +301,8 @@ def test_set_keeps_primitives_and_encodes_the_rest(recorded: Any) -> None:
         "mixed": '[1,"b",null]',
         "dict": '{"a":{"b":[1]}}',
         "enum": "red",
-        "bytes": '"raw"',
+        "bytes": "raw",
+        "object": "<built-in function len>",
         "big": str(2**70),
         "7": "key",
     }
@@ -310,6 +333,30 @@ def cyclic() -> list[Any]:
 
 
 HOSTILE = [Hostile(), cyclic(), "\0", "\ud800", 2**5000, float("nan"), b"\xff", object(), {1: {2: cyclic()}}, (), None]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"attributes": [("a", 1)]}, "attributes=<list> is left out; allowed is a mapping"),
+        ({"attempt": "3x"}, "attempt=<str> is left out; allowed is a whole number of 64 bits"),
+        ({"attempt": 1.5}, "attempt=<float> is left out; allowed is a whole number of 64 bits"),
+        ({"capture_input": "no"}, "capture_input=<str> is neither True nor False; False is used"),
+        ({"capture_output": "no"}, "capture_output=<str> is neither True nor False; False is used"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_used_is_told(
+    recorded: Any, complaints_expected: pytest.LogCaptureFixture, given: dict[str, Any], line: str
+) -> None:
+    """An argument of a wrong kind is one line, and the rest is recorded; content only by who says so."""
+    for _ in range(2):
+        assert task("t", **given)(lambda x: x)(5) == 5
+    assert complaints_expected.messages == [line]
+    attributes = recorded.spans[0].attributes
+    assert names.TASK_ATTEMPT not in attributes
+    assert (names.INPUT_VALUE in attributes) is ("capture_input" not in given)
+    assert (names.OUTPUT_VALUE in attributes) is ("capture_output" not in given)
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda v: type(v).__name__)
