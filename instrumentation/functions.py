@@ -45,9 +45,9 @@ def is_recorded(function: Any) -> bool:
 
 
 def _advice(what: object) -> str:
-    if isinstance(what, (property, functools.cached_property)):
-        return "; put it below that decorator"
-    return "; decorate its methods" if isinstance(what, type) else ""
+    if isinstance(what, type):
+        return "; decorate its methods"
+    return "; put it below that decorator" if hasattr(what, "__get__") else ""
 
 
 def _code_of(function: Any) -> CodeType | None:
@@ -115,7 +115,16 @@ class _Proxy:
         functools.update_wrapper(cast("Callable[..., Any]", self), function, updated=())
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(cast("Callable[..., Any]", self), instance)
+        """Bound as what is wrapped would be: as a method, not at all as a partial is, or as its own `__get__` says."""
+        function = self.__wrapped__
+        if type(function) is FunctionType:
+            return self if instance is None else MethodType(cast("Callable[..., Any]", self), instance)
+        bound = function.__get__(instance, owner) if hasattr(type(function), "__get__") else function
+        if type(bound) is MethodType and bound.__func__ is function:
+            return MethodType(cast("Callable[..., Any]", self), bound.__self__)
+        if bound is function:
+            return self
+        return record(self._instrumentation[0], bound) if callable(bound) else bound
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # not there yet: do not look for it in itself
@@ -148,10 +157,10 @@ class _Later(_Proxy):
 
     def __init__(self, function: Callable[..., Any], run: Callable[..., Any], recipe: Recipe) -> None:
         super().__init__(function)
-        self._instrumentation = (function, run, recipe, Inputs(function))
+        self._instrumentation = (recipe, function, run, Inputs(function))
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        function, run, recipe, inputs = self._instrumentation
+        recipe, function, run, inputs = self._instrumentation
         work = function(*args, **kwargs)
         running = run(recipe, work, inputs, args, kwargs)
         running.__name__ = getattr(work, "__name__", running.__name__)
@@ -164,12 +173,7 @@ class _Object(_Proxy):
 
     def __init__(self, function: Callable[..., Any], recipe: Recipe) -> None:
         super().__init__(function)
-        self._instrumentation = _recorded_call(function, recipe)
+        self._instrumentation = (recipe, _recorded_call(function, recipe))
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._instrumentation(*args, **kwargs)
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        # Only what would have become a method undecorated becomes one: a partial does not.
-        binds = hasattr(type(self.__wrapped__), "__get__")
-        return super().__get__(instance, owner) if binds else self
+        return self._instrumentation[1](*args, **kwargs)

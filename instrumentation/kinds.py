@@ -271,6 +271,6 @@ def _tell_of_slip(word: str) -> None:
 
 
 def _made(name: Any, **recipe: Any) -> Any:
-    if callable(name) or isinstance(name, (staticmethod, classmethod, property, functools.cached_property)):
+    if callable(name) or hasattr(type(name), "__get__"):  # below a classmethod, a property, a singledispatchmethod
         return Block(Recipe(None, **recipe))(name)
     return Block(Recipe(name, **recipe))

@@ -419,9 +419,44 @@ def test_only_functions_can_be_decorated(what: Any) -> None:
         task("name")(what)
 
 
-@pytest.mark.parametrize("kind", [property, functools.cached_property])
+class AsyncTool:
+    async def __call__(self, *args: object) -> tuple[object, ...]:
+        return args
+
+
+class Bound:
+    """Binds in a way of its own."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return functools.partial(self, "bound")
+
+    def __call__(self, *args: object) -> tuple[object, ...]:
+        return args
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: functools.partial(divmod, 7), lambda: functools.partial(AsyncTool(), 7), AsyncTool, Bound], ids=str
+)
+def test_in_a_class_a_callable_is_bound_as_undecorated(recorded: Any, make: Any) -> None:
+    """What is no function becomes no method, and one with a `__get__` of its own is asked."""
+
+    class Owner:
+        undecorated = make()
+        decorated = task(make())
+
+    for owner in (Owner(), Owner):
+        expected, found = owner.undecorated(3), owner.decorated(3)  # type: ignore[attr-defined]
+        if inspect.iscoroutine(expected):
+            expected, found = asyncio.run(expected), asyncio.run(found)
+        assert found == expected
+    assert len(recorded.spans) == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [property, functools.cached_property, functools.singledispatchmethod, functools.partialmethod]
+)
 def test_a_property_is_no_name(kind: Any) -> None:
-    """Above @property a decorator would make a block of it, and the attribute would be gone."""
+    """Above @property and its like a decorator would make a block of it, and the attribute would be gone."""
     for decorate in (task, task("name")):
         with pytest.raises(TypeError, match="put it below that decorator"):
             decorate(kind(len))
