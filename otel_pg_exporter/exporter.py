@@ -141,6 +141,11 @@ class _Pipeline:
         """Where records go."""
         return self._delivery.database
 
+    @property
+    def treatment(self) -> Treatment:
+        """How records become rows."""
+        return self._treatment
+
     def _export(self, records: Sequence[Any]) -> bool:
         if self._is_closed:
             self.give_up(len(records), "the exporter was shut down", "shut_down")
@@ -236,6 +241,11 @@ class _Exporter:
     def database(self) -> Database:
         """The database that it stores in."""
         return self._pipeline.database
+
+    @property
+    def treatment(self) -> Treatment:
+        """How records become rows."""
+        return self._pipeline.treatment
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """True: nothing is kept back between exports."""

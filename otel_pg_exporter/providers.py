@@ -23,10 +23,11 @@ from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from . import errands, exits, forks, sigterm
+from .agreement import hear, tell_of_changes
 from .config import Settings, sdk_is_disabled
 from .database import Database
 from .delivery import Delivery
@@ -37,6 +38,7 @@ from .encoding.treatment import Treatment, switch_or_callback
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .id_generator import id_generator
 from .open_spans import OpenSpanProcessor
+from .own_resource import own_resource
 from .query import EventQuery
 from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
 from .succession import yield_to_later
@@ -79,7 +81,7 @@ def configure(
         resource: describes this program, if no provider is there yet; default `Resource.create()`.
         redact: has the last word about each text that is to be stored: it is given the key (an attribute's, else
             name, status_message, body or event_name) and the text, and returns the text as it may be stored. If
-            it raises, the text is taken out.
+            it raises, the text is taken out. That of a second call is asked, if the first had none.
         overrides: fields of `Settings`, instead of settings.
 
     Raises:
@@ -88,8 +90,14 @@ def configure(
     global _current
     is_on, callback = switch_or_callback(redact)
     settings = Settings.given(settings, redact=is_on, **overrides)
+    asked = settings, tracer_provider, logger_provider, callback
     with _lock:
-        if _current is None or not _current.serves(settings, tracer_provider, logger_provider):
+        if _current is not None and _current.serves(*asked):
+            return _current
+    if resource is None and not sdk_is_disabled():
+        resource = own_resource()  # not in the lock: detectors are the program's, in threads of their own
+    with _lock:
+        if _current is None or not _current.serves(*asked):
             earlier, _current = _current, Telemetry(settings, tracer_provider, logger_provider, resource, callback)
             if earlier is not None:
                 _current.tell_of_both(earlier)
@@ -106,10 +114,7 @@ def configured() -> Telemetry | None:
 
 def apart(settings: Settings) -> Telemetry:
     """Telemetry with providers of its own: the program's, and what goes through them, are left alone."""
-    try:
-        resource = Resource.create()
-    except RuntimeError:  # the interpreter is ending: there are no threads for the detectors
-        resource = Resource(OTELResourceDetector().detect().attributes)
+    resource = own_resource()
     tracing = TracerProvider(resource=resource, id_generator=id_generator(), shutdown_on_exit=False)
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     return Telemetry(settings, tracing, logs, resource)
@@ -148,7 +153,7 @@ class Telemetry:
             self.logger_provider = logger_provider or _logs.get_logger_provider()
             """The provider that takes log records: yours if there was one."""
             return
-        resource = resource or Resource.create()
+        resource = resource or own_resource()
         is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self.tracer_provider = tracer_provider or _tracing(resource)
         self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
@@ -159,6 +164,7 @@ class Telemetry:
         self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
         if is_first and tracer_provider is None:
             self.yield_to_later()
+        hear(redact, [exporter.treatment for exporter in self._standing])
         exits.register(self._end, self._settle)
 
     def _prepare(self) -> None:
@@ -168,18 +174,16 @@ class Telemetry:
         """Let providers that the program sets from now on take the place of the global ones, and join them."""
         yield_to_later((self.tracer_provider, self.logger_provider), self._follow)
 
-    def serves(self, settings: Settings, tracer_provider: Any, logger_provider: Any) -> bool:
-        """Whether it stores what another `configure` is asked to store."""
+    def serves(
+        self, settings: Settings, tracer_provider: Any, logger_provider: Any, redact: Redact | None = None
+    ) -> bool:
+        """Whether it stores what another `configure` is asked to store; then it goes by that one's `redact`, too."""
         if self.is_shut_down or self.database.place != Database(settings).place:
             return False
         if tracer_provider not in (None, self.tracer_provider) or logger_provider not in (None, self.logger_provider):
             return False
-        if changed := self.settings.differences(settings):
-            say(
-                logging.WARNING,
-                "configure() was called before for the same tables; these settings have no effect any more:"
-                f" {', '.join(changed)}. Give them to the first call, or in the environment",
-            )
+        tell_of_changes(self.settings, settings)
+        hear(redact, [self.treatment, *(exporter.treatment for exporter in self._standing)])
         return True
 
     def tell_of_both(self, earlier: Telemetry) -> None:
@@ -274,6 +278,7 @@ class Telemetry:
         for processor, exporter in exporters_of(provider):
             if isinstance(exporter, kind) and exporter.database.place == self.database.place:
                 self._standing.append(exporter)
+                tell_of_changes(exporter.database.settings, self.settings)
                 return StandingQueue(processor)
         processor = make(self.settings, self.delivery, self.treatment)
         _add(provider, processor)

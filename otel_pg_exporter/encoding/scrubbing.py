@@ -95,6 +95,12 @@ class Scrubber:
         self.is_idle = not is_on and redact is None and keeps_content
         """Nothing is ever taken out."""
 
+    def ask(self, redact: Redact) -> bool:
+        """Have a callback asked from now on, if there is none yet; False if there is another."""
+        if self._redact is None:
+            self._redact, self.asks_program, self.is_idle = redact, True, False
+        return self._redact == redact
+
     def wants(self, keys: Iterable[Any]) -> bool:
         """True if something has to go because of an attribute's name alone."""
         shape = tuple(keys)

@@ -81,6 +81,79 @@ def test_configuring_twice_stores_once(dsn):
     assert ("True 1\n", "") == (done.stdout, done.stderr)
 
 
+REDACT = "def redact(key, text): return text.replace('Ada', '[name]')\n"
+
+
+def test_the_redact_of_a_later_call_is_asked(dsn):
+    """As in a program that is recorded from outside; where another one is asked already, a line says that it holds."""
+    done = run(
+        SET_UP + REDACT + "configure(); t = configure(redact=redact); configure(redact=redact)\n"
+        "trace.get_tracer('x').start_span('Ada').end(); print(t.force_flush())\n"
+        "configure(redact=lambda key, text: text)",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    assert "True\n" == done.stdout
+    assert ["[name]"] == [*stored(dsn)]
+    assert [
+        "the same tables were set up before, by configure() or from outside, with another redact: that one holds"
+    ] == done.stderr.splitlines()
+
+
+def test_what_a_call_asks_of_an_exporter_that_is_there(dsn):
+    """Its redact is asked, and settings that come too late are told."""
+    done = run(
+        SET_UP + REDACT + "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import BatchSpanProcessor\n"
+        "from otel_pg_exporter import PostgresSpanExporter\n"
+        "provider = TracerProvider()\n"
+        "provider.add_span_processor(BatchSpanProcessor(PostgresSpanExporter()))\n"
+        "trace.set_tracer_provider(provider)\n"
+        "t = configure(redact=redact, store_content=False)\n"
+        "trace.get_tracer('x').start_span('Ada').end(); print(t.force_flush())",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    assert "True\n" == done.stdout
+    assert ["[name]"] == [*stored(dsn)]
+    assert [
+        "the same tables were set up before, by configure() or from outside: these settings have no effect any more:"
+        " store_content=False. Give them to the first call, or in the environment"
+    ] == done.stderr.splitlines()
+
+
+def test_a_resource_detector_that_configures(dsn, tmp_path):
+    """It would run itself again, in a thread that waits for this one: it goes without, and one line says so."""
+    (tmp_path / "detector.py").write_text(
+        "from opentelemetry.sdk.resources import Resource, ResourceDetector\n"
+        "from otel_pg_exporter import configure\n"
+        "class Detector(ResourceDetector):\n"
+        "    def detect(self):\n"
+        "        configure()\n"
+        "        return Resource({})\n"
+    )
+    (tmp_path / "detector-1.dist-info").mkdir()
+    (tmp_path / "detector-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: detector\nVersion: 1\n")
+    (tmp_path / "detector-1.dist-info" / "entry_points.txt").write_text(
+        "[opentelemetry_resource_detector]\nmine = detector:Detector\n"
+    )
+    done = run(
+        "import os, opentelemetry.sdk._logs\n"  # it detects a resource already when it is imported
+        "os.environ['OTEL_EXPERIMENTAL_RESOURCE_DETECTORS'] = 'mine'\n" + SET_UP + "t = configure()\n"
+        "trace.get_tracer('x').start_span('described').end(); print(t.force_flush())",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+        OTEL_SERVICE_NAME="shop",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    )
+
+    assert "True\n" == done.stdout
+    assert {"described"} == stored(dsn)
+    assert [
+        "the resource detector detector.Detector sets up what it is to describe: the resource holds only what the"
+        " environment says. Leave configure() to the program"
+    ] == done.stderr.splitlines()
+
+
 def test_configuring_for_other_tables_stores_in_both_and_says_so(dsn):
     """One line names both; none is said where the first was shut down, or another provider is given."""
     done = run(
