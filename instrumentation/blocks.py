@@ -341,7 +341,7 @@ class Block:
 
     def _record_end(self, error: BaseException) -> None:
         if outcome.is_success(error):
-            self.span.set_attribute(names.ERROR_TYPE, "SystemExit")
+            self.span.set_attribute(names.ERROR_TYPE, outcome.type_name(error))
         elif outcome.is_cancellation(error):
             self._state = outcome.CANCELLED
             outcome.record_cancellation(self.span, type(error).__name__, outcome.type_name(error))

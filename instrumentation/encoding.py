@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from .capture import CaptureSettings, settings
 from .guard import tell
+from .objects import enum_value, fields_of, is_written_by_str, number_of_numpy, text_of
 from .plain_values import plain_json
 from .redaction import REDACTED
 
@@ -30,12 +31,6 @@ _CONTAINERS = frozenset({dict, list, tuple})
 _SEQUENCES: tuple[type[Any], ...] = (
     list, tuple, set, frozenset, deque, type({}.keys()), type({}.values()), type({}.items()),
 )  # fmt: skip
-_WRITTEN_BY_STR = {
-    ("datetime", "date"), ("datetime", "time"), ("datetime", "timedelta"), ("datetime", "tzinfo"),
-    ("uuid", "UUID"), ("decimal", "Decimal"), ("fractions", "Fraction"), ("ipaddress", "_IPAddressBase"),
-}  # fmt: skip
-
-_NUMPY_NUMBERS = frozenset({"number", "bool", "bool_"})
 
 
 def plain(text: str) -> str:
@@ -63,7 +58,7 @@ def clean_text(text: str, limit: int) -> str:
 
 def name_text(value: object) -> str:
     """A name or an id as text: at most 1,024 characters, whatever `value` is."""
-    return clean_text(value if type(value) is str else _text_of(value), 1_024)
+    return clean_text(value if type(value) is str else text_of(value), 1_024)
 
 
 def json_text(value: object, limit: int | None = None) -> str:
@@ -92,17 +87,17 @@ def attribute_value(value: object) -> AttributeValue | None:
     if value is None:
         return None
     if issubclass(kind, Enum):
-        return attribute_value(_enum_value(value))
+        return attribute_value(enum_value(value))
     if issubclass(kind, _PRIMITIVES):
         return _primitive(value)
     if kind is list or kind is tuple:
         items = _primitive_list(value)  # type: ignore[arg-type]
         if items is not None:
             return items
-    if (number := _number_of_numpy(value)) is not None:
+    if (number := number_of_numpy(value)) is not None:
         return number
-    if _is_written_by_str(kind):
-        return clean_text(_text_of(value), settings().max_length)
+    if is_written_by_str(kind):
+        return clean_text(text_of(value), settings().max_length)
     text = json_text(value)
     return str(json.loads(text)) if text[:1] == '"' else text
 
@@ -164,43 +159,6 @@ def _int_text(number: int) -> str:
     return f'"<int of {number.bit_length()} bits>"'
 
 
-def _enum_value(value: Any) -> object:
-    inner = value._value_
-    return inner if type(inner) in {str, int, float, bool} else str(value._name_)
-
-
-def _is_written_by_str(kind: type) -> bool:
-    return hasattr(kind, "__fspath__") or any(
-        (base.__module__, base.__qualname__) in _WRITTEN_BY_STR for base in kind.__mro__
-    )
-
-
-def _number_of_numpy(value: Any) -> Primitive | None:
-    """A number of numpy as Python's; None for anything else, and where Python has no such number."""
-    kind = type(value)
-    if kind.__module__ != "numpy" or kind.__name__ == "timedelta64":  # its number has a unit
-        return None
-    if not any(base.__module__ == "numpy" and base.__name__ in _NUMPY_NUMBERS for base in kind.__mro__):
-        return None
-    number = value.item()
-    return number if type(number) in (bool, int, float) else None
-
-
-def _text_of(value: object) -> str:
-    """`str()` of what has a plain text form, else `repr()`; for objects that raise, their type."""
-    kind = type(value)
-    try:
-        if issubclass(kind, str):
-            return str.__str__(value)
-        if issubclass(kind, Enum):
-            return _text_of(_enum_value(value))
-        return str(value) if _is_written_by_str(kind) else repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return f"<{kind.__name__}: no text>"
-
-
 class _Writer:
     """Writes one value. `_left` is the number of characters that may still be written."""
 
@@ -232,7 +190,7 @@ class _Writer:
         if kind is int:
             return self._spend(_int_text(value))
         if issubclass(kind, Enum):
-            return self._value(_enum_value(value), depth)
+            return self._value(enum_value(value), depth)
         if issubclass(kind, str):
             return self._string(str.__str__(value))
         if issubclass(kind, int):
@@ -241,7 +199,7 @@ class _Writer:
             return self._spend(_float_text(float.__pos__(value)))
         if issubclass(kind, (bytes, bytearray, memoryview)):
             return self._bytes(value)
-        fields = _fields_of(value, kind)
+        fields = fields_of(value, kind)
         if fields is not None:
             return self._nested(value, depth, len(fields), self._mapping, iter(fields))
         if issubclass(kind, dict):
@@ -252,9 +210,9 @@ class _Writer:
         if issubclass(kind, Mapping):
             pairs = ((key, value[key]) for key in value)
             return self._nested(value, depth, len(value), self._mapping, pairs)
-        if (number := _number_of_numpy(value)) is not None:
+        if (number := number_of_numpy(value)) is not None:
             return self._value(number, depth)
-        return self._string(_text_of(value))
+        return self._string(text_of(value))
 
     def _nested(
         self,
@@ -283,7 +241,7 @@ class _Writer:
         for key, value in _until_it_breaks(islice(pairs, self._limits.max_items)):
             if self._left <= 0:
                 break
-            raw = _text_of(key) if type(key) is not bytes else key[:256].decode("latin-1")
+            raw = text_of(key) if type(key) is not bytes else key[:256].decode("latin-1")
             name = plain(raw[:256])
             secret = redactor.is_secret(name)
             name = redactor.text(name)
@@ -368,34 +326,3 @@ def _until_it_breaks(items: Iterable[Any]) -> Iterator[Any]:
         yield from items
     except Exception:
         return
-
-
-def _fields_of(value: Any, kind: type[Any]) -> list[tuple[str, object]] | None:
-    """Name and value of the fields of a dataclass, pydantic or attrs object or named tuple; None for others.
-
-    Fields that their class keeps out of `repr()` stay out here; properties are not run.
-    """
-    if issubclass(kind, tuple):
-        names = getattr(kind, "_fields", None)
-        return list(zip(names, tuple.__iter__(value), strict=False)) if isinstance(names, tuple) else None
-    fields: Iterable[tuple[str, object]]
-    if hasattr(kind, "__dataclass_fields__"):
-        import dataclasses
-
-        fields = [(field.name, field) for field in dataclasses.fields(value)]
-    elif isinstance(getattr(kind, "__attrs_attrs__", None), tuple):
-        fields = [(field.name, field) for field in kind.__attrs_attrs__]
-    else:
-        # pydantic 2 and 1. The fields of a model lie in its __dict__; properties and computed fields do not.
-        known = getattr(kind, "model_fields", None) or getattr(kind, "__fields__", None)
-        if not isinstance(known, dict):
-            return None
-        fields = known.items()
-    return [(name, _field(value, name)) for name, field in fields if getattr(field, "repr", True)]
-
-
-def _field(value: object, name: str) -> object:
-    try:
-        return getattr(value, name)
-    except Exception as error:
-        return f"<{type(error).__name__}>"

@@ -18,6 +18,7 @@ SUSPENDED = "suspended"
 FAILURES = frozenset({"failure", "error", "timeout", "failed"})
 """Results that make an error of the block; `failed` is stored as `failure`."""
 _RESULTS = ("success", "failure", "error", "timeout", "cancellation", "skip")
+_EXITS = (("click.exceptions", "Exit"), ("typer.exceptions", "Exit"))
 _MESSAGE_LIMIT = 4_096
 _FRAMES = 100
 _logger = logging.getLogger("instrumentation")
@@ -45,10 +46,14 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def is_success(error: BaseException) -> bool:
-    """`sys.exit()` and `sys.exit(0)` are how a script says that it is done."""
-    return isinstance(error, SystemExit) and (
-        error.code is None or (isinstance(error.code, int) and int.__index__(error.code) == 0)
-    )
+    """`sys.exit()` and `sys.exit(0)` are how a script says that it is done, as is `Exit` of click and Typer."""
+    if isinstance(error, SystemExit):
+        code: object = error.code
+    elif (type(error).__module__, type(error).__name__) in _EXITS:
+        code = getattr(error, "exit_code", None)
+    else:
+        return False
+    return code is None or (isinstance(code, int) and int.__index__(code) == 0)
 
 
 def message_of(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import re
 import threading
 import time
 import types
+import unittest.mock
 import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -169,9 +170,7 @@ class NoRepr:
 
 
 class HalfBroken:
-    @property
-    def b(self) -> int:
-        raise RuntimeError("b")
+    __slots__ = ("b",)
 
     model_fields: ClassVar[dict[str, Any]] = {"a": None, "b": None}
     a = 1
@@ -230,10 +229,54 @@ def test_hostile_values_are_bounded(name: str) -> None:
         assert attribute_value(wrapped) is not None
 
 
+def test_what_has_not_been_fetched_is_not() -> None:
+    """Fields of SQLAlchemy's dataclasses and models are descriptors, and ask the database where a value is missing."""
+    asked: list[str] = []
+
+    class Column:
+        def __get__(self, instance: Any, owner: type) -> Any:
+            asked.append("column")
+            return self if instance is None else instance.__dict__["loaded"]
+
+        def __set__(self, instance: Any, value: Any) -> None:
+            instance.__dict__["loaded"] = value
+
+    @dataclasses.dataclass
+    class Row:
+        loaded: Any = None
+        expired: int = 0
+
+    Row.loaded, Row.expired = Column(), Column()
+    row = Row.__new__(Row)
+    row.loaded = 5
+    asked.clear()
+    assert json.loads(json_text(row)) == {"loaded": 5, "expired": "<not read>"}
+
+    def asks(self: object) -> str:
+        asked.append("repr")
+        return "rows"
+
+    for module, name in (("django.db.models.query", "QuerySet"), ("mongoengine.queryset.base", "BaseQuerySet")):
+        lazy = type("Orders", (type(name, (), {"__module__": module, "__repr__": asks}),), {})
+        assert json_text(lazy()) == '"<Orders: not read>"'
+        assert attribute_value(lazy()) == "<Orders: not read>"
+    assert asked == []
+
+
+def test_a_mock_notes_no_call_of_ours(recorded: Any) -> None:
+    """Tests compare its calls with those of the program."""
+    mock = unittest.mock.MagicMock()
+    with task("t") as block:
+        block.set("mock", mock)
+    assert task(lambda x: x)(mock) is mock
+    assert mock.mock_calls == []
+    assert "MagicMock" in recorded.spans[1].attributes[names.INPUT_VALUE]
+
+
 def test_one_bad_value_costs_no_other() -> None:
     """What cannot be read is named by its type, and what lies beside it is recorded."""
     assert json.loads(json_text(HOSTILE["mixed"]())) == {"good": 1, "bad": "<Hostile: no text>"}
-    assert json.loads(json_text(HalfBroken())) == {"a": 1, "b": "<RuntimeError>"}
+    assert json.loads(json_text(HalfBroken())) == {"a": 1, "b": "<AttributeError>"}
 
 
 @given(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+import click.exceptions
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -54,6 +55,8 @@ def enter_and_leave(word: Any, asynchronous: bool, error: BaseException | None) 
         (GeneratorExit(), StatusCode.ERROR, "cancelled", "cancelled: GeneratorExit"),
         (SystemExit(0), StatusCode.UNSET, None, None),
         (SystemExit(3), StatusCode.ERROR, None, "SystemExit: 3"),
+        (click.exceptions.Exit(0), StatusCode.UNSET, None, None),
+        (click.exceptions.Exit(3), StatusCode.ERROR, None, "Exit: 3"),
     ],
     ids=repr,
 )
