@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from types import CodeType, FunctionType, MethodType
 from typing import Any, TypeVar, cast
@@ -145,8 +146,19 @@ class _Proxy:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self
 
-    def __reduce__(self) -> str:
-        return cast("str", self.__qualname__)  # by name, as functions are
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        function = self.__wrapped__
+        if type(function) is FunctionType or _named(self) is self:
+            return cast("str", self.__qualname__)  # by name, as functions are
+        return record, (self._instrumentation[0], function)
+
+
+def _named(function: Any) -> Any:
+    """What bears the function's name in its module."""
+    found: Any = sys.modules.get(getattr(function, "__module__", ""))
+    for part in getattr(function, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 class _Later(_Proxy):

@@ -228,6 +228,11 @@ def test_wrong_arguments_fail_at_the_call(recorded: Any, function: Any) -> None:
         task(function)(1, 2, 3)
 
 
+class AsyncTool:
+    async def __call__(self, *args: object) -> tuple[object, ...]:
+        return args
+
+
 pickled_plain = task("pickled_plain")(plain)
 
 
@@ -367,6 +372,25 @@ def test_functions_are_pickled_and_copied_by_name(function: Any) -> None:
     assert copy.deepcopy([function]) == [function]
 
 
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        (functools.partial(divmod, 7), 3),
+        (functools.partial(AsyncTool(), 7), 3),
+        (AsyncTool(), 3),
+        (len, "text"),
+        ("text".count, "t"),
+    ],
+    ids=repr,
+)
+def test_what_has_no_name_of_its_own_is_pickled(recorded: Any, function: Any, argument: Any) -> None:
+    """As it is undecorated, and recorded where it comes out."""
+    result = pickle.loads(pickle.dumps(task("named")(function)))(argument)
+    if inspect.iscoroutine(result):
+        asyncio.run(result)
+    assert recorded.span.name == "named"
+
+
 def test_bound_methods_are_pickled(recorded: Any) -> None:
     """A bound method goes to another process with its object."""
     assert pickle.loads(pickle.dumps(Worker("z").method))(1) == ("z", 1)
@@ -417,11 +441,6 @@ def test_only_functions_can_be_decorated(what: Any) -> None:
     instead = "; decorate its methods" if what is Worker else ""
     with pytest.raises(TypeError, match=f"records calls of functions, not .*{instead}$"):
         task("name")(what)
-
-
-class AsyncTool:
-    async def __call__(self, *args: object) -> tuple[object, ...]:
-        return args
 
 
 class Bound:
