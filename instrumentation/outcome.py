@@ -42,6 +42,8 @@ def is_cancellation(error: BaseException) -> bool:
             return True
         if kind.__name__ == "Cancelled" and kind.__module__.startswith("trio"):
             return True
+        if kind.__name__ == "GreenletExit" and kind.__module__.startswith("greenlet"):  # gevent's kill()
+            return True
     return False
 
 

@@ -21,6 +21,10 @@ from instrumentation import attributes as names
 WORDS = [task, agent, action, deployment]
 
 
+class GreenletExit(BaseException):
+    __module__ = "greenlet"
+
+
 def span_id() -> int:
     return trace.get_current_span().get_span_context().span_id
 
@@ -53,6 +57,7 @@ def enter_and_leave(word: Any, asynchronous: bool, error: BaseException | None) 
         (asyncio.CancelledError(), StatusCode.ERROR, "cancelled", "cancelled: CancelledError"),
         (KeyboardInterrupt(), StatusCode.ERROR, "cancelled", "cancelled: KeyboardInterrupt"),
         (GeneratorExit(), StatusCode.ERROR, "cancelled", "cancelled: GeneratorExit"),
+        (GreenletExit(), StatusCode.ERROR, "cancelled", "cancelled: GreenletExit"),
         (SystemExit(0), StatusCode.UNSET, None, None),
         (SystemExit(3), StatusCode.ERROR, None, "SystemExit: 3"),
         (click.exceptions.Exit(0), StatusCode.UNSET, None, None),
