@@ -14,6 +14,7 @@ from opentelemetry.instrumentation import auto_instrumentation
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 
+from .aside import set_aside
 from .config import sdk_is_disabled
 from .diagnostics import say
 from .environment import DISTRO, NAME, is_asked_for, prepare
@@ -51,8 +52,10 @@ class Distro(BaseDistro):  # type: ignore[misc]  # ships no types
         """Start an instrumentor; one that fails does not keep the others from it, nor the program."""
         if sdk_is_disabled():
             return
+        handlers = [*logging.getLogger().handlers]
         try:
             super().load_instrumentor(entry_point, **options)
+            set_aside(handlers)
         except (ModuleNotFoundError, DependencyConflictError):
             raise  # the library is not there: no failure
         except (Exception, SystemExit) as error:

@@ -499,6 +499,50 @@ def test_instrumentors_are_started(dsn, folder, disabled):
     assert ([] if disabled else ["GET /hello"]) == stored(dsn)
 
 
+LOGGING = """
+import logging
+from opentelemetry import _logs
+
+class Handler(logging.Handler):
+    __module__ = "opentelemetry.instrumentation.logging.handler"
+    def emit(self, record):
+        _logs.get_logger("logging").emit(event_name=record.getMessage())
+
+class Instrumentor:
+    def instrument(self, **options):
+        logging.getLogger().addHandler(Handler())
+"""
+SAYS = """
+import logging
+logging.getLogger("shop").warning("the last resort")
+logging.warning("the first use")
+logging.getLogger("shop").error("then formatted")
+aside = logging.getLogger("aside")
+aside.propagate = False
+aside.addHandler(logging.NullHandler())
+aside.error("goes nowhere")
+logging.getLogger().handlers.clear()
+logging.getLogger("shop").error("cleared")
+"""
+
+
+def test_what_a_program_says_is_stored_and_printed_as_without_us(dsn, folder):
+    """A handler that an instrumentor puts at the root keeps neither Python's last resort nor basicConfig back."""
+    (folder / "instrumentor.py").write_text(LOGGING)
+    (folder / "says.py").write_text(SAYS)
+    (folder / "instrumentor-1.dist-info").mkdir()
+    (folder / "instrumentor-1.dist-info" / "METADATA").write_text("Name: instrumentor\nVersion: 1\n")
+    (folder / "instrumentor-1.dist-info" / "entry_points.txt").write_text(
+        "[opentelemetry_instrumentor]\nlogging = instrumentor:Instrumentor\n"
+    )
+
+    plain = start("python", "says.py", cwd=folder)
+    done = run("python", "says.py", cwd=folder, dsn=dsn, PYTHONPATH=str(folder))
+
+    assert (0, plain.stdout, plain.stderr) == (done.returncode, done.stdout, done.stderr)
+    assert ["cleared", "the first use", "the last resort", "then formatted"] == stored(dsn)
+
+
 @pytest.fixture
 def gunicorn(dsn: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """gunicorn with two workers, started by otel-pg run."""
