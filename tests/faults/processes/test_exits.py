@@ -33,7 +33,7 @@ BY_EXIT_HANDLERS = {
     "everything open": 0,
 }
 FLUSHED = {"SIGTERM, idle": -signal.SIGTERM, "SIGTERM, busy": -signal.SIGTERM, "SIGTERM, chained": 7}
-AT_ONCE = {"SIGTERM": -signal.SIGTERM, "os._exit": 4, "kill -9": -signal.SIGKILL}
+AT_ONCE = {"SIGTERM": -signal.SIGTERM, "os._exit": 4, "os.exec": 5, "kill -9": -signal.SIGKILL}
 WAYS = {**BY_EXIT_HANDLERS, **FLUSHED, **AT_ONCE}
 MOST_SECONDS = 5.0
 NOISE_SECONDS = 4.0  # a dozen programs end at once here, on a machine that may be busy with others
