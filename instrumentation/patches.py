@@ -185,7 +185,7 @@ class _Patches:
                 if wish.functions and wish not in had:
                     _send("otel_pg.capture.matched", attributes={names.CAPTURE_PATTERN: str(wish)})
                 elif not wish.functions and wish.problem is None:
-                    wish.problem = f"module {name} has no such function"
+                    wish.problem = _absence_in(module, name, wish.pattern)
 
     def _fulfil(
         self, wish: Wish, module: ModuleType, owner: Any, path: tuple[str, ...], raw: Any, made: dict[int, Any]
@@ -240,6 +240,16 @@ def _problem(function: Any, module: ModuleType, pattern: Pattern) -> str | None:
     if function.__module__ != module.__name__ and not (pattern.is_plain and is_local):
         return f"comes from {function.__module__}: name it there"
     return None
+
+
+def _absence_in(module: ModuleType, name: str, pattern: Pattern) -> str:
+    """Why a module has no function that is named."""
+    found: Any = module
+    for part in pattern.path if pattern.is_plain else ():
+        found = vars(found).get(part) if issubclass(type(found), (type, ModuleType)) else None
+    if issubclass(type(found), type):
+        return f"{'.'.join(pattern.path)} in {name} is a class: name its methods, as in {pattern.text}.*"
+    return f"module {name} has no such function"
 
 
 class _Finder:

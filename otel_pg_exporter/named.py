@@ -36,6 +36,7 @@ KINDS = {
     "deployments": "EVENT_CAPTURE_DEPLOYMENTS",
 }
 """Key of the table → the variable that wins over it."""
+_TABLES = ("capture", "routing")
 _PARENT = "_OTEL_PG_PARENT"
 _REPORT_SECONDS = 30.0
 """By then a program that runs for long has imported what it imports."""
@@ -91,7 +92,7 @@ def capture_file(environ: Mapping[str, str]) -> Path | None:
     """The file that names functions; None if there is none."""
     if given := environ.get(FILE):
         return Path(given)
-    here = Path.cwd()
+    here = Path(_working_folder() or os.sep)
     for folder in (here, *here.parents):
         file = folder / "pyproject.toml"
         try:
@@ -108,9 +109,12 @@ def _table(file: Path) -> dict[str, list[str]]:
     except ImportError:  # Python 3.10
         toml = optional("tomli", extra="auto")
     try:
-        found = toml.loads(file.read_text("utf-8")).get("tool", {}).get("otel_pg", {}).get("capture", {})
+        tables = toml.loads(file.read_text("utf-8")).get("tool", {}).get("otel_pg", {})
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from None
+    if unknown := [key for key in tables if key not in _TABLES]:
+        raise ConfigurationError(f"{file}: tool.otel_pg.{unknown[0]} is not known; known are {', '.join(_TABLES)}")
+    found = tables.get("capture", {})
     if not isinstance(found, dict) or (unknown := [key for key in found if key not in KINDS]):
         name = f"capture.{unknown[0]}" if isinstance(found, dict) else "capture"
         raise ConfigurationError(f"{file}: tool.otel_pg.{name} is not known; known are {', '.join(KINDS)}")
@@ -129,22 +133,31 @@ def _foreign_instrumentation() -> str | None:
     origin = getattr(loaded, "__file__", None)
     if loaded is None:
         # the folder of the script is put first on sys.path only after this
-        spec = PathFinder.find_spec("instrumentation", [_script_folder(sys.orig_argv), os.getcwd(), *sys.path])
+        folders = filter(None, (_script_folder(sys.orig_argv), _working_folder()))
+        spec = PathFinder.find_spec("instrumentation", [*folders, *sys.path])
         origin = spec.origin if spec else None
     return None if origin and Path(origin).resolve() == ours else str(origin)
 
 
-def _script_folder(command: list[str]) -> str:
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return None
+
+
+def _script_folder(command: list[str]) -> str | None:
     """The folder of the script in a command line; the working folder for -c and -m."""
     rest = iter(command[1:])
     for argument in rest:
         if argument in _VALUED_OPTIONS:
             next(rest, None)
         elif not argument.startswith("-"):
-            return str(Path(argument).resolve().parent)
+            here = _working_folder()
+            return str(Path(here, argument).resolve().parent) if here else os.path.dirname(argument)
         elif argument[1:2] in {"c", "m"}:
             break
-    return os.getcwd()
+    return _working_folder()
 
 
 def _report_later(report: Any) -> None:

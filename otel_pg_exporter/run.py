@@ -96,7 +96,7 @@ def _prepare(environment: MutableMapping[str, str]) -> None:
     try:
         if (file := capture_file(environment)) is not None:
             environment[FILE] = str(file)
-    except (ConfigurationError, ImportError):
+    except Exception:
         pass  # the program's start says so
 
 

@@ -614,6 +614,30 @@ def test_functions_are_named_in_pyproject(dsn, folder):
     assert (["load", "load"], ["Bot.run", "Bot.run"]) == (stored(dsn, "task_events"), stored(dsn, "agent_events"))
 
 
+def test_a_table_of_another_name_is_said(dsn, folder):
+    """A slip in the name of the table would have nothing recorded in silence."""
+    (folder / "pyproject.toml").write_text('[tool.otel_pg.captures]\ntasks = ["shop.jobs:*"]\n')
+
+    done = run("python", "app.py", cwd=folder, dsn=dsn)
+
+    said = "tool.otel_pg.captures is not known; known are capture, routing"
+    assert f"named functions are not recorded: ConfigurationError: {folder}/pyproject.toml: {said}\n" == done.stderr
+
+
+def test_a_program_whose_working_folder_is_gone(dsn, folder):
+    """It runs, and functions are recorded that the environment names."""
+    (folder / "gone").mkdir()
+    program = f"import sys; sys.path.insert(0, {str(folder)!r}); import shop.jobs; print(shop.jobs.load(1))"
+
+    done = start(
+        "sh", "-c", f'cd gone; rmdir ../gone; otel-pg run --tasks "shop.jobs:*" python -c "{program}"',
+        cwd=folder, dsn=dsn,
+    )  # fmt: skip
+
+    assert (0, "1\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert ["load"] == stored(dsn, "task_events")
+
+
 def test_functions_are_named_under_opentelemetry_instrument_too(dsn, folder):
     """The variables count wherever our distro is used, and win over the file."""
     (folder / "pyproject.toml").write_text('[tool.otel_pg.capture]\ntasks = ["nosuch:*"]\n')

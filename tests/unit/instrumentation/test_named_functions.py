@@ -301,7 +301,14 @@ def test_uninstrument_reaches_what_was_imported_later(recorded):
 def test_what_is_named_in_vain_is_said(caplog, complaints_expected):
     """Each with its reason; a module that is there and not imported is none."""
     instrument(
-        tasks=["named_jobs:nosuch", "named_jobs:number", "named_jobs:helper", "named_package.inner:nosuch", "nix:run"]
+        tasks=[
+            "named_jobs:nosuch",
+            "named_jobs:number",
+            "named_jobs:Worker",
+            "named_jobs:helper",
+            "named_package.inner:nosuch",
+            "nix:run",
+        ]
     )
     importlib.import_module("named_jobs")
     with caplog.at_level(logging.WARNING, "instrumentation"):
@@ -310,6 +317,8 @@ def test_what_is_named_in_vain_is_said(caplog, complaints_expected):
     assert [
         "capture: nothing is recorded for tasks named_jobs:nosuch: module named_jobs has no such function",
         "capture: nothing is recorded for tasks named_jobs:number: number in named_jobs is a int, not a function",
+        "capture: nothing is recorded for tasks named_jobs:Worker: Worker in named_jobs is a class: name its methods,"
+        " as in named_jobs:Worker.*",
         "capture: nothing is recorded for tasks named_jobs:helper: helper in named_jobs comes from named_helpers:"
         " name it there",
         "capture: nothing is recorded for tasks nix:run: there is no such module",
