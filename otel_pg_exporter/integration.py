@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from inspect import iscoroutinefunction
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -164,8 +165,8 @@ class EventIntegration:
         self._check_open()
         if name != "*":
             occasion(name)
-        if not callable(handler):
-            raise InvalidEventError(f"handler={handler!r:.60} is not allowed; allowed is a function")
+        if not callable(handler) or iscoroutinefunction(handler):
+            raise InvalidEventError(f"handler={handler!r:.60} is not allowed; allowed is a function that is not async")
         mark = partial(handler)  # tells one from another, where the same function is there twice
         with undisturbed(self._lock):
             self._handlers[name] = (*self._handlers.get(name, ()), mark)

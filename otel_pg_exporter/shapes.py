@@ -13,8 +13,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from math import isfinite
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from uuid import UUID
 
 from .errors import InvalidEventError, shown
 
@@ -40,42 +43,51 @@ _Check: TypeAlias = Callable[[Any], Any]
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a text")
-    return str(value)
+    return str.__str__(value)  # of a member of an enum str() is its name
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text of one character or more")
-    return str(value)
+    return str.__str__(value)
 
 
-def _number_or_text(value: Any) -> str:
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ValueError("a text or a whole number")
-    return str(value)
+def _integer(value: Any) -> int | None:
+    """A whole number, numpy's too; None for anything else."""
+    return None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+
+
+def _id(value: Any) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)
+    found = value if isinstance(value, UUID) else _integer(value)
+    if found is None:
+        raise ValueError("a text, a whole number or a UUID")
+    return str(found)
 
 
 def _one_of(allowed: tuple[str, ...]) -> _Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in allowed:
             raise ValueError("one of " + ", ".join(allowed))
-        return str(value)
+        return str.__str__(value)
 
     return check
 
 
 def _whole(low: int, high: int) -> _Check:
     def check(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        found = _integer(value)
+        if found is None or not low <= found <= high:
             raise ValueError(f"a whole number from {low} to {high}")
-        return int(value)
+        return found
 
     return check
 
 
 def _number(high: float) -> _Check:
     def check(value: Any) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = not isinstance(value, bool) and isinstance(value, Real | Decimal)
         if not is_number or not isfinite(value) or not 0 <= value <= high:
             raise ValueError(f"a number from 0 to {high:g}")
         return float(value)
@@ -227,7 +239,7 @@ class TaskEvent(EventShape):
     category: ClassVar[str] = "task"
 
     event_type: str = _field("otel_pg.event_type", _name, default="task_execution")
-    task_id: str | None = _field("otel_pg.task.id", _number_or_text)
+    task_id: str | None = _field("otel_pg.task.id", _id)
     task_name: str | None = _field("otel_pg.task.name")
     agent_id: str | None = _field("gen_ai.agent.id")
     """The agent that works on it."""
@@ -249,7 +261,7 @@ class AgentEvent(EventShape):
     event_type: str = _field("otel_pg.event_type", _name, default="agent_action")
     agent_id: str | None = _field("gen_ai.agent.id")
     agent_name: str | None = _field("gen_ai.agent.name")
-    task_id: str | None = _field("otel_pg.task.id", _number_or_text)
+    task_id: str | None = _field("otel_pg.task.id", _id)
     """The task that it works on."""
     action: str | None = _field("otel_pg.action", _name)
     """What was done: create, invoke, llm, tool … Left out, it is tool if there is a tool's name, llm if
@@ -283,15 +295,15 @@ class DeploymentEvent(EventShape):
     category: ClassVar[str] = "deployment"
 
     event_type: str = _field("otel_pg.event_type", _name, default="deployment")
-    deployment_id: str | None = _field("deployment.id", _number_or_text)
+    deployment_id: str | None = _field("deployment.id", _id)
     """This deployment; stands for the run's id where that is left out."""
     pipeline: str | None = _field("cicd.pipeline.name")
-    pipeline_run_id: str | None = _field("cicd.pipeline.run.id", _number_or_text)
+    pipeline_run_id: str | None = _field("cicd.pipeline.run.id", _id)
     environment: str | None = _field("deployment.environment.name")
     """Target, such as production, staging or WSL2."""
     branch: str | None = _field("vcs.ref.head.name")
     commit_sha: str | None = _field("vcs.ref.head.revision")
-    pull_request: str | None = _field("vcs.change.id", _number_or_text)
+    pull_request: str | None = _field("vcs.change.id", _id)
     build_result: str | None = _field("otel_pg.deployment.build", _one_of(RESULTS))
     """success, failure, error, timeout, cancellation or skip."""
     test_result: str | None = _field("otel_pg.deployment.tests", _one_of(RESULTS))

@@ -215,6 +215,16 @@ def test_handlers_hear_until_they_are_removed(dsn, events):
         events.on("*", None)
 
 
+def test_an_async_handler_is_refused(events):
+    """Nobody would await what it gives."""
+
+    async def handler(payload):
+        raise AssertionError
+
+    with pytest.raises(InvalidEventError, match="is not allowed; allowed is a function that is not async"):
+        events.on("task:started", handler)
+
+
 def test_a_handler_that_fails_hurts_nobody(dsn, events, said):
     """The others hear, the event is stored, and the log has one line."""
     heard = []

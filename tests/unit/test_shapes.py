@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import FrozenInstanceError, fields
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -87,7 +90,7 @@ def test_what_is_given_is_kept(category):
         (TaskEvent, "attempt", 0, "a whole number from 1"),
         (TaskEvent, "attempt", 1 << 31, "to 2147483647"),
         (TaskEvent, "attempt", 1.0, "a whole number from 1"),
-        (TaskEvent, "task_id", 1.0, "a text or a whole number"),
+        (TaskEvent, "task_id", 1.0, "a text, a whole number or a UUID"),
         (TaskEvent, "input", object(), "not object"),
         (AgentEvent, "input_tokens", -1, "a whole number from 0"),
         (AgentEvent, "output_tokens", 1 << 63, "a whole number from 0"),
@@ -95,7 +98,7 @@ def test_what_is_given_is_kept(category):
         (AgentEvent, "action", "", "one character or more"),
         (DeploymentEvent, "result", "passed", "success, failure, error, timeout, cancellation, skip"),
         (DeploymentEvent, "test_result", "", "success, failure"),
-        (DeploymentEvent, "pull_request", False, "a text or a whole number"),
+        (DeploymentEvent, "pull_request", False, "a text, a whole number or a UUID"),
     ],
 )
 def test_an_error_names_shape_field_value_and_what_is_allowed(shape, field, value, allowed):
@@ -183,8 +186,43 @@ def test_a_timestamp_is_exact_to_the_microsecond():
 
 
 def test_numbers_become_texts_where_an_id_is_meant():
-    """A pull request is 42 or '42'."""
+    """A pull request is 42 or '42', a task's id often a UUID."""
     assert "42" == DeploymentEvent(event_name="x", pull_request=42).pull_request
+    assert str(UUID(int=1)) == TaskEvent(event_name="x", task_id=UUID(int=1)).task_id
+
+
+class Word(str, Enum):
+    ERROR = "error"
+    NIGHTLY = "nightly"
+
+
+class Number(int, Enum):
+    TWO = 2
+
+
+def test_members_of_enums_count_as_their_values():
+    """str() of them is their name: a status would be one that nobody knows."""
+    event = TaskEvent(
+        event_name=Word.NIGHTLY, event_type=Word.NIGHTLY, status=Word.ERROR, task_id=Number.TWO, queue=Word.NIGHTLY,
+        attempt=Number.TWO,
+    )  # fmt: skip
+
+    assert ("nightly", "nightly", "error") == (event.event_name, event.event_type, event.status)
+    assert ("2", "nightly", 2) == (event.task_id, event.queue, event.attempt)
+    assert {type(value) for value in event.attributes().values()} == {str, int}
+
+
+def test_numbers_of_other_kinds():
+    """PostgreSQL's numeric comes as Decimal, a sum of pandas as numpy's."""
+    numpy = pytest.importorskip("numpy")
+    event = AgentEvent(
+        event_name="x", input_tokens=numpy.int64(5), cost=numpy.float32(0.5), duration_seconds=Decimal("1.5")
+    )
+
+    assert (5, 0.5, 1.5) == (event.input_tokens, event.cost, event.duration_seconds)
+    assert [int, float, float] == [type(it) for it in (event.input_tokens, event.cost, event.duration_seconds)]
+    with pytest.raises(InvalidEventError):
+        AgentEvent(event_name="x", cost=Decimal("NaN"))
 
 
 def test_an_event_of_another_category_is_shown_in_short():
