@@ -207,8 +207,11 @@ class Block:
         return token
 
     @guarded(None)
-    def event(self, name: str, /, **attributes: object) -> None:
-        """Send a log record that belongs to this block; it is visible at once, before the block ends."""
+    def event(self, name: str, /, attributes: Mapping[str, object] | None = None, **more: object) -> None:
+        """Send a log record that belongs to this block; it is visible at once, before the block ends.
+
+        Attributes are given as a mapping, as to `event()`, or by name.
+        """
         if self.context is not None:
             from .events import send
 
@@ -217,7 +220,7 @@ class Block:
                 self,
                 category=self._recipe.category,
                 event_type=self._recipe.event_type,
-                attributes=attributes,
+                attributes={**clean_attributes(attributes), **more},
             )
 
     # As a decorator and as a block.

@@ -159,6 +159,17 @@ def test_an_event_of_a_block(recorded: Any) -> None:
     assert [recorded.logs[0].attributes[key] for key in ("rows", "name", "self")] == [3, "x", "y"]
 
 
+def test_attributes_of_an_event_of_a_block(recorded: Any, complaints_expected: pytest.LogCaptureFixture) -> None:
+    """As a mapping, as event() takes them, too; what is none is told, and the others are recorded."""
+    with task("t") as block:
+        block.event("mapping", attributes={"rows": 3}, columns=2)
+        block.event("none", attributes=["rows"], columns=2)  # type: ignore[arg-type]
+    assert recorded.logs[0].attributes.items() >= {"rows": 3, "columns": 2}.items()
+    assert recorded.logs[1].attributes["columns"] == 2
+    assert ["attributes" in record.attributes for record in recorded.logs] == [False, False]
+    assert complaints_expected.messages == ["attributes=<list> is left out; allowed is a mapping"]
+
+
 def test_a_broken_log_sdk_does_not_hurt(
     recorded: Any, monkeypatch: pytest.MonkeyPatch, complaints_expected: pytest.LogCaptureFixture
 ) -> None:
