@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
 from .arguments import Inputs
@@ -30,7 +30,7 @@ def record(recipe: Recipe, function: F) -> F:
     flags = code.co_flags if code is not None else 0
     recipe = recipe.for_function(function)
     if flags & (inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE) or inspect.iscoroutinefunction(function):
-        return cast("F", _Later(function, _awaited, recipe))
+        return cast("F", _Later(function, _awaiting, recipe))
     if flags & inspect.CO_ASYNC_GENERATOR:
         return cast("F", _Later(function, iterated_async, recipe))
     if flags & inspect.CO_GENERATOR:
@@ -90,8 +90,24 @@ def _recorded_call(function: Callable[..., Any], recipe: Recipe) -> Callable[...
     return call
 
 
-async def _awaited(
+class _Unstarted(list[Awaitable[Any]]):
+    """Holds work until it begins. Python warns of a coroutine that is never awaited, but of none that is closed, or
+    cancelled before its first step: the one that would have been awaited there is closed, too.
+    """
+
+    def __del__(self) -> None:
+        if self and type(self[0]) is CoroutineType:
+            self[0].close()
+
+
+def _awaiting(
     recipe: Recipe, work: Awaitable[Any], inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return _awaited(recipe, _Unstarted((work,)), inputs, args, kwargs)
+
+
+async def _awaited(
+    recipe: Recipe, unstarted: _Unstarted, inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     block = Block(recipe)
     block.enter()
@@ -99,7 +115,7 @@ async def _awaited(
     if recording and recipe.captures_input():
         inputs.record(block, args, kwargs)
     try:
-        result = await work
+        result = await unstarted.pop()
     except BaseException as error:
         block.exit(error)
         raise

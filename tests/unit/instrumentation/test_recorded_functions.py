@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import copy
 import functools
+import gc
 import inspect
 import pickle
 import traceback
 import types
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -479,6 +482,37 @@ def test_a_property_is_no_name(kind: Any) -> None:
     for decorate in (task, task("name")):
         with pytest.raises(TypeError, match="put it below that decorator"):
             decorate(kind(len))
+
+
+@pytest.mark.parametrize("way", ["closed", "cancelled", "never awaited"])
+@pytest.mark.filterwarnings("always::RuntimeWarning")
+def test_python_warns_of_a_coroutine_as_of_one_undecorated(recorded: Any, way: str) -> None:
+    """Of one that nobody awaited, once; of none that was closed, or cancelled before its first step."""
+
+    async def work() -> None:
+        raise AssertionError
+
+    async def cancel(function: Callable[[], Any]) -> None:
+        task = asyncio.create_task(function())
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    def texts(function: Callable[[], Any]) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            if way == "cancelled":
+                asyncio.run(cancel(function))
+            else:
+                started = function()
+                if way == "closed":
+                    started.close()
+                del started
+            gc.collect()
+        return [str(warning.message) for warning in caught]
+
+    assert texts(task(work)) == texts(work)
+    assert len(texts(work)) == (way == "never awaited")
+    assert recorded.spans == []
 
 
 def test_attributes_of_functions_stay(recorded: Any) -> None:
