@@ -42,5 +42,7 @@ class Inputs:
             del given[self._names[0]]
         if len(args) > len(self._names):
             given[self._rest] = args[len(self._names) :]
+        if kwargs and not given.keys().isdisjoint(kwargs):  # (a, /, **rest) takes an a of either kind
+            kwargs = {f"{name}'" if name in given else name: value for name, value in kwargs.items()}
         given.update(kwargs)
         return json_text(given) if given else None

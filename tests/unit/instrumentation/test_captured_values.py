@@ -385,6 +385,15 @@ def test_inputs_by_name(recorded: Any, args: Any, named: Any, expected: Any) -> 
     assert json.loads(recorded.span.attributes[names.OUTPUT_VALUE]) == {"sum": 1}
 
 
+def test_two_arguments_of_one_name(recorded: Any) -> None:
+    """Both are recorded, and secrets are taken out of both."""
+    task("t")(lambda a, /, *args, **named: None)(1, 2, a=3, args=4)
+    task("t")(lambda password, /, **named: None)("hunter2", password="hunter3")
+    first, second = (json.loads(span.attributes[names.INPUT_VALUE]) for span in recorded.spans)
+    assert first == {"a": 1, "args": [2], "a'": 3, "args'": 4}
+    assert second == {"password": "[redacted]", "password'": "[redacted]"}
+
+
 def test_nothing_is_not_recorded(recorded: Any) -> None:
     """No arguments and a result of None leave no attribute; an empty or false result does."""
     task("t")(lambda: None)()
