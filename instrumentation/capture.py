@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .guard import guarded, tell
+from .guard import guarded, tell, warn
 from .redaction import Redactor
-
-_logger = logging.getLogger("instrumentation")
 
 
 class CaptureSettings(NamedTuple):
@@ -125,7 +122,7 @@ def _is_redacting() -> bool:
     if text in {"false", "0", "no", "off"}:
         return False
     if text not in {"", "true", "1", "yes", "on"}:
-        _logger.warning("EVENT_REDACT=%r is neither true nor false; true is used", text)
+        warn("EVENT_REDACT=%r is neither true nor false; true is used", text)
     return True
 
 
@@ -135,7 +132,7 @@ def _switch(variable: str) -> bool:
         return True
     if text not in {"false", "0", "no", "off"}:
         # Somebody meant to say something about content, so the careful reading wins.
-        _logger.warning("%s=%r is neither true nor false; false is used", variable, text)
+        warn("%s=%r is neither true nor false; false is used", variable, text)
     return False
 
 
@@ -151,7 +148,7 @@ def _usable_limit(shown: str, name: str, value: object) -> bool:
     least, most = _LEAST[name], _MOST[name]
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return True
-    _logger.warning("%s=%r is left out: it must be a whole number from %d to %d", shown, value, least, most)
+    warn("%s=%r is left out: it must be a whole number from %d to %d", shown, value, least, most)
     return False
 
 
@@ -175,5 +172,5 @@ def _compile_one(pattern: str, shown: str) -> re.Pattern[str] | None:
     try:
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        _logger.warning("%s: %r is left out, it is not a regular expression: %s", shown, pattern, error)
+        warn("%s: %r is left out, it is not a regular expression: %s", shown, pattern, error)
         return None

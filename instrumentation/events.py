@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,12 +14,11 @@ from . import attributes as names
 from . import scope, signals
 from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text
-from .guard import guarded
+from .guard import guarded, warn
 
 if TYPE_CHECKING:
     from .blocks import Block
 
-_logger = logging.getLogger("instrumentation")
 _CATEGORIES = ("task", "agent", "deployment", "system")
 _STATUSES = ("started", "completed", "error", "cancelled", "suspended")
 
@@ -79,7 +77,7 @@ def event(
 @guarded(None)
 @functools.lru_cache(maxsize=256)
 def _tell_of_misfit(argument: str, value: str, allowed: Collection[str]) -> None:
-    _logger.warning("event(): %s=%.60s is left out; allowed are %s", argument, value, ", ".join(allowed))
+    warn("event(): %s=%.60s is left out; allowed are %s", argument, value, ", ".join(allowed))
 
 
 def send(

@@ -29,7 +29,7 @@ def report(place: str, error: BaseException) -> None:
         # Only the type: the message may hold what redaction has not seen.
         tell(f"{place} failed with {type(error).__name__}{_LOST}")
     except Exception:
-        pass  # near the recursion limit even logging fails
+        pass  # near the recursion limit even that fails
 
 
 def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: BaseException) -> None:
@@ -53,14 +53,22 @@ def _report_call(function: Callable[..., Any], args: Any, kwargs: Any, error: Ba
 
 
 def tell(message: str) -> None:
-    """Log a line, at most once a minute the same."""
+    """Log a line, at most once a minute the same. Raises nothing, whatever the log's handlers do."""
     now = time.monotonic()
     if now - _last_report.get(message, -_SILENCE_SECONDS) < _SILENCE_SECONDS:
         return
     if len(_last_report) >= _MOST_REPORTS:
         _last_report.clear()
     _last_report[message] = now
-    _logger.warning("%s", message)
+    warn("%s", message)
+
+
+def warn(message: str, *args: object) -> None:
+    """Log a warning. Raises nothing, whatever the log's handlers do."""
+    try:
+        _logger.warning(message, *args)
+    except Exception:
+        pass
 
 
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
@@ -11,7 +10,7 @@ from opentelemetry.trace import SpanKind
 
 from . import attributes as names
 from .blocks import Block
-from .guard import guarded
+from .guard import guarded, warn
 from .recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,7 +18,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPERATIONS = {"tool": "execute_tool", "llm": "chat", "retrieval": "retrieval", "embedding": "embeddings"}
 _REMOTE = {"llm", "embedding"}
 _LONGEST_SLIP, _ALIKE = 20, 0.8
-_logger = logging.getLogger("instrumentation")
 
 
 @overload
@@ -267,7 +265,7 @@ def _tell_of_slip(word: str) -> None:
     from difflib import get_close_matches  # of use for few programs
 
     for meant in get_close_matches(word.lower(), _OPERATIONS, 1, _ALIKE):
-        _logger.warning("kind=%r of an action is taken for a word of your own; did you mean %r?", word, meant)
+        warn("kind=%r of an action is taken for a word of your own; did you mean %r?", word, meant)
 
 
 def _made(name: Any, **recipe: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import traceback
 
 from opentelemetry.trace import Span, StatusCode
@@ -11,7 +10,7 @@ from opentelemetry.trace import Span, StatusCode
 from . import attributes as names
 from .capture import settings
 from .encoding import clean_text, name_text
-from .guard import guarded
+from .guard import guarded, warn
 
 CANCELLED = "cancelled"
 SUSPENDED = "suspended"
@@ -21,7 +20,6 @@ _RESULTS = ("success", "failure", "error", "timeout", "cancellation", "skip")
 _EXITS = (("click.exceptions", "Exit"), ("typer.exceptions", "Exit"))
 _MESSAGE_LIMIT = 4_096
 _FRAMES = 100
-_logger = logging.getLogger("instrumentation")
 
 
 def type_name(error: BaseException) -> str:
@@ -80,7 +78,7 @@ def result_word(of: str, given: object) -> str:
 @guarded(None)
 @functools.lru_cache(maxsize=256)
 def _tell_of_own_word(of: str, word: str) -> None:
-    _logger.warning("%s(%.60r) is stored as a word of your own; OpenTelemetry's are %s", of, word, ", ".join(_RESULTS))
+    warn("%s(%.60r) is stored as a word of your own; OpenTelemetry's are %s", of, word, ", ".join(_RESULTS))
 
 
 def record_error(span: Span, error: BaseException, *, escaped: bool) -> None:

@@ -13,7 +13,6 @@ at once, and names under which other modules hold the functions as well.
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from typing import Any
 from . import attributes as names
 from .events import event
 from .functions import is_recorded
-from .guard import guarded, report
+from .guard import guarded, report, warn
 from .kinds import action, agent, deployment, task
 from .patterns import Pattern
 
@@ -37,7 +36,6 @@ _KINDS: Mapping[str, Callable[[str], Any]] = {
     "deployments": deployment,
 }
 _CACHED = type(functools.lru_cache(lambda: None))
-_logger = logging.getLogger("instrumentation")
 
 
 @dataclass
@@ -83,6 +81,9 @@ def instrument(
         ImportError: wrapt is not installed.
     """
     given = {"tasks": tasks, "agents": agents, "actions": actions, "deployments": deployments}
+    for kind, texts in given.items():
+        if isinstance(texts, str):
+            raise ValueError(f"{kind}={texts!r:.60} is not allowed; allowed is a list of patterns")
     wishes = [Wish(kind, Pattern(text)) for kind, texts in given.items() for text in texts]
     _patches.add(wishes)
 
@@ -101,7 +102,7 @@ def report_unmatched() -> None:
     """Say in the log which patterns have matched nothing, and send an event that says so. Never raises."""
     missing = unmatched()
     for wish in missing:
-        _logger.warning("capture: nothing is recorded for %s: %s", wish, _absence(wish))
+        warn("capture: nothing is recorded for %s: %s", wish, _absence(wish))
     _send(
         "otel_pg.capture.report",
         severity="warn" if missing else "info",

@@ -17,7 +17,6 @@ import base64
 import binascii
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -28,9 +27,9 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from . import attributes as names
 from . import scope
 from .blocks import Block
+from .guard import warn
 from .recipe import Recipe
 
-_logger = logging.getLogger("instrumentation")
 _TOKEN = re.compile(r"([0-9]{1,4})\.([A-Za-z0-9_-]{1,65536})\.([0-9a-f]{16})")
 _PLACE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _VERSION = "1"
@@ -127,7 +126,7 @@ def resume(
             found |= read(token)
     except Exception as error:
         reason = str(error) if isinstance(error, BadTokenError) else type(error).__name__
-        _logger.warning("resume(): %s; what follows is recorded without what came before", reason)
+        warn("resume(): %s; what follows is recorded without what came before", reason)
         found["known"] = {names.RESUME_ERROR: reason}
     return Block(
         Recipe(named=(), attributes=attributes, capture_input=capture_input, capture_output=capture_output, **found)

@@ -154,6 +154,12 @@ def test_what_is_no_pattern_is_refused(text):
     assert repr(text) in str(error.value)
 
 
+def test_a_text_is_no_list_of_patterns():
+    """Its letters would be taken for patterns, and the first of them be refused."""
+    with pytest.raises(ValueError, match=r"tasks='a\.b:run' is not allowed; allowed is a list of patterns"):
+        instrument(tasks="a.b:run")
+
+
 @pytest.mark.parametrize(
     ("text", "exists"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import threading
 from collections.abc import Iterator
 from enum import Enum
@@ -15,7 +16,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from instrumentation import action, agent, current, deployment, event, outcome, task
+from instrumentation import action, agent, configure_capture, current, deployment, event, outcome, resume, task
 from instrumentation import attributes as names
 
 WORDS = [task, agent, action, deployment]
@@ -365,6 +366,36 @@ def test_what_cannot_be_used_is_told(
     assert names.TASK_ATTEMPT not in attributes
     assert (names.INPUT_VALUE in attributes) is ("capture_input" not in given)
     assert (names.OUTPUT_VALUE in attributes) is ("capture_output" not in given)
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        lambda: task("t", capture_input="no"),  # type: ignore[call-overload]
+        lambda: action("a", kind="tol"),
+        lambda: current().usage(cost="much"),  # type: ignore[arg-type]
+        lambda: current().usage(3),  # type: ignore[call-arg]
+        lambda: current().tests("sucess"),
+        lambda: event("e", severity="eror"),
+        lambda: resume("no token"),
+        lambda: configure_capture(max_length=5, redact_patterns=["("]),
+    ],
+)
+def test_a_handler_of_the_log_that_raises_hurts_nobody(recorded: Any, complaints_expected: Any, slip: Any) -> None:
+    """What we have to say of a slip goes through handlers of the program's, that may do anything."""
+
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no log")
+
+    logger, handler = logging.getLogger("instrumentation"), Raises()
+    outcome._tell_of_own_word.__wrapped__.cache_clear()  # type: ignore[attr-defined]
+    logger.addHandler(handler)
+    try:
+        with task("t"):
+            slip()
+    finally:
+        logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda v: type(v).__name__)
