@@ -145,7 +145,7 @@ class Block:
             else:
                 self.span.set_attribute(key, number)
         if left_out:
-            raise LeftOut(f"{', '.join(left_out)}; allowed are whole numbers of 64 bits, for cost any number")
+            raise LeftOut(f"{', '.join(left_out)}; allowed are whole numbers from 0 on, for cost any finite number")
 
     @guarded(None)
     def result(self, result: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
@@ -106,14 +107,14 @@ class Recipe:
                 continue
             value = whole_number(given) if key == names.TASK_ATTEMPT else name_text(given)
             if value is None:
-                tell(f"attempt=<{type(given).__name__:.64}> is left out; allowed is a whole number of 64 bits")
+                tell(f"attempt=<{type(given).__name__:.64}> is left out; allowed is a whole number from 0 on")
             else:
                 attributes[key] = value
         return attributes
 
 
 def whole_number(given: object) -> int | None:
-    """The number, or None when it is none that fits 64 bits, or has a fraction."""
+    """The number, or None when it is none from 0 on that fits 64 bits and has no fraction."""
     value = named_value("", given)
     if isinstance(value, float) and not value.is_integer():
         return None
@@ -121,16 +122,17 @@ def whole_number(given: object) -> int | None:
         number = int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if -(1 << 63) <= number < 1 << 63 else None
+    return number if 0 <= number < 1 << 63 else None
 
 
 def any_number(given: object) -> float | None:
-    """The number, or None when it is none."""
+    """The number, or None when it is none, or not finite."""
     value = named_value("", given)
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
+    return number if isfinite(number) else None
 
 
 def function_name(function: Callable[..., Any]) -> str:

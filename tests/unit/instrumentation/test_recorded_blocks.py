@@ -348,8 +348,9 @@ HOSTILE = [Hostile(), cyclic(), "\0", "\ud800", 2**5000, float("nan"), b"\xff", 
     ("given", "line"),
     [
         ({"attributes": [("a", 1)]}, "attributes=<list> is left out; allowed is a mapping"),
-        ({"attempt": "3x"}, "attempt=<str> is left out; allowed is a whole number of 64 bits"),
-        ({"attempt": 1.5}, "attempt=<float> is left out; allowed is a whole number of 64 bits"),
+        ({"attempt": "3x"}, "attempt=<str> is left out; allowed is a whole number from 0 on"),
+        ({"attempt": 1.5}, "attempt=<float> is left out; allowed is a whole number from 0 on"),
+        ({"attempt": -1}, "attempt=<int> is left out; allowed is a whole number from 0 on"),
         ({"capture_input": "no"}, "capture_input=<str> is neither True nor False; False is used"),
         ({"capture_output": "no"}, "capture_output=<str> is neither True nor False; False is used"),
     ],
@@ -430,7 +431,7 @@ def test_no_method_raises(recorded: Any, value: Any, complaints_expected: Any) -
 def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) -> None:
     """Each wrong call is one line a minute, with the names that are wrong and those allowed, and without values."""
     goes_on = "; your code goes on, what this call says is not recorded"
-    allowed = "; allowed are whole numbers of 64 bits, for cost any number; your code goes on"
+    allowed = "; allowed are whole numbers from 0 on, for cost any finite number; your code goes on"
     tokens = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost"
     with agent("a") as block:
         for _ in range(2):
@@ -439,12 +440,14 @@ def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) 
             block.set("s3cret")  # type: ignore[call-arg]
             block.usage(input_tokens=3, cost="s3cret")  # type: ignore[arg-type]
             block.usage(output_tokens="s3cret", reasoning_tokens=[1])  # type: ignore[arg-type]
+            block.usage(output_tokens=-1, reasoning_tokens=1.5, cost=float("nan"))  # type: ignore[arg-type]
     assert complaints_expected.messages == [
         f"Block.usage got an unexpected keyword argument 'inputtokens'; it takes {tokens}{goes_on}",
         f"Block.usage got an unexpected keyword argument 'costs'; it takes {tokens}{goes_on}",
         f"Block.set missing a required argument: 'value'; it takes key, value{goes_on}",
         f"Block.usage left out cost=<str>{allowed}",
         f"Block.usage left out output_tokens=<str>, reasoning_tokens=<list>{allowed}",
+        f"Block.usage left out output_tokens=<int>, reasoning_tokens=<float>, cost=<float>{allowed}",
     ]
     assert recorded.span.attributes["gen_ai.usage.input_tokens"] == 3
 
