@@ -270,7 +270,7 @@ def clean(value: Any, path: Path, fixups: Fixups) -> Json:
 def _clean_keys(value: Mapping[Any, Any], path: Path, fixups: Fixups) -> tuple[list[Any], list[str]]:
     keys, cleaned, renamed, taken = list(value), [], [], set[str]()
     for key in keys:
-        text = key if isinstance(key, str) else _describe(key)
+        text = str.__str__(key) if isinstance(key, str) else _describe(key)
         name = _printable(text)
         while name in taken:
             name += "�"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from enum import Enum
 from typing import Any
 
 import psycopg
@@ -209,6 +210,28 @@ def test_a_name_that_is_no_text_comes_back(store, name):
     span, back = store.span_back(name=name)
 
     assert same(span.name, back.name)
+
+
+class Key(str, Enum):
+    """What str() of a member says is its name in the program, not its text."""
+
+    MODEL = "model"
+    ORDER = "order"
+
+
+def test_keys_that_are_members_of_enums_come_back_as_texts(store):
+    """Of attributes, of events and links, of resources, in values and in bodies: orjson takes texts alone."""
+    named = {Key.MODEL: "m", "nested": {Key.ORDER: [Key.MODEL]}}
+    event, link = Event("e", named, 1), Link(SpanContext(1, 2, False), named)
+
+    _, back = store.span_back(attributes=named, events=[event], links=[link], resource=Resource({Key.MODEL: "r"}))
+    body, _ = store.body_back(named)
+
+    expected = {"model": "m", "nested": {"order": ["model"]}}
+    assert same(expected, dict(back.attributes))
+    assert same(expected, body)
+    assert [expected, expected] == [dict(back.events[0].attributes), dict(back.links[0].attributes)]
+    assert {"model": "r"} == dict(back.resource.attributes)
 
 
 @pytest.mark.parametrize("times", [(None, None), (1.5, 2.5), (2**70, 2**70), (5, None), (None, 5)])
