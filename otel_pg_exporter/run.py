@@ -89,9 +89,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _prepare(environment: MutableMapping[str, str]) -> None:
     """Have every Python that sees this environment find our sitecustomize first."""
-    others = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    first = str(BOOTSTRAP)
-    environment["PYTHONPATH"] = os.pathsep.join([first, *(folder for folder in others if folder != first)])
+    first, before = str(BOOTSTRAP), environment.get("PYTHONPATH")
+    # an empty entry, as in ":/lib", is the working folder; an empty PYTHONPATH is none
+    others = [folder for folder in before.split(os.pathsep) if folder != first] if before else []
+    environment["PYTHONPATH"] = os.pathsep.join([first, *others])
     environment[DISTRO] = environment.get(DISTRO) or NAME
     try:
         if (file := capture_file(environment)) is not None:

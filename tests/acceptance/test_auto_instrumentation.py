@@ -346,6 +346,22 @@ def test_children_are_recorded_and_no_process_starts_twice(dsn, folder):
     assert ["child", "grandchild", "parent", "spawned"] == stored(dsn)
 
 
+@pytest.mark.parametrize("path", [":/lib", "/lib:", ":", ""])
+def test_an_empty_entry_of_the_path_stays_the_working_folder(dsn, folder, path):
+    """As in PYTHONPATH=$PYTHONPATH:/lib where it was not set; in a child, too. An empty PYTHONPATH has none."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "main.py").write_text(
+        "import subprocess, sys\nprint([place for place in sys.path if 'bootstrap' not in place], flush=True)\n"
+        "if len(sys.argv) == 1: subprocess.run([sys.executable, __file__, 'child'], check=True)\n"
+    )
+
+    plain = start("python", "bin/main.py", cwd=folder, PYTHONPATH=path)
+    done = run("python", "bin/main.py", cwd=folder, dsn=dsn, PYTHONPATH=path)
+
+    assert (0, plain.stdout, plain.stderr) == (done.returncode, done.stdout, done.stderr)
+    assert (f"'{folder}'" in done.stdout) is bool(path)
+
+
 def test_the_start_itself_starts_no_recorded_process(dsn, folder):
     """While a process is set up, PYTHONPATH is without our folder: what the set-up starts does not set up itself."""
     (folder / "site").mkdir()
