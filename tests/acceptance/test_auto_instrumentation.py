@@ -537,13 +537,17 @@ aside = logging.getLogger("aside")
 aside.propagate = False
 aside.addHandler(logging.NullHandler())
 aside.error("goes nowhere")
+logging.raiseExceptions = False
+logging.warning("%d", "no number")
 logging.getLogger().handlers.clear()
 logging.getLogger("shop").error("cleared")
 """
 
 
 def test_what_a_program_says_is_stored_and_printed_as_without_us(dsn, folder):
-    """A handler that an instrumentor puts at the root keeps neither Python's last resort nor basicConfig back."""
+    """A handler that an instrumentor puts at the root keeps neither Python's last resort nor basicConfig back, and
+    raises nothing into the program, where Python's handlers would not.
+    """
     (folder / "instrumentor.py").write_text(LOGGING)
     (folder / "says.py").write_text(SAYS)
     (folder / "instrumentor-1.dist-info").mkdir()
@@ -555,7 +559,9 @@ def test_what_a_program_says_is_stored_and_printed_as_without_us(dsn, folder):
     plain = start("python", "says.py", cwd=folder)
     done = run("python", "says.py", cwd=folder, dsn=dsn, PYTHONPATH=str(folder))
 
-    assert (0, plain.stdout, plain.stderr) == (done.returncode, done.stdout, done.stderr)
+    lost = "WARNING:otel_pg_exporter:a record of the log 'root' is not stored: TypeError when it was made a text\n"
+    assert 1 == done.stderr.count(lost)
+    assert (0, plain.stdout, plain.stderr) == (done.returncode, done.stdout, done.stderr.replace(lost, ""))
     assert ["cleared", "the first use", "the last resort", "then formatted"] == stored(dsn)
 
 
