@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from types import CodeType, CoroutineType, FunctionType, MethodType
+from types import CodeType, CoroutineType, FunctionType, GetSetDescriptorType, MethodType
 from typing import Any, TypeVar, cast
 
 from .arguments import Inputs
@@ -41,8 +41,12 @@ def record(recipe: Recipe, function: F) -> F:
 
 
 def is_recorded(function: Any) -> bool:
-    """Whether calls are recorded already: by a decorator, or one below another that keeps attributes."""
-    return "_instrumentation" in getattr(function, "__dict__", ())
+    """Whether calls are recorded already: by a decorator, or one below another that keeps attributes.
+
+    What stands for another object is not asked: Flask's `request` is not there yet, Celery's task would be made.
+    """
+    holder = next((vars(base)["__dict__"] for base in type(function).__mro__ if "__dict__" in vars(base)), None)
+    return isinstance(holder, GetSetDescriptorType) and "_instrumentation" in holder.__get__(function)
 
 
 def _advice(what: object) -> str:

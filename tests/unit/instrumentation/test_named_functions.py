@@ -223,6 +223,30 @@ def test_a_recorded_function_is_as_it_was(recorded):
     assert 0 == jobs.cached.cache_info().currsize
 
 
+def test_what_stands_for_another_object_is_not_asked(tmp_path, recorded):
+    """Flask's request raises where there is none, Celery's task would be made; what lies beside them is recorded."""
+    (tmp_path / "named_views.py").write_text(
+        "class Local:\n"
+        "    @property\n"
+        "    def __dict__(self):\n"
+        "        raise RuntimeError('working outside of request context')\n"
+        "class Lazy:\n"
+        "    def __getattribute__(self, name):\n"
+        "        raise RuntimeError('not yet')\n"
+        "class Meta(type):\n"
+        "    def __getattr__(cls, name):\n"
+        "        raise RuntimeError(name)\n"
+        "class Odd(metaclass=Meta):\n"
+        "    pass\n"
+        "request, lazy, odd = Local(), Lazy(), Odd\n"
+        "def view():\n    return 1\n"
+    )
+    instrument(tasks=["named_views:**"])
+
+    assert 1 == importlib.import_module("named_views").view()
+    assert ["view"] == names(recorded)
+
+
 def test_kinds_are_those_of_the_decorators(recorded):
     """Each list makes its own kind of span; what several name is the first of them, and none is in vain."""
     instrument(
