@@ -147,6 +147,10 @@ class _Proxy:
             return self
         return record(self._instrumentation[0], bound) if callable(bound) else bound
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        if hasattr(type(self.__wrapped__), "__set_name__"):
+            self.__wrapped__.__set_name__(owner, name)
+
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # not there yet: do not look for it in itself
             raise AttributeError(name)

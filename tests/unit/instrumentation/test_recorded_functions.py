@@ -447,10 +447,13 @@ def test_only_functions_can_be_decorated(what: Any) -> None:
 
 
 class Bound:
-    """Binds in a way of its own."""
+    """Binds in a way of its own, and is told its name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.is_named = name in {"undecorated", "decorated"}
 
     def __get__(self, instance: object, owner: type) -> Any:
-        return functools.partial(self, "bound")
+        return functools.partial(self, "bound", self.is_named)
 
     def __call__(self, *args: object) -> tuple[object, ...]:
         return args
