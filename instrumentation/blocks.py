@@ -14,7 +14,7 @@ from . import attributes as names
 from . import outcome, scope, signals
 from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text, named_value
-from .guard import LeftOut, guarded, report
+from .guard import LeftOut, guarded, is_interruption, report
 from .outcome import result_word
 from .recipe import Recipe, any_number, whole_number
 
@@ -302,6 +302,8 @@ class Block:
             self.context = scope.inside(outer, self.span, self)
             self.outer = outer
         except Exception as error:
+            if is_interruption(error):
+                raise
             report("start of a block", error)
 
     def enter(self) -> None:
@@ -314,14 +316,16 @@ class Block:
         """Give back the context and end."""
         token, outer = self._token, self.outer
         self._token = None
-        if token is not None and outer is not None:
-            try:
-                if scope.leave(self, token, outer):
-                    # A task started in here keeps this block as long as it lives, but not our ancestors as well.
-                    self.outer = None
-            except Exception as failure:
-                report("end of a block", failure)
-        self.end(error)
+        try:
+            if token is not None and outer is not None and scope.leave(self, token, outer):
+                # A task started in here keeps this block as long as it lives, but not our ancestors as well.
+                self.outer = None
+        except Exception as failure:
+            if is_interruption(failure):
+                raise
+            report("end of a block", failure)
+        finally:
+            self.end(error)
 
     def end(self, error: BaseException | None) -> None:
         """Write how it ended, and end the span. A second end does nothing."""
@@ -336,10 +340,18 @@ class Block:
             if self._sets >= _MANY_ATTRIBUTES:
                 span.set_attributes({**self.handed_down, **self._recipe.prepared().attributes})
         except Exception as failure:
+            if is_interruption(failure):
+                raise
             report("end of a block", failure)
+        finally:
+            self._end_span()
+
+    def _end_span(self) -> None:
         try:
-            span.end()
+            self.span.end()
         except Exception as failure:
+            if is_interruption(failure):
+                raise
             report("end of a span", failure)
 
     def _record_end(self, error: BaseException) -> None:

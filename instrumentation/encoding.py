@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 from .capture import CaptureSettings, settings
-from .guard import tell
+from .guard import is_interruption, tell
 from .objects import enum_value, fields_of, is_written_by_str, number_of_numpy, text_of
 from .plain_values import plain_json
 from .redaction import REDACTED
@@ -170,9 +170,9 @@ class _Writer:
     def value(self, value: object, depth: int) -> str:
         try:
             return self._value(value, depth)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+        except BaseException as failure:
+            if is_interruption(failure):
+                raise
             return self._spend(encode_basestring(f"<{type(value).__name__[:64]}: cannot be read>"))
 
     def _spend(self, text: str) -> str:
@@ -324,5 +324,6 @@ def _until_it_breaks(items: Iterable[Any]) -> Iterator[Any]:
     """The items up to the first failure, such as a dictionary that another thread changes meanwhile."""
     try:
         yield from items
-    except Exception:
-        return
+    except Exception as error:
+        if is_interruption(error):
+            raise

@@ -77,16 +77,16 @@ def _recorded_call(function: Callable[..., Any], recipe: Recipe) -> Callable[...
     def call(*args: Any, **kwargs: Any) -> Any:
         block = Block(recipe)
         block.enter()
-        recording = block.span.is_recording()
-        if recording and recipe.captures_input():
-            inputs.record(block, args, kwargs)
         try:
+            recording = block.span.is_recording()
+            if recording and recipe.captures_input():
+                inputs.record(block, args, kwargs)
             result = function(*args, **kwargs)
+            if recording:
+                block.record_output(result)
         except BaseException as error:
             block.exit(error)
             raise
-        if recording:
-            block.record_output(result)
         block.exit(None)
         return result
 
@@ -115,16 +115,16 @@ async def _awaited(
 ) -> Any:
     block = Block(recipe)
     block.enter()
-    recording = block.span.is_recording()
-    if recording and recipe.captures_input():
-        inputs.record(block, args, kwargs)
     try:
+        recording = block.span.is_recording()
+        if recording and recipe.captures_input():
+            inputs.record(block, args, kwargs)
         result = await unstarted.pop()
+        if recording:
+            block.record_output(result)
     except BaseException as error:
         block.exit(error)
         raise
-    if recording:
-        block.record_output(result)
     block.exit(None)
     return result
 

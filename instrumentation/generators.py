@@ -128,7 +128,11 @@ class _Items:
     def add(self, item: object) -> None:
         self._count += 1
         if self._captures and self._left >= _LEAST and len(self._texts) < settings().max_items:
-            text = json_text(item, self._left)
+            try:
+                text = json_text(item, self._left)
+            except BaseException as interruption:  # by a signal; the generator does not go on after it
+                self.end(interruption)
+                raise
             self._left -= len(text) + 1
             self._texts.append(text)
 

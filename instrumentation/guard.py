@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -71,17 +72,34 @@ def warn(message: str, *args: object) -> None:
         pass
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Whether what is just handled is Ctrl-C, or was raised by a signal handler of the program's in the middle of us:
+    `sys.exit` at SIGTERM, a time limit. It is for the program.
+
+    A handler is given the frame that it interrupts, which is the one before its own.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    trace = sys.exc_info()[2]
+    while trace is not None and trace.tb_next is not None:
+        interrupted, trace = trace.tb_frame, trace.tb_next
+        for value in trace.tb_frame.f_locals.values():
+            if value is interrupted or (type(value) is tuple and any(one is interrupted for one in value)):
+                return True
+    return False
+
+
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function return `default` instead of raising. Only KeyboardInterrupt passes: it is not ours."""
+    """Make a function return `default` instead of raising. Only interruptions pass: they are not ours."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return function(*args, **kwargs)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if is_interruption(error):
+                    raise
                 _report_call(function, args, kwargs, error)
                 return default
 

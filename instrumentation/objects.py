@@ -10,6 +10,8 @@ from enum import Enum
 from types import MemberDescriptorType
 from typing import Any
 
+from .guard import is_interruption
+
 _WRITTEN_BY_STR = {
     ("datetime", "date"), ("datetime", "time"), ("datetime", "timedelta"), ("datetime", "tzinfo"),
     ("uuid", "UUID"), ("decimal", "Decimal"), ("fractions", "Fraction"), ("ipaddress", "_IPAddressBase"),
@@ -60,9 +62,9 @@ def text_of(value: object) -> str:
         if is_written_by_str(kind):
             return str(value)
         return f"<{kind.__name__}: not read>" if _is_one_of(kind, _FETCHED_BY_REPR) else repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+    except BaseException as failure:
+        if is_interruption(failure):
+            raise
         return f"<{kind.__name__}: no text>"
 
 
@@ -100,4 +102,6 @@ def _field(value: object, name: str) -> object:
     try:
         return getattr(value, name)
     except Exception as error:
+        if is_interruption(error):
+            raise
         return f"<{type(error).__name__}>"

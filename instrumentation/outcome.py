@@ -10,7 +10,7 @@ from opentelemetry.trace import Span, StatusCode
 from . import attributes as names
 from .capture import settings
 from .encoding import clean_text, name_text
-from .guard import guarded, warn
+from .guard import guarded, is_interruption, warn
 
 CANCELLED = "cancelled"
 SUSPENDED = "suspended"
@@ -60,9 +60,9 @@ def message_of(error: BaseException) -> str:
     """The message, redacted and cut."""
     try:
         text = str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+    except BaseException as failure:
+        if is_interruption(failure):
+            raise
         text = "<no message: str() failed>"
     return clean_text(text, _MESSAGE_LIMIT)
 
@@ -108,9 +108,9 @@ def record_cancellation(span: Span, reason: str, error_type: str | None) -> None
 def _stack_trace(error: BaseException) -> str:
     try:
         lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-_FRAMES)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+    except BaseException as failure:
+        if is_interruption(failure):
+            raise
         lines = [f"{type_name(error)}: <no stack trace: it cannot be formatted>"]
     text = "".join(lines)
     limit = settings().max_length

@@ -12,6 +12,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from .capture import CaptureSettings
+from .guard import is_interruption
 
 __all__ = ["plain_json"]
 
@@ -39,7 +40,9 @@ def plain_json(
         texts = "\n".join(writer.texts)
         if not texts.isascii():
             texts.encode()
-    except Exception:  # of whatever kind, such as of a mapping that another thread changes meanwhile
+    except Exception as error:  # of whatever kind, such as of a mapping that another thread changes meanwhile
+        if type(error) is not _Unusual and is_interruption(error):
+            raise
         return None
     if "\0" in texts or not limits.redactor.leaves(writer.texts):
         return None

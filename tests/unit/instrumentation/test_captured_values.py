@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import dataclasses
 import datetime
@@ -13,12 +14,13 @@ import itertools
 import json
 import pathlib
 import re
+import signal
 import threading
 import time
 import types
 import unittest.mock
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -383,6 +385,52 @@ def test_inputs_by_name(recorded: Any, args: Any, named: Any, expected: Any) -> 
     assert example(*args, **named) == {"sum": 1}
     assert json.loads(recorded.span.attributes[names.INPUT_VALUE]) == expected
     assert json.loads(recorded.span.attributes[names.OUTPUT_VALUE]) == {"sum": 1}
+
+
+class Interrupting:
+    """A signal comes while we look at it."""
+
+    def __repr__(self) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return "not interrupted"
+
+
+def items(value: object) -> Iterator[object]:
+    yield value
+
+
+async def coroutine(value: object) -> None:
+    raise AssertionError
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "argument": lambda value: task("t")(lambda x: None)(value),
+    "argument in a list": lambda value: task("t")(lambda x: None)([1, {"k": value}]),
+    "result": lambda value: task("t")(lambda: value)(),
+    "argument of a coroutine": lambda value: asyncio.run(task("t")(coroutine)(value)),
+    "item of a generator": lambda value: list(task("t", capture_input=False)(items)(value)),
+    "output of a block": lambda value: current().output(value),
+    "attribute": lambda value: current().set("k", value),
+}
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), TimeoutError("limit")], ids=repr)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_a_signal_handler_raises_is_the_programs(recorded: Any, call: Any, error: BaseException) -> None:
+    """`sys.exit` at SIGTERM and time limits reach the program, also where they interrupt us; blocks end."""
+
+    def handler(*given: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(type(error)), task("outer"):
+            call(Interrupting())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert current().name == "none"
+    assert all(span.end_time for span in recorded.spans)
+    assert recorded.named("outer").status.is_ok is isinstance(error, SystemExit)
 
 
 def test_two_arguments_of_one_name(recorded: Any) -> None:
