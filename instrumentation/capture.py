@@ -159,7 +159,7 @@ def _texts(given: str | Iterable[str], separator: str, shown: str) -> tuple[str,
         if isinstance(text, str):
             found.append(text.strip())
         else:
-            _logger.warning("%s=<%s> is left out; allowed are texts", shown, type(text).__name__)
+            warn("%s=<%s> is left out; allowed are texts", shown, type(text).__name__)
     return tuple(filter(None, found))
 
 
