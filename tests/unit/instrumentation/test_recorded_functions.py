@@ -384,7 +384,7 @@ def test_functions_are_pickled_and_copied_by_name(function: Any) -> None:
         (len, "text"),
         ("text".count, "t"),
     ],
-    ids=repr,
+    ids=["partial", "async partial", "async object", "builtin", "bound builtin"],
 )
 def test_what_has_no_name_of_its_own_is_pickled(recorded: Any, function: Any, argument: Any) -> None:
     """As it is undecorated, and recorded where it comes out."""
@@ -460,7 +460,9 @@ class Bound:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: functools.partial(divmod, 7), lambda: functools.partial(AsyncTool(), 7), AsyncTool, Bound], ids=str
+    "make",
+    [lambda: functools.partial(divmod, 7), lambda: functools.partial(AsyncTool(), 7), AsyncTool, Bound],
+    ids=["partial", "async partial", "async object", "own binding"],
 )
 def test_in_a_class_a_callable_is_bound_as_undecorated(recorded: Any, make: Any) -> None:
     """What is no function becomes no method, and one with a `__get__` of its own is asked."""
