@@ -223,10 +223,10 @@ def test_an_outage_leaves_the_tail_where_it_was(outage, sink, query):
     assert "n2" == next(tail).event_name
 
 
-def test_a_listening_tail_hears_at_once(dsn, query):
+def test_a_listening_tail_hears_at_once(dsn, query, sink):
     """With EVENT_NOTIFY the tail need not wait for its next poll; without, it polls all the same."""
-    sink = Sink(Database(Settings(dsn=dsn, notify=True)))
     store(sink, [1])
+    telling = Sink(Database(Settings(dsn=dsn, notify=True)))  # which has told nothing a moment ago
     tail = query.tail(poll_seconds=300, listen=True)
     heard = []
     reader = threading.Thread(target=lambda: heard.append(next(tail).event_name))
@@ -236,12 +236,12 @@ def test_a_listening_tail_hears_at_once(dsn, query):
         while not connection.execute(sent).fetchone()[0]:
             time.sleep(0.02)
 
-    store(sink, [2])
+    store(telling, [2])
 
     reader.join(40)
     tail.stop()
-    sink.close()
-    sink.database.close()
+    telling.close()
+    telling.database.close()
     assert ["n2"] == heard
 
 
