@@ -229,7 +229,9 @@ class Delivery:
         self.last_error = reason
 
     def _note_loss(self, count: int, reason: str) -> None:
-        self._count_loss(count, reason, "spool_full")
+        self._account.count("dropped", count, "spool_full")
+        if count > 0:
+            self.last_error = reason
 
     def _tell(self, loss: Batch) -> None:
         """Have the ledger told of a loss, in this process or the next."""
