@@ -225,7 +225,20 @@ def _of_logs(treatment: Treatment, _: bool) -> Callable[[Any, bytes, int], Row]:
 class _Exporter:
     """What both exporters have beside `export`."""
 
-    _pipeline: _Pipeline
+    _signal: str
+    _encoder: Callable[[Treatment, bool], Callable[[Any, bytes, int], Row]]
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        delivery: Delivery | None = None,
+        treatment: Treatment | None = None,
+        rules: Sequence[Rule] | None = None,
+        redact: Redact | bool | None = None,
+        **options: Any,
+    ) -> None:
+        self._pipeline = _Pipeline(self._signal, self._encoder, delivery, treatment, rules, redact, dsn, options)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -289,17 +302,7 @@ class PostgresSpanExporter(_Exporter, SpanExporter):
         options: any other field of `Settings`.
     """
 
-    def __init__(
-        self,
-        dsn: str | None = None,
-        *,
-        delivery: Delivery | None = None,
-        treatment: Treatment | None = None,
-        rules: Sequence[Rule] | None = None,
-        redact: Redact | bool | None = None,
-        **options: Any,
-    ) -> None:
-        self._pipeline = _Pipeline("span", _of_spans, delivery, treatment, rules, redact, dsn, options)
+    _signal, _encoder = "span", staticmethod(_of_spans)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store spans in one transaction; FAILURE if they had to be given up."""
@@ -312,17 +315,7 @@ class PostgresLogRecordExporter(_Exporter, LogRecordExporter):
     Takes the same arguments as `PostgresSpanExporter`.
     """
 
-    def __init__(
-        self,
-        dsn: str | None = None,
-        *,
-        delivery: Delivery | None = None,
-        treatment: Treatment | None = None,
-        rules: Sequence[Rule] | None = None,
-        redact: Redact | bool | None = None,
-        **options: Any,
-    ) -> None:
-        self._pipeline = _Pipeline("log", _of_logs, delivery, treatment, rules, redact, dsn, options)
+    _signal, _encoder = "log", staticmethod(_of_logs)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Store log records in one transaction; FAILURE if they had to be given up."""
