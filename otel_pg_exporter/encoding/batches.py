@@ -133,10 +133,14 @@ class Batch:
         """Row number `index` of a table, that this batch loses, as a batch of its own with the same id."""
         self._summaries = self._tally = None
         row = self.rows[table].pop(index)
-        sources = {key: source for key, source in self.sources.items() if source.is_in(row)}
-        taken = replace(self, rows={name: [] for name in self.rows}, sources=sources, days=set())
+        taken = replace(self, rows={name: [] for name in self.rows}, sources=self._sources_of(row), days=set())
         taken.add(table, row)
         return taken
+
+    def _sources_of(self, row: bytes) -> dict[bytes, Source]:
+        named = {key: source for key, source in self.sources.items() if source.is_in(row)}
+        listed = {part for source in named.values() for part in source.parts}
+        return named | {key: source for key, source in self.sources.items() if source.row.get("content_id") in listed}
 
     def leave_out(self, indexes: Collection[int]) -> None:
         """Lose the rows that have these numbers in column `batch_index`."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from .columns import CONTENTS
 
-__all__ = ["put_back", "referred"]
+__all__ = ["by_id", "put_back", "referred"]
 
 
 def referred(rows: Iterable[Mapping[str, Any]]) -> dict[str, Collection[Any]]:
@@ -24,14 +24,19 @@ def referred(rows: Iterable[Mapping[str, Any]]) -> dict[str, Collection[Any]]:
     return {"ids": list(ids), "days": sorted(days)} if ids else {}
 
 
-def put_back(rows: Iterable[dict[str, Any]], bodies: Mapping[UUID, str]) -> None:
-    """Make rows whole, in place. What a text lacks of its contents leaves it out, as NULL."""
+def by_id(contents: Iterable[Mapping[str, Any]]) -> dict[UUID, Any]:
+    """What rows of `contents` stand for: a text, or the ids of a list."""
+    return {row["content_id"]: row["body"] if row["parts"] is None else row["parts"] for row in contents}
+
+
+def put_back(rows: Iterable[dict[str, Any]], known: Mapping[UUID, Any]) -> None:
+    """Make rows whole, in place, by contents `by_id`. What a text lacks of these leaves it out, as NULL."""
     for row in rows:
         for column in CONTENTS:
             if ids := row.get(f"{column}_contents"):
-                row[column] = _joined(ids, bodies)
+                row[column] = _joined(ids, known)
         if found := _of_attributes(row):
-            row["attributes"] = {**row["attributes"], **{key: _joined(ids, bodies) for key, ids in found.items()}}
+            row["attributes"] = {**row["attributes"], **{key: _joined(ids, known) for key, ids in found.items()}}
 
 
 def _of_columns(row: Mapping[str, Any]) -> list[Sequence[UUID]]:
@@ -43,6 +48,12 @@ def _of_attributes(row: Mapping[str, Any]) -> dict[str, list[UUID]]:
     return {key: [*map(UUID, ids)] for key, ids in (row.get("attribute_contents") or {}).items()}
 
 
-def _joined(ids: Sequence[UUID], bodies: Mapping[UUID, str]) -> str | None:
-    found = [*map(bodies.get, ids)]
-    return None if None in found else "".join(found)  # type: ignore[arg-type]
+def _joined(ids: Iterable[UUID], known: Mapping[UUID, Any]) -> str | None:
+    texts = []
+    for identity in ids:
+        found = known.get(identity)
+        text = _joined(found, known) if isinstance(found, list) else found
+        if text is None:
+            return None
+        texts.append(text)
+    return "".join(texts)

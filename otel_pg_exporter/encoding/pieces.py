@@ -5,6 +5,9 @@ lists and objects, other text between lines, from the front, by what has come so
 history stay what they were. A history that loses its oldest messages falls into the same pieces again after some, for
 long values, and one in four of the others by their checksum, end a piece wherever it began. The pieces follow each
 other without a gap.
+
+What may be a history is cut finely, since what follows the last cut is sent anew with each turn; elsewhere that would
+only cost more rows.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ __all__ = ["pieces"]
 _ENOUGH, _LEAST = 2048, 1024
 """Characters after which a piece ends, and after which it ends by chance: each costs some 110 bytes beside its text."""
 _ONE_IN = 4
+_MESSAGE = 256
+"""In a history, a value of so many characters ends a piece."""
 _LARGE = 4096
 """Lists and objects of more characters are cut inside."""
 _MAX_DEPTH = 4
@@ -27,14 +32,14 @@ _space = re.compile(r"[ \t\n\r]*").match
 _scan = JSONDecoder().raw_decode
 
 
-def pieces(text: str) -> list[str]:
-    """The text in pieces, of one to two thousand characters mostly."""
+def pieces(text: str, *, is_history: bool = False) -> list[str]:
+    """The text in pieces: of one to two thousand characters mostly, of a history in JSON one for each message."""
     if text[:1] in ("[", "{"):
         try:
-            return _grouped(text, _between_values(text, 0, _MAX_DEPTH))
+            return _grouped(text, _between_values(text, 0, _MAX_DEPTH), _MESSAGE if is_history else _ENOUGH)
         except (RecursionError, ValueError, IndexError):  # no JSON after all, or of too many levels
             pass
-    return _grouped(text, (found.end() for found in _END_OF_LINE.finditer(text)))
+    return _grouped(text, (found.end() for found in _END_OF_LINE.finditer(text)), _ENOUGH)
 
 
 def _between_values(text: str, start: int, depth: int) -> Iterator[int]:
@@ -55,13 +60,14 @@ def _between_values(text: str, start: int, depth: int) -> Iterator[int]:
             place += 1
 
 
-def _grouped(text: str, cuts: Iterator[int]) -> list[str]:
+def _grouped(text: str, cuts: Iterator[int], long: int) -> list[str]:
     found, begin, last = [], 0, 0
     for cut in (*cuts, len(text)):
         if cut - last >= _ENOUGH and last > begin:
             found.append(text[begin:last])
             begin = last
-        if cut - begin >= _ENOUGH or (cut - begin >= _LEAST and _ends_by_chance(text[last:cut])):
+        size = cut - begin
+        if cut - last >= long or size >= _ENOUGH or (size >= _LEAST and _ends_by_chance(text[last:cut])):
             found.append(text[begin:cut])
             begin = cut
         last = cut

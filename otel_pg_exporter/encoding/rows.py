@@ -143,7 +143,7 @@ class RowEncoder:
         kept, shared = attributes, list[Source]()
         for column, key, place in plan.contents:
             field, is_whole = content(attributes[key])
-            row[column], row[f"{column}_contents"] = self.sharing.content(field, time_us, shared)
+            row[column], row[f"{column}_contents"] = self.sharing.content(column, field, time_us, shared)
             if is_whole and place is not NULL:
                 row[f"{column}_attribute"] = place
                 kept = {**kept, key: None}
@@ -165,7 +165,7 @@ class RowEncoder:
             row[column] = form(attributes[key])
         for column, start in plan.gathered:
             field = as_content(gathered(attributes, start))
-            row[column], row[f"{column}_contents"] = self.sharing.content(field, time_us, shared)
+            row[column], row[f"{column}_contents"] = self.sharing.content(column, field, time_us, shared)
         if plan.costing:
             row["cost"] = plan.costing(attributes, time_us * 1000)
         if plan.name_column:

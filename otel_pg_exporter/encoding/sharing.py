@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -19,6 +20,8 @@ CONTENTS = "contents"
 _DAY_US = 86_400_000_000
 _LENGTH = 4
 """Bytes before the text of a field."""
+_FEW, _LEAST, _ONE_IN, _MOST = 16, 4, 8, 32
+"""Parts of which one list may consist, at least and at most, and one part in so many ends a list."""
 
 
 class Sharing:
@@ -36,11 +39,13 @@ class Sharing:
         """A text of this size is shared."""
         return size >= self.least
 
-    def content(self, field: bytes, time_us: int, found: list[Source]) -> tuple[bytes, bytes]:
-        """The columns of an input or output, and of its contents, which are put to those found; one of both is NULL."""
+    def content(self, column: str, field: bytes, time_us: int, found: list[Source]) -> tuple[bytes, bytes]:
+        """The fields of a column, input or output, and of its contents, which are put to those found; one is NULL."""
         if not self.is_long(len(field) - _LENGTH):
             return field, NULL
-        return NULL, uuids(_shared(field[_LENGTH:].decode(), time_us // _DAY_US, found))
+        day = time_us // _DAY_US
+        cut = pieces(field[_LENGTH:].decode(), is_history=column == "input")
+        return NULL, uuids(_listed(_shared(cut, day, found), day, found))
 
     def attributes(self, attributes: dict[str, Any], time_us: int, found: list[Source]) -> tuple[dict[str, Any], bytes]:
         """Attributes without their long texts, and the column that says where these are."""
@@ -52,16 +57,46 @@ class Sharing:
         if not long:
             return attributes, NULL
         day = time_us // _DAY_US
-        ids = {key: [one.hex() for one in _shared(value, day, found)] for key, value in long.items()}
+        shared = {key: _in_short(_shared(pieces(value), day, found), day, found) for key, value in long.items()}
+        ids = {key: [identity.hex() for identity in named] for key, named in shared.items()}
         return {**attributes, **dict.fromkeys(long)}, jsonb(orjson.dumps(ids))
 
 
-def _shared(text: str, day: int, found: list[Source]) -> list[bytes]:
+def _shared(texts: Iterable[str], day: int, found: list[Source]) -> list[bytes]:
     ids = []
-    for piece in pieces(text):
+    for piece in texts:
         identity = hashlib.sha256(piece.encode()).digest()[:16]
         ids.append(identity)
-        # another day is another row: each goes with the partition of its day
-        key = identity + day.to_bytes(4, "big", signed=True)
-        found.append(Source(CONTENTS, key, {"content_id": identity.hex(), "day": day, "body": piece}))
+        found.append(_source(identity, day, body=piece))
     return ids
+
+
+def _in_short(ids: list[bytes], day: int, found: list[Source]) -> list[bytes]:
+    """The same, as one list if these are few: most attributes are sent again as they are."""
+    return [_list_of(ids, day, found)] if 1 < len(ids) <= _FEW else _listed(ids, day, found)
+
+
+def _listed(ids: list[bytes], day: int, found: list[Source]) -> list[bytes]:
+    """Ids of lists in place of those of parts, and of the parts after the last list.
+
+    A list ends after a part by chance, wherever it began, as parts do: so the lists of a history stay what they were.
+    """
+    listed, begin = [], 0
+    for end, identity in enumerate(ids, 1):
+        if end - begin >= _LEAST and (identity[0] % _ONE_IN == 0 or end - begin == _MOST):
+            listed.append(_list_of(ids[begin:end], day, found))
+            begin = end
+    return listed + ids[begin:]
+
+
+def _list_of(ids: list[bytes], day: int, found: list[Source]) -> bytes:
+    # no text in UTF-8 has that byte
+    identity = hashlib.sha256(b"\xff" + b"".join(ids)).digest()[:16]
+    found.append(_source(identity, day, parts=[one.hex() for one in ids]))
+    return identity
+
+
+def _source(identity: bytes, day: int, **content: Any) -> Source:
+    # another day is another row: each goes with the partition of its day
+    key = identity + day.to_bytes(4, "big", signed=True)
+    return Source(CONTENTS, key, {"content_id": identity.hex(), "day": day, **content})

@@ -32,8 +32,14 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Characters of a text that is shared; 0 of what is small."""
-        return len(self.row.get("body", ""))
+        """Characters of a text that is shared, or of the ids in a list; 0 of what is small."""
+        return len(self.row.get("body", "")) + 2 * _ID_BYTES * len(self.parts)
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Of a list of contents, the ids that it consists of, as hex digits."""
+        parts: Sequence[str] = self.row.get("parts", ())
+        return parts
 
     def is_in(self, row: bytes) -> bool:
         """An encoded row may refer to it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..encoding.contents import put_back, referred
+from ..encoding.contents import by_id, put_back, referred
 from ..encoding.histograms import is_whole
 from ..errors import QueryError, shown
 from ..routing import CATEGORIES
@@ -77,7 +77,7 @@ def whole(names: Names, rows: Rows) -> Question[None]:
     """Put the contents that rows refer to into them."""
     if parameters := referred(rows):
         found = yield query("contents_of_rows", names), parameters
-        put_back(rows, {row["content_id"]: row["body"] for row in found})
+        put_back(rows, by_id(found))
 
 
 def statistics(

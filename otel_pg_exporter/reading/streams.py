@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from ..encoding import readable
-from ..encoding.contents import put_back, referred
+from ..encoding.contents import by_id, put_back, referred
 from ..otlp_json import encode
 from ..routing import CATEGORIES
 from ..sql_files import Names, query
@@ -91,7 +91,7 @@ def _make_whole(connection: Any, names: Names, chunk: list[dict[str, Any]]) -> N
     """Put the contents that rows refer to into them."""
     if parameters := referred(chunk):
         found = connection.execute(query("contents_of_rows", names).encode(), parameters).fetchall()
-        put_back(chunk, {row["content_id"]: row["body"] for row in found})
+        put_back(chunk, by_id(found))
 
 
 class _Origins:

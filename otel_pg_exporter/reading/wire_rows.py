@@ -13,7 +13,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from ..encoding.batches import Batch
-from ..encoding.contents import put_back
+from ..encoding.contents import by_id, put_back
 from ..encoding.readable import decode_row, log_record, resource, scope, span
 from ..encoding.row_identity import EPOCH_2000_US
 from ..encoding.sharing import CONTENTS
@@ -47,15 +47,11 @@ def read_row(data: bytes, columns: Sequence[str]) -> dict[str, Any]:
 def read_records(batch: Batch) -> list[ReadableSpan | ReadableLogRecord]:
     """The SDK's objects of a batch, table by table."""
     records: list[ReadableSpan | ReadableLogRecord] = []
-    bodies = {
-        uuid.UUID(source.row["content_id"]): source.row["body"]
-        for source in batch.sources.values()
-        if source.table == CONTENTS
-    }
+    contents = by_id(_content(source) for source in batch.sources.values() if source.table == CONTENTS)
     for table, rows in batch.rows.items():
         for data in rows:
             row = read_row(data, batch.columns[table])
-            put_back([row], bodies)
+            put_back([row], contents)
             decoded = decode_row(row)
             build = span if decoded["record"] == "span" else log_record
             records.append(build(decoded, *_origin(batch.sources, decoded)))
@@ -109,6 +105,12 @@ def _origin(sources: Mapping[bytes, Source], decoded: Mapping[str, Any]) -> tupl
     its_resource = resource(_source(sources[decoded["resource_id"].bytes]))
     scope_id = decoded["scope_id"].bytes
     return its_resource, None if scope_id == NO_SCOPE else scope(_source(sources[scope_id]))
+
+
+def _content(source: Source) -> dict[str, Any]:
+    row = source.row
+    parts = row.get("parts") and [*map(uuid.UUID, row["parts"])]
+    return {"content_id": uuid.UUID(row["content_id"]), "body": row.get("body"), "parts": parts}
 
 
 def _source(source: Source) -> dict[str, Any]:

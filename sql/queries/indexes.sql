@@ -4,8 +4,17 @@
     OR input_contents && {parts} OR output_contents && {parts})
 
 -- name: parts_that_say
--- The parts of long texts that say something.
-ARRAY(SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds})
+-- The parts of long texts that say something, and the lists with some of these. Of many, each list is looked into: to
+-- compare it with all of them takes as long as both are.
+ARRAY(WITH said AS MATERIALIZED (
+          SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds})
+      SELECT content_id FROM said
+       UNION ALL
+      SELECT content_id FROM {contents} WHERE parts && ARRAY(SELECT content_id FROM said LIMIT 1000){bounds}
+       UNION ALL
+      SELECT content_id FROM {contents} AS list
+       WHERE (SELECT count(*) FROM said) > 1000 AND parts IS NOT NULL{bounds}
+         AND EXISTS (SELECT FROM unnest(list.parts) AS part WHERE part IN (SELECT content_id FROM said)))
 
 -- name: row_says_itself
 -- Whether an event says something of which no part of a long text says anything.
@@ -47,8 +56,8 @@ gin (attributes jsonb_path_ops)
 gin ({words_of_event}(input, output, body, error_type, error_message), input_contents, output_contents)
 
 -- name: index_of_text_in_parts
--- Which words a part of a long text has.
-gin ({words_of_text}(body))
+-- Which words a part of a long text has, and of which parts a list is.
+gin ({words_of_text}(body), parts)
 
 -- name: index_of_task
 -- Of which task an event is, of those that are of one.

@@ -21,8 +21,14 @@ SELECT * FROM {resources} WHERE resource_id = ANY(%(ids)s)
 SELECT * FROM {scopes} WHERE scope_id = ANY(%(ids)s)
 
 -- name: contents_of_rows
--- The contents that some rows of some days refer to.
-SELECT content_id, body FROM {contents} WHERE content_id = ANY(%(ids)s) AND "time" = ANY(%(days)s)
+-- The contents that some rows of some days refer to: texts, and lists with the texts that these are of.
+WITH named AS MATERIALIZED (
+    SELECT content_id, body, parts FROM {contents} WHERE content_id = ANY(%(ids)s) AND "time" = ANY(%(days)s)
+)
+SELECT content_id, body, parts FROM named
+ UNION ALL
+SELECT content_id, body, parts FROM {contents}
+ WHERE content_id = ANY(ARRAY(SELECT unnest(parts) FROM named)) AND "time" = ANY(%(days)s)
 
 -- name: same_moment
 -- Begins a transaction whose statements all see the same data; else as usual_settings.

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import AsyncEventQuery, EventQuery, configure, grants, partitions, retention
+from otel_pg_exporter import AsyncEventQuery, EventQuery, configure, grants, migrate, partitions, retention
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.batches import encode_batch
@@ -176,7 +176,7 @@ def table_of(view):
 
 def test_what_is_sent_again_is_stored_once(dsn):
     """Fifty turns over the same history take a fifth of the bytes, or less; and again nothing but rows."""
-    spans = [span for seed in range(5) for span in turns(50, seed, trace_id=seed + 1, size=600)]
+    spans = [span for seed in range(5) for span in turns(50, seed, trace_id=seed + 1, size=300)]
     for settings in ({"schema": "whole", "shared_text_length": 0}, {"schema": "shared"}):
         for first in range(0, len(spans), 25):
             export(dsn, spans[first : first + 25], **settings)
@@ -461,3 +461,64 @@ def test_secrets_are_taken_out_of_what_is_shared(dsn):
         last = query.agent_events(limit=1)[0]
     assert json.dumps(last.input).count("[redacted]") == 20
     assert last.attributes["note"].endswith("token=[redacted]")
+
+
+def history_of(count):
+    return [{"role": "user", "content": text_of(number, 400)} for number in range(count)]
+
+
+def test_a_row_of_many_messages_refers_to_lists(dsn):
+    """Views and queries make it whole from these; of a list that lacks a part nothing is shown."""
+    text = json.dumps(history_of(200))
+    export(dsn, [span_of(1, {"otel_pg.category": "task", "input.value": text, "note": text})])
+
+    ((named, of_note),) = fetch(
+        dsn, "SELECT cardinality(input_contents), jsonb_array_length(attribute_contents->'note') FROM otel.task_events"
+    )
+    assert named < 50
+    assert of_note < named
+    assert fetch(dsn, "SELECT count(*) FROM otel.contents WHERE parts IS NOT NULL AND body IS NULL") > [(10,)]
+    assert fetch(dsn, "SELECT input::text, attributes ->> 'note' FROM otel.tasks") == [(text, text)]
+
+    execute(dsn, "DELETE FROM otel.contents WHERE content_id IN (SELECT parts[2] FROM otel.contents)")
+
+    assert fetch(dsn, "SELECT input, attributes -> 'note' FROM otel.tasks") == [(None, None)]
+    with EventQuery(dsn=dsn) as query:
+        (event,) = query.task_events()
+    assert (None, {"note": None}) == (event.input, {"note": event.attributes["note"]})
+
+
+def test_a_row_that_is_refused_takes_the_parts_of_its_lists_along(tmp_path):
+    """Those of other rows it leaves: it can be stored alone later."""
+    long = {number: json.dumps(history_of(200)[number::2]) for number in (0, 1)}
+    spans = [span_of(number + 1, {"input.value": text}) for number, text in long.items()]
+    encoder = RowEncoder(Treatment(shared_text_length=LONG))
+    batch = encode_batch(spans, encoder.span, producer_id=uuid.UUID(int=1), sequence=1, signal="span")
+    table = next(table for table, rows in batch.rows.items() if rows)
+    spool = Spool(Settings(dsn="x=y", spool_dir=str(tmp_path)))
+
+    taken = batch.take_out(table, 1)
+    spool.put(taken)
+    (found,) = read_records(spool.load(spool.oldest()))
+    spool.close()
+
+    assert long[1] == found.attributes["input.value"]
+    assert taken.size < batch.size * 0.6
+
+
+def test_tables_without_lists_and_with_them_follow_each_other(dsn):
+    """What was stored before there were any is read after, and taking the step back leaves each text whole."""
+    spans = turns(20)
+    settings = Settings(dsn=dsn)
+    migrate.up(settings)
+    export(dsn, spans)
+
+    migrate.down(settings, to=2)
+
+    assert fetch(dsn, "SELECT count(*) FROM otel.contents WHERE body IS NULL") == [(0,)]
+    for _ in range(2):
+        rows = fetch(dsn, "SELECT input::text, attributes ->> 'gen_ai.tool.definitions' FROM otel.spans ORDER BY time")
+        assert rows == [(span.attributes["gen_ai.input.messages"], TOOLS) for span in spans]
+        migrate.up(settings)
+    with EventQuery(dsn=dsn) as query:
+        check(query.agent_events(limit=100), spans)

@@ -356,6 +356,44 @@ def test_long_texts_are_found_too(dsn, settings):
     assert {name for name in names_in(found) if "contents" in name} <= names_of_indexes(settings), found
 
 
+def test_words_of_parts_that_a_list_names_are_found(dsn, settings):
+    """Of one part, and of more than a server compares with each list; the row itself names none of these parts."""
+    end = [{"n": f"{number} {'y' * 300}"} for number in range(60)]
+    many = {f"often {number}" for number in range(500)}
+    said = {
+        name: [*({"n": f"{name} part{part} {'x' * 300}"} for part in range(4)), *end] for name in (*many, "seldom 0")
+    }
+    said["neither"] = end
+    exporter = PostgresSpanExporter(dsn)
+    exporter.export(
+        [
+            ReadableSpan(
+                name, SpanContext(7, number, False, TraceFlags(1)), resource=Resource({}),
+                attributes={"otel_pg.category": "task", "input.value": json.dumps(value)},
+                start_time=int(NOW.timestamp() * 1e9), end_time=int(NOW.timestamp() * 1e9) + 1,
+            )
+            for number, (name, value) in enumerate(said.items(), 1)
+        ]
+    )  # fmt: skip
+    exporter.shutdown()
+    assert exporter.last_error is None
+    with psycopg.connect(dsn) as connection:
+        named = connection.execute(
+            "SELECT count(*) FROM otel.contents c JOIN otel.task_events e ON c.content_id = ANY(e.input_contents)"
+            " WHERE c.body LIKE '%often%' OR c.body LIKE '%seldom%'"
+        )
+        assert named.fetchone() == (0,)
+    searches = {
+        "often": many, "seldom": {"seldom 0"}, "-often": {"seldom 0", "neither"}, "-often -seldom": {"neither"},
+        "seldom or often": {"seldom 0", *many}, "seldom part3": {"seldom 0"}, "never": set(),
+    }  # fmt: skip
+    for _ in range(2):
+        with EventQuery(settings) as query:
+            for text, names in searches.items():
+                assert names == {event.event_name for event in query.task_events(text=text, limit=1000)}, text
+        indexes.create("text", settings)
+
+
 def test_with_the_index_every_row_is_stored_whatever_it_says(dsn, settings):
     """NUL, lone surrogates, escapes of both, no JSON, and more words than an index holds: all in their rows."""
     migrate.up(settings)

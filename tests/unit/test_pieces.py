@@ -35,6 +35,7 @@ def test_the_pieces_of_json_are_the_text(value, style):
     text = json.dumps([value, value], **style)
 
     assert text == "".join(pieces(text))
+    assert text == "".join(pieces(text, is_history=True))
 
 
 @given(st.text(max_size=20_000) | st.text('[]{},:"\\n\n 1', max_size=6000))
@@ -58,6 +59,26 @@ def test_a_history_that_grows_keeps_its_pieces(style):
             new += len(set(found) - before)
             before |= set(found)
         assert new < 120
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_turn_of_a_history_adds_a_piece_for_each_message(style):
+    """What is shorter than a message stands with the one behind it."""
+    history = [each for message in messages(40, size=300) for each in ({"role": "system"}, message)]
+    before = {*pieces(json.dumps(history[:20], **style), is_history=True)}
+    for turn in range(24, 81, 4):
+        found = {*pieces(json.dumps(history[:turn], **style), is_history=True)}
+        assert 2 == len(found - before)
+        before |= found
+
+
+def test_a_history_that_forgets_its_oldest_messages_is_the_same_from_its_first_message_on():
+    """But for the beginning of the list."""
+    history = messages(200, size=300)
+    whole = {*pieces(json.dumps(history), is_history=True)}
+
+    for lost in range(1, 20):
+        assert 1 == len({*pieces(json.dumps(history[lost:]), is_history=True)} - whole)
 
 
 @pytest.mark.parametrize(("size", "new"), [(200, 5), (400, 15), (1500, 8), (3000, 2)])

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from otel_pg_exporter.encoding.contents import put_back
+from otel_pg_exporter.encoding.contents import by_id, put_back
 from otel_pg_exporter.encoding.readable import decode_row
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.segment import contents_of
@@ -50,8 +50,8 @@ def tables(dsn: str, schema: str = "otel", every: int = 1) -> list[StoredRow]:
     """
     found: list[StoredRow] = []
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
-        shared = connection.execute(f'SELECT content_id, body FROM "{schema}".contents'.encode())
-        bodies = {row["content_id"]: row["body"] for row in shared}
+        shared = connection.execute(f'SELECT content_id, body, parts FROM "{schema}".contents'.encode())
+        contents = by_id(shared)
         for table in EVENT_TABLES:
             # a ledger that has lost its key may have a batch twice
             ledger = f'SELECT DISTINCT ON (batch_id) * FROM "{schema}".event_batches'
@@ -59,7 +59,7 @@ def tables(dsn: str, schema: str = "otel", every: int = 1) -> list[StoredRow]:
                          WHERE e.span_id <> 0"""
             with connection.cursor(name="rows") as cursor:  # there may be more than memory holds
                 cursor.itersize = 2000
-                found += (_stored(row, bodies, every) for row in cursor.execute(query.encode()))
+                found += (_stored(row, contents, every) for row in cursor.execute(query.encode()))
     return found
 
 
@@ -90,13 +90,13 @@ def identity_of(row: bytes) -> Id:
     return int.from_bytes(trace_id, "big"), span_id & (1 << 64) - 1
 
 
-def _stored(row: dict[str, Any], bodies: dict[UUID, str], every: int) -> StoredRow:
+def _stored(row: dict[str, Any], contents: dict[UUID, Any], every: int) -> StoredRow:
     identity = (row["trace_id"].int, row["span_id"] & (1 << 64) - 1)
     place = (str(row["producer_id"]), row["sequence"], row["batch_index"]) if row["producer_id"] else None
     if identity[1] % every:
         return StoredRow(identity, place, True)
     try:
-        put_back([row], bodies)
+        put_back([row], contents)
         decoded = decode_row(row)
         is_whole = is_payload(identity, decoded["event_name"], decoded["attributes"])
     except Exception:
