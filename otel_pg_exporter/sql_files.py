@@ -66,7 +66,7 @@ WHOLE = ("joined_contents", "whole_attributes")
 WORDS = ("words_of_event", "words_of_text")
 """Functions that give what a search for text looks at, and its index keeps."""
 
-READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), *WHOLE, *WORDS)
+READING = (*(f"{table}_of_trace" for table in EVENT_TABLES), "contents_say", *WHOLE, *WORDS)
 """Functions of our own, with which the tables are read."""
 
 _NAMED_BY_SCHEMA = frozenset((*TABLES, *VIEWS, *TYPES, *FUNCTIONS, *READING))

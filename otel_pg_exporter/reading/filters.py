@@ -168,12 +168,12 @@ class Page:
         key: str | None = self.parameters.get("after_key")
         return datetime.fromisoformat(key) if key and self.order == "time" else None
 
-    def where(self, names: Names, category: str, *more: str) -> str:
+    def where(self, names: Names, category: str, *more: str, by_index: bool = False) -> str:
         """The WHERE clause for one table, with further conditions."""
         sql = " AND ".join((*self.conditions[category], *more)) or "true"
         if self.search is not None:
             limits = [*self.parameters, *(["since"] if any("%(since)s" in one for one in more) else [])]
-            sql = sql.replace("{search}", self.search.condition(names, limits))
+            sql = sql.replace("{search}", self.search.condition(names, limits, by_index))
         return sql
 
     def parts_asked(self, names: Names, since: datetime | None = None) -> tuple[str, dict[str, Any]] | None:
@@ -196,7 +196,9 @@ class Page:
     @property
     def indexes(self) -> list[str]:
         """The optional indexes that serve its filters: otel_pg_exporter.indexes."""
-        return [name for name in INDEXABLE if name in self.filters]
+        # that of words serves nobody who asks for what most rows say
+        is_frequent = self.search is not None and self.search.parts and not self.search.is_by_index
+        return [name for name in INDEXABLE if name in self.filters and not (name == "text" and is_frequent)]
 
     def order_by(self, key: str) -> str:
         """The ORDER BY list; `key` is the column or expression that holds the key."""

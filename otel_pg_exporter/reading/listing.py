@@ -11,7 +11,7 @@ from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event
 from .filters import TRACE_BEGINNING, USAGE_KINDS, USAGE_NUMBERS, build_page
-from .pages import Question, rows_of_page
+from .pages import Question, ask_parts, rows_of_page
 from .summaries import TracePage, TraceSummary, Usage
 
 __all__ = ["trace_beginning", "traces", "usage"]
@@ -74,6 +74,7 @@ def usage(names: Names, kind: str, by: str, limit: int, filters: Mapping[str, An
         if value not in allowed:
             raise QueryError(f"{name}={value!r:.60} is not allowed; allowed are: {', '.join(allowed)}")
     page = build_page("agent", filters, limit=limit)
+    yield from ask_parts(names, page)
     sql = query(f"usage_of_{kind}", names).replace("{where}", page.where(names, "agent"))
     sql = sql.replace("{tokens}", query("totals_of_agents", names))
     ordered = query("most_used", names).replace("{usage}", sql).replace("{number}", USAGE_NUMBERS[by])

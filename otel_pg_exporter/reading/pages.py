@@ -16,7 +16,7 @@ from ..routing import CATEGORIES
 from ..sql_files import Names, query
 from .filters import Page
 
-__all__ = ["Question", "Rows", "Statement", "page_of", "rows_of_page"]
+__all__ = ["Question", "Rows", "Statement", "ask_parts", "page_of", "rows_of_page"]
 
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
@@ -39,9 +39,9 @@ def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[lis
         end: the filter of that name.
     """
     found: list[tuple[str, dict[str, Any]]] = []
-    indexed = yield from _indexed(names, page)
+    indexes = yield from _indexed(names, page)
     for since in _beginnings(page, end):
-        found = yield from _of_tables(names, page, since, indexed)
+        found = yield from _of_tables(names, page, since, indexes)
         if len(found) > page.limit:
             break
     if len(page.categories) > 1:
@@ -49,12 +49,23 @@ def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[lis
     return found[: page.limit + 1]
 
 
-def page_of(names: Names, page: Page, category: str, is_since: bool = False, name: str = "events_of_table") -> str:
-    """The statement for one table of a page; of what is not older than the parameter `since`, if that is there."""
+def ask_parts(names: Names, page: Page, since: datetime | None = None) -> Question[None]:
+    """Have a page know which parts of long texts say what it searches for, if it does; `since` limits their time."""
+    if asked := page.parts_asked(names, since):
+        page.know_parts((yield asked))
+
+
+def page_of(names: Names, page: Page, category: str, is_since: bool = False, by_index: bool = False) -> str:
+    """The statement for one table of a page; of what is not older than the parameter `since`, if that is there.
+
+    Args:
+        by_index: for few rows alone, that optional indexes know.
+    """
+    name = "few_events_of_table" if by_index else "events_of_table"
     sql = query(name, names).replace("{table}", names.table(CATEGORIES[category]))
     filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
     since = ('"time" >= %(since)s',) if is_since else ()
-    return filled.replace("{where}", page.where(names, category, *since))
+    return filled.replace("{where}", page.where(names, category, *since, by_index=by_index))
 
 
 def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
@@ -69,22 +80,22 @@ def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
     yield None
 
 
-def _indexed(names: Names, page: Page) -> Question[list[str]]:
-    """The categories whose tables have an optional index for one of the filters."""
+def _indexed(names: Names, page: Page) -> Question[dict[str, set[str]]]:
+    """The optional indexes for one of the filters, that the table of a category has."""
     if not page.indexes or page.parameters["offset"]:
-        return []
+        return {}
     tables = {CATEGORIES[each]: each for each in page.categories}
     about = {"schema": names.schema, "prefix": names.prefix, "tables": [*tables], "indexes": page.indexes}
     found = yield query("tables_indexed", names), about
-    return [each for table, each in tables.items() if any(row["table"] == table for row in found)]
+    return {each: {row["index"] for row in found if row["table"] == table} for table, each in tables.items()}
 
 
 def _of_tables(
-    names: Names, page: Page, since: datetime | None, indexed: Sequence[str]
+    names: Names, page: Page, since: datetime | None, indexes: Mapping[str, set[str]]
 ) -> Question[list[tuple[str, dict[str, Any]]]]:
     """The first rows of each table, one more than the page's limit at most."""
-    if asked := page.parts_asked(names, since):
-        page.know_parts((yield asked))
+    yield from ask_parts(names, page, since)
+    indexed = [each for each, has in indexes.items() if has.intersection(page.indexes)]
     found: dict[str, Rows] = (yield from _few(names, page, since, indexed)) if indexed else {}
     for each in page.categories:
         if each not in found:
@@ -97,7 +108,7 @@ def _few(names: Names, page: Page, since: datetime | None, indexed: Sequence[str
     found = {}
     yield query("plan_for_indexes", names), {}
     for each in indexed:
-        sql = page_of(names, page, each, since is not None, "few_events_of_table")
+        sql = page_of(names, page, each, since is not None, by_index=True)
         rows = yield sql, {**_parameters(page, since), "few": _FEW}
         if not rows or rows[0]["found"] < _FEW:
             found[each] = [{name: value for name, value in row.items() if name != "found"} for row in rows]

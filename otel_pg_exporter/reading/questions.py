@@ -14,7 +14,7 @@ from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event, EventPage
 from .filters import SUMMARY_FILTERS, Page, build_page, select_runs, trace_uuid
-from .pages import Question, Rows, rows_of_page
+from .pages import Question, Rows, ask_parts, rows_of_page
 from .periods import HOUR, Hours, whole_hours
 from .runs import Run
 from .statistics import Statistics, build_statistics
@@ -91,6 +91,7 @@ def statistics(
         allowed = f"a timedelta of a second to {_LONGEST.days:,} days"
         raise QueryError(f"bucket={shown(bucket)} is not allowed; allowed is {allowed}")
     page = build_page(category, filters)
+    yield from ask_parts(names, page)
     given = {name: value for name, value in filters.items() if value is not None}
     parameters = {**page.parameters, "bucket": bucket // timedelta(microseconds=1)}
     hours = whole_hours(given.get("start"), given.get("end"))

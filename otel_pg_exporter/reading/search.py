@@ -4,8 +4,9 @@ Words of a row are those of its columns, and of the parts of long texts that it 
 looked for in both, and what was found is put together as `or` and `-` say. The syntax is that of PostgreSQL's
 `websearch_to_tsquery`.
 
-Which parts say it may be asked before the rows. A server that has to find out beside them takes one row in a hundred to
-have some of these parts, and, where the newest rows are wanted, looks at all of them sooner than into the index.
+Which parts say it is asked before the rows. A server that has to find out beside them takes one row in a hundred to
+have some of these parts, and, where the newest rows are wanted, looks at all of them sooner than into the index. What
+many parts say is looked for in those of each row instead: to compare them with all that say it takes far longer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any
 
 from ..encoding import values
@@ -24,13 +26,21 @@ __all__ = ["Search"]
 _MAX_BYTES = 1_000
 """PostgreSQL takes no word of 2,047 bytes or more, and a letter may take more of them in lower case."""
 _MAX_TERMS = 20
-_MOST_PARTS = 1_000
-"""What more of them say is no rare word, and a server is left to find them."""
+_FEW_PARTS, _SOME_PARTS = 1_000, 20_000
+"""So many parts are named by their ids, and so many an index is asked for."""
 _TERM = re.compile(r'(-*)("[^"]*"?|[^\s"-][^\s"]*)')
 _FROM_DAY = "\"time\" >= date_trunc('day', %({})s::timestamptz AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
 _BOUNDS = {"start": _FROM_DAY.format("start"), "since": _FROM_DAY.format("since"), "end": '"time" < %(end)s'}
 """What limits the time of rows → what limits that of their parts, which is the start of the day. In UTC, so that it is
 known when the partitions are planned for: what an interval leads to depends on the session."""
+
+
+class _Parts(Enum):
+    NONE = 0
+    FEW = 1
+    """Their ids are a parameter."""
+    SOME = 2
+    MANY = 3
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,8 @@ class Search:
     alternatives: tuple[tuple[tuple[bool, str], ...], ...]
     """Of each term, whether it must be missing, and the name of its parameter."""
     parameters: dict[str, Any]
-    parts: Mapping[str, bool] = field(default_factory=dict)
-    """Of terms whose parts are known, whether there are any: they are a parameter then."""
+    parts: Mapping[str, _Parts] = field(default_factory=dict)
+    """How many parts say a term, once that was asked."""
 
     @classmethod
     def of(cls, text: Any) -> Search:
@@ -71,39 +81,69 @@ class Search:
         """A statement for which parts of long texts say each term, with its parameters; `limits` as of `condition`."""
         bounds = _bounds(limits)
         terms = [
-            query("parts_of_a_term", names).replace("{term}", name).replace("{parts}", _parts(names, name, bounds))
+            _filled(query("few_parts_that_say", names), name, bounds).replace("{term}", name)
             for terms in self.alternatives
             for _, name in terms
         ]
-        sql = query("few_parts", names).replace("{terms}", " UNION ALL ".join(terms))
-        return sql, {**self.parameters, "most_parts": _MOST_PARTS}
+        return "\nUNION ALL\n".join(terms), {**self.parameters, "few_parts": _FEW_PARTS, "some_parts": _SOME_PARTS}
 
     def knowing(self, rows: Iterable[Mapping[str, Any]]) -> Search:
         """The search with the answer to that: its condition holds for the same limits."""
-        found = {row["term"]: row["ids"] for row in rows if row["ids"] is not None}
-        return replace(
-            self,
-            parts={name: bool(ids) for name, ids in found.items()},
-            parameters=self.parameters | {f"{name}_parts": ids for name, ids in found.items()},
-        )
+        parts, ids = {}, {}
+        for row in rows:
+            if row["ids"] is None:
+                parts[row["term"]] = _Parts.SOME if row["is_some"] else _Parts.MANY
+            else:
+                parts[row["term"]] = _Parts.FEW if row["ids"] else _Parts.NONE
+                ids[f"{row['term']}_parts"] = row["ids"]
+        return replace(self, parts=parts, parameters=self.parameters | ids)
 
-    def condition(self, names: Names, limits: Iterable[str]) -> str:
-        """The condition in SQL; `limits` names the parameters that limit the time of the rows."""
+    @property
+    def is_by_index(self) -> bool:
+        """An index knows rows for each of the alternatives."""
+        return None not in map(self._indexed, self.alternatives)
+
+    def condition(self, names: Names, limits: Iterable[str], by_index: bool = False) -> str:
+        """The condition in SQL; `limits` names the parameters that limit the time of the rows.
+
+        Args:
+            by_index: it is to be found by an index, and not to be looked for in one row after the other.
+        """
         bounds = _bounds(limits)
         lists = []
         for terms in self.alternatives:
+            indexed = self._indexed(terms) if by_index else None
             # of a row without long texts the arrays are NULL
             said = [
-                self._says(names, name, bounds) + (" IS NOT TRUE" if is_missing else "") for is_missing, name in terms
+                self._says(names, name, bounds, name == indexed) + (" IS NOT TRUE" if is_missing else "")
+                for is_missing, name in terms
             ]
             lists.append(" AND ".join(said))
         return f"({' OR '.join(lists)})"
 
-    def _says(self, names: Names, name: str, bounds: str) -> str:
-        if self.parts.get(name) is False:
-            return f"({query('row_says_itself', names)})".replace("{asked}", _asked(name))
-        parts = f"%({name}_parts)s::uuid[]" if name in self.parts else _parts(names, name, bounds)
-        return query("row_says", names).replace("{parts}", parts).replace("{asked}", _asked(name))
+    def _indexed(self, terms: Iterable[tuple[bool, str]]) -> str | None:
+        """The term, of those that all have to be said, that an index is asked for; None if none is rare enough.
+
+        The others are looked for in the rows of that.
+        """
+        wanted = [name for is_missing, name in terms if not is_missing]
+        best = min(wanted, key=self._parts_of, default=None)
+        return best if best is not None and self._parts_of(best) < _Parts.MANY.value else None
+
+    def _parts_of(self, name: str) -> int:
+        return self.parts.get(name, _Parts.MANY).value
+
+    def _says(self, names: Names, name: str, bounds: str, is_indexed: bool) -> str:
+        parts = self.parts.get(name, _Parts.MANY)
+        if parts is _Parts.NONE:
+            return _filled(f"({query('row_says_itself', names)})", name, bounds)
+        if parts is _Parts.FEW:
+            ids = f"%({name}_parts)s::uuid[]"
+        elif is_indexed:
+            ids = query("parts_that_say", names)
+        else:
+            return _filled(query("row_says", names), name, bounds)
+        return _filled(query("row_says_by_parts", names).replace("{parts}", ids), name, bounds)
 
 
 def _bounds(limits: Iterable[str]) -> str:
@@ -111,8 +151,8 @@ def _bounds(limits: Iterable[str]) -> str:
     return "".join(f" AND {bound}" for limit, bound in _BOUNDS.items() if limit in given)
 
 
-def _parts(names: Names, name: str, bounds: str) -> str:
-    return query("parts_that_say", names).replace("{bounds}", bounds).replace("{asked}", _asked(name))
+def _filled(sql: str, name: str, bounds: str) -> str:
+    return sql.replace("{bounds}", bounds).replace("{asked}", _asked(name))
 
 
 def _asked(name: str) -> str:

@@ -18,6 +18,7 @@ BEGIN
 END
 $reading$;
 
+DROP FUNCTION {contents_say}(timestamptz, uuid[], tsquery);
 ALTER TABLE {contents} DROP COLUMN parts, ALTER COLUMN body SET NOT NULL;
 COMMENT ON TABLE {contents} IS 'Long texts, or parts of them, that rows of one day refer to: each once a day, however often it was sent.';
 COMMENT ON COLUMN {contents}.content_id IS 'First 16 bytes of the SHA-256 of the text in UTF-8.';

@@ -24,3 +24,22 @@ BEGIN
     RETURN CASE WHEN is_whole THEN joined END;
 END
 $reading$;
+
+-- A search asks it of the rows that it looks at, where what it looks for is in too many parts to be named.
+CREATE FUNCTION {contents_say}(of_day timestamptz, ids uuid[], asked tsquery) RETURNS boolean
+LANGUAGE plpgsql STABLE COST 10000
+SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = pg_catalog, pg_temp
+AS $reading$
+DECLARE
+    day timestamptz := date_trunc('day', of_day AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+BEGIN
+    RETURN ids IS NOT NULL AND EXISTS (
+        SELECT FROM unnest(ids) AS wanted(id)
+          JOIN {contents} AS named ON named.content_id = wanted.id AND named."time" = day
+          LEFT JOIN LATERAL unnest(named.parts) AS part(id) ON true
+          LEFT JOIN {contents} AS listed ON listed.content_id = part.id AND listed."time" = day
+         WHERE {words_of_text}(coalesce(named.body, listed.body)) @@ asked);
+END
+$reading$;
+COMMENT ON FUNCTION {contents_say}(timestamptz, uuid[], tsquery) IS 'Whether one of the texts that contents stand for has what is asked, by the time of the row that refers to them, to whoever may read that.';
+REVOKE ALL ON FUNCTION {contents_say}(timestamptz, uuid[], tsquery) FROM PUBLIC;

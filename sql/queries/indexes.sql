@@ -1,32 +1,37 @@
 -- name: row_says
 -- Whether an event says something: in its columns, or in one of the parts that its long texts consist of.
 ({words_of_event}(input, output, body, error_type, error_message) @@ {asked}
-    OR input_contents && {parts} OR output_contents && {parts})
+    OR {contents_say}("time", input_contents || output_contents, {asked}))
 
--- name: parts_that_say
--- The parts of long texts that say something, and the lists with some of these. Of many, each list is looked into: to
--- compare it with all of them takes as long as both are.
-ARRAY(WITH said AS MATERIALIZED (
-          SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds})
-      SELECT content_id FROM said
-       UNION ALL
-      SELECT content_id FROM {contents} WHERE parts && ARRAY(SELECT content_id FROM said LIMIT 1000){bounds}
-       UNION ALL
-      SELECT content_id FROM {contents} AS list
-       WHERE (SELECT count(*) FROM said) > 1000 AND parts IS NOT NULL{bounds}
-         AND EXISTS (SELECT FROM unnest(list.parts) AS part WHERE part IN (SELECT content_id FROM said)))
+-- name: row_says_by_parts
+-- The same by parts that are known to say it, as an index has them.
+({words_of_event}(input, output, body, error_type, error_message) @@ {asked}
+    OR input_contents && {parts} OR output_contents && {parts})
 
 -- name: row_says_itself
 -- Whether an event says something of which no part of a long text says anything.
 {words_of_event}(input, output, body, error_type, error_message) @@ {asked}
 
--- name: parts_of_a_term
--- The parts of long texts that say something, by the name under which it is looked for.
-SELECT '{term}' AS term, {parts} AS ids
+-- name: parts_that_say
+-- The parts of long texts that say something, and the lists with some of these.
+ARRAY(WITH said AS MATERIALIZED (
+          SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds})
+      SELECT content_id FROM said
+       UNION ALL
+      SELECT DISTINCT content_id
+        FROM (SELECT content_id, unnest(parts) AS part FROM {contents} WHERE parts IS NOT NULL{bounds}) AS lists
+       WHERE part IN (SELECT content_id FROM said))
 
--- name: few_parts
--- The ids of parts, or NULL if they are many.
-SELECT term, CASE WHEN cardinality(ids) <= %(most_parts)s THEN ids END AS ids FROM ({terms} OFFSET 0) AS found
+-- name: few_parts_that_say
+-- The same by the name under which it is looked for, or NULL if they are more than few; and whether they are not many.
+(WITH said AS MATERIALIZED (
+     SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds} LIMIT %(some_parts)s + 1)
+SELECT '{term}' AS term, (SELECT count(*) FROM said) <= %(some_parts)s AS is_some,
+       CASE WHEN (SELECT count(*) FROM said) <= %(few_parts)s
+            THEN ARRAY(SELECT content_id FROM said
+                        UNION ALL
+                       SELECT content_id FROM {contents} WHERE parts && ARRAY(SELECT content_id FROM said){bounds})
+       END AS ids)
 
 -- name: tables_indexed
 -- Tables of which all partitions have some optional index.

@@ -141,7 +141,7 @@ def test_the_step_goes_and_comes_back_and_events_stay(empty_dsn):
         migrate.down(settings, to=1)
         assert before == fetch(connection, catalogue)
         functions = fetch(connection, "SELECT proname FROM pg_proc WHERE pronamespace = 'otel'::regnamespace")
-        assert {*READING} == {name for (name,) in functions}
+        assert {*READING} - {"contents_say"} == {name for (name,) in functions}
         migrate.up(settings)
         assert after == fetch(connection, catalogue)
         assert [("kept",)] == fetch(connection, "SELECT event_name FROM otel.tasks")

@@ -14,10 +14,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
+from psycopg.rows import dict_row
 
 from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.reading import listing, pages, questions
+from otel_pg_exporter.reading import listing, pages, questions, search
 from otel_pg_exporter.reading.filters import Page, build_page
 from otel_pg_exporter.reading.pages import page_of
 from otel_pg_exporter.sql_files import EVENT_TABLES, Names
@@ -69,11 +70,25 @@ def say(rows, table="task_events"):
 
 
 def plan(settings, category, **filters):
-    """How the server would look for a page of events."""
+    """How the server would look for a page of events, once it knows which parts of long texts say what."""
     page = build_page(category, filters)
-    with psycopg.connect(settings.dsn) as connection:
-        sql = "EXPLAIN " + page_of(Names(settings.schema, settings.table_prefix), page, category)
-        return "\n".join(line for (line,) in connection.execute(sql.encode(), page.parameters))
+    names = Names(settings.schema, settings.table_prefix)
+    with psycopg.connect(settings.dsn, row_factory=dict_row) as connection:
+        if asked := page.parts_asked(names):
+            sql, parameters = asked
+            page.know_parts(connection.execute(sql.encode(), parameters))
+        return explained(connection, page_of(names, page, category), page.parameters)
+
+
+def plan_of_parts(settings, category, **filters):
+    """How it would look for these."""
+    with psycopg.connect(settings.dsn, row_factory=dict_row) as connection:
+        return explained(connection, *build_page(category, filters).parts_asked(Names("otel")))
+
+
+def explained(connection, sql, parameters):
+    rows = connection.execute(f"EXPLAIN {sql}".encode(), parameters)
+    return "\n".join(row["QUERY PLAN"] for row in rows)
 
 
 @pytest.mark.parametrize("table", EVENT_TABLES)
@@ -147,6 +162,7 @@ def test_what_is_planned_for_each_partition_of_a_search_is_short(rows, settings)
     assert made.endswith(f"USING gin ({call}, input_contents, output_contents)")
     conditions = [line.strip() for line in found.splitlines() if "Index Cond" in line and "words_of_event" in line]
     assert [f"Index Cond: ({call} @@ '''order17'''::tsquery)"] == conditions
+    found = plan_of_parts(settings, "agent", text="order17", **limits)
     assert f"contents_p{NOW:%Y%m%d}" in found
     assert f"contents_p{NOW - timedelta(days=1):%Y%m%d}" not in found
     assert "Subplans Removed" not in found, "planned for, and left out later"
@@ -351,15 +367,19 @@ def test_long_texts_are_found_too(dsn, settings):
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET enable_seqscan = off")
     answers()
-    found = plan(settings, "task", text="parcel refund")
+    found = plan_of_parts(settings, "task", text="parcel refund")
     assert "contents_p" in found
     assert {name for name in names_in(found) if "contents" in name} <= names_of_indexes(settings), found
 
 
-def test_words_of_parts_that_a_list_names_are_found(dsn, settings):
-    """Of one part, and of more than a server compares with each list; the row itself names none of these parts."""
+@pytest.mark.parametrize(("few", "some"), [(5000, 20_000), (100, 20_000), (100, 200)])
+def test_words_of_parts_that_a_list_names_are_found(dsn, settings, monkeypatch, few, some):
+    """By the ids of these parts; by an index, where they are too many for that; in the rows, where they are more. The
+    row itself names none of them."""
+    monkeypatch.setattr(search, "_FEW_PARTS", few)
+    monkeypatch.setattr(search, "_SOME_PARTS", some)
     end = [{"n": f"{number} {'y' * 300}"} for number in range(60)]
-    many = {f"often {number}" for number in range(500)}
+    many = {f"often {number}" for number in range(120)}
     said = {
         name: [*({"n": f"{name} part{part} {'x' * 300}"} for part in range(4)), *end] for name in (*many, "seldom 0")
     }
@@ -391,6 +411,9 @@ def test_words_of_parts_that_a_list_names_are_found(dsn, settings):
         with EventQuery(settings) as query:
             for text, names in searches.items():
                 assert names == {event.event_name for event in query.task_events(text=text, limit=1000)}, text
+                assert names == {event.event_name for event in query.stream(text=text)}, text
+                assert len(names) == query.statistics(text=text).total_events, text
+            assert many == {event.event_name for event in query.tail(from_start=True, follow=False, text="often")}
         indexes.create("text", settings)
 
 
