@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from time import monotonic
@@ -16,7 +17,7 @@ from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from .. import forks
+from .. import exits, forks
 from ..config import Settings
 from ..embedded import EmbeddedServer
 from ..errors import DatabaseUnavailable
@@ -30,6 +31,7 @@ _NAME = "otel-pg-exporter"
 _USUAL = "usual_settings"
 # whoever waited for a lock sees what was there when it got it
 _ISOLATION = psycopg.IsolationLevel.READ_COMMITTED
+_CLOSE_SECONDS = 1.0
 
 
 class Database:
@@ -153,9 +155,19 @@ class Database:
         finally:
             self._lock.release()
         if pool is not None:
-            pool.close(timeout=min(1.0, seconds))
+            pool.close(timeout=min(_CLOSE_SECONDS, seconds))
         if server is not None:
             server.close(seconds)
+
+    def end_pool(self, seconds: float) -> None:
+        """Give back connections as the program ends; whoever asks once more gets others."""
+        if self._lock.acquire(timeout=seconds):
+            try:
+                pool, self._pool = self._pool, None
+            finally:
+                self._lock.release()
+            if pool is not None:
+                pool.close(timeout=min(_CLOSE_SECONDS, seconds))
 
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()
@@ -174,6 +186,7 @@ class Database:
                     check=_check,
                     open=True,
                 )
+                _in_use.add(self)
             return self._pool
 
 
@@ -250,6 +263,23 @@ class _HurriedDatabase(Database):
                     yield connection
             except psycopg.Error as error:
                 raise translate(error, self.settings) from error
+
+
+_in_use: weakref.WeakSet[Database] = weakref.WeakSet()
+"""Those with a pool that nobody may have closed."""
+
+
+def _end_pools(seconds: float) -> None:
+    # what is left to Python's own end waits there for threads that do not run any more, from 3.13 on for 20 s
+    for database in tuple(_in_use):
+        database.end_pool(seconds)
+
+
+def _nothing(seconds: float) -> None:
+    """A pool has nothing to store."""
+
+
+exits.register(_end_pools, _nothing)  # the first to register is the last to be called
 
 
 class AsyncDatabase:

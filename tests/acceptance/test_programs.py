@@ -201,3 +201,22 @@ def test_a_disk_without_room_is_one_line(empty_dsn):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
     assert (1, "Error: cannot write: No space left on device\n") == (done.returncode, done.stderr)
+
+
+def test_a_query_that_nobody_closes_keeps_no_program_from_its_end(empty_dsn):
+    """Its threads end before Python does, which from 3.13 on waits for each of them in vain, for 20 s in all."""
+    program = """if True:
+        import asyncio, atexit, threading
+
+        @atexit.register
+        def left():  # registered first, called last
+            print([thread.name for thread in threading.enumerate() if thread.name.startswith("otel-pg-exporter")])
+
+        from otel_pg_exporter import AsyncEventQuery, EventQuery
+
+        query, awaited = EventQuery(), AsyncEventQuery()
+        print(len(query.events()), len(asyncio.run(awaited.events())), "otel-pg" in str(threading.enumerate()))
+    """
+    done = run(sys.executable, "-c", program, OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
+
+    assert ("", "0 0 True\n[]\n") == (done.stderr, done.stdout)
