@@ -14,7 +14,7 @@ from .health import Health
 from .reading.events import EventPage
 from .reading.statistics import Statistics
 from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
-from .store import EventStore, check_alone, log_record, query_options
+from .store import CLOSE_MILLIS, EventStore, check_alone, log_record, query_options
 
 __all__ = ["AsyncEventStore"]
 
@@ -48,9 +48,9 @@ class AsyncEventStore:
         """As `EventStore.force_flush`."""
         return await asyncio.to_thread(self._store.force_flush, timeout_millis)
 
-    async def close(self) -> None:
+    async def close(self, timeout_millis: int = CLOSE_MILLIS) -> None:
         """As `EventStore.close`."""
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._store.close, timeout_millis)
         await self._query.close()
 
     async def log(self, event: EventShape, /, *, connection: Any = None, wait: bool = False) -> str:
@@ -93,6 +93,11 @@ class AsyncEventStore:
         await self._opened()
         return await self._query.system_events(**query_options(options))
 
+    async def query_events(self, category: str | None = None, **options: Any) -> EventPage:
+        """As `EventStore.query_events`."""
+        await self._opened()
+        return await self._query.events(category, **query_options(options))
+
     async def query_task_events(self, **options: Any) -> EventPage:
         """As `EventStore.query_task_events`."""
         await self._opened()
@@ -124,6 +129,11 @@ class AsyncEventStore:
         """As `EventStore.get_health_status`; pool and cache are those of the queries awaited here."""
         found = await asyncio.to_thread(self._store.get_health_status)
         return replace(found, pool=self._query.pool_counts(), cache=self._query.cache_counts())
+
+    @property
+    def is_open(self) -> bool:
+        """As `EventStore.is_open`."""
+        return self._store.is_open
 
     @property
     def last_health(self) -> Health | None:

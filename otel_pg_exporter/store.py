@@ -42,13 +42,13 @@ from .reading.events import EventPage
 from .reading.statistics import Statistics
 from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
 
-__all__ = ["EventStore", "check_alone", "log_record", "query_options"]
+__all__ = ["CLOSE_MILLIS", "EventStore", "check_alone", "log_record", "query_options"]
 
 _PACKAGE = "otel-pg-exporter"
 SCOPE = "otel_pg_exporter.store"
 EVENT_ID = "otel_pg.event.id"
 _DAY = timedelta(days=1)
-_CLOSE_MILLIS = 5_000
+CLOSE_MILLIS = 5_000
 _SHARE_OF_MONITOR = 0.2  # of that, for a look that is under way
 _NAMES = {
     "event_name": "name", "user_id": "user", "session_id": "session", "trace_id": "trace", "start_date": "start",
@@ -106,7 +106,7 @@ class EventStore:
         """Store everything that is queued now; False if some of it was lost or the time ran out."""
         return self._opened().telemetry.force_flush(timeout_millis)
 
-    def close(self, timeout_millis: int = _CLOSE_MILLIS) -> None:
+    def close(self, timeout_millis: int = CLOSE_MILLIS) -> None:
         """Store or spool what is queued, as far as the time allows, and give back connections and threads."""
         with undisturbed(self._lock):
             self._is_closed = True
@@ -171,8 +171,8 @@ class EventStore:
 
         Args:
             options: those of `EventQuery.events`, under the names of the fields that were logged: event_type,
-                event_name, event_id, status, user_id, session_id, agent_id, task_id, data (a mapping that the
-                event's data contains), start_date and end_date (an aware datetime, end excluded; or a date,
+                event_name, event_id, status, user_id, session_id, agent_id, task_id, target, data (a mapping that
+                the event's data contains), start_date and end_date (an aware datetime, end excluded; or a date,
                 UTC, end included), order_by, order_direction, limit, offset and cursor.
 
         Raises:
@@ -185,15 +185,17 @@ class EventStore:
         return self._query.events(category, **query_options(options))
 
     def query_task_events(self, **options: Any) -> EventPage:
-        """As `query_system_events`; also task_name and queue."""
+        """As `query_system_events`, without target; also task_name and queue."""
         return self._query.task_events(**query_options(options))
 
     def query_agent_events(self, **options: Any) -> EventPage:
-        """As `query_system_events`; also agent_name, action, tool_name, model and provider."""
+        """As `query_system_events`, without target; also agent_name, action, tool_name, model and provider."""
         return self._query.agent_events(**query_options(options))
 
     def query_deployment_events(self, **options: Any) -> EventPage:
-        """As `query_system_events`; also environment, branch, commit_sha, pull_request, pipeline and result."""
+        """As `query_system_events`, without target; also environment, branch, commit_sha, pull_request, deployment_id,
+        pipeline, pipeline_run_id, build_result, test_result and result.
+        """
         return self._query.deployment_events(**query_options(options))
 
     def get_event_statistics(

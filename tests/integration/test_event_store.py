@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from datetime import date, datetime, timedelta, timezone
+from inspect import signature
 
 import psycopg
 import pytest
@@ -332,6 +333,14 @@ def test_a_database_that_cannot_be_used_is_an_error_that_can_be_tried_again(dsn)
         EventStore(Settings(), dsn=dsn)
 
 
+def test_the_async_store_has_all_that_the_store_has():
+    """Under the same names, with the same arguments."""
+    for name in (name for name in dir(EventStore) if not name.startswith("_") and name != "direct"):
+        blocking, awaited = getattr(EventStore, name), getattr(AsyncEventStore, name)
+        if callable(blocking):
+            assert [*signature(blocking).parameters] == [*signature(awaited).parameters], name
+
+
 def test_the_async_store_does_the_same(dsn, own):
     """Logging, the caller's transaction, queries, statistics and health, awaited."""
 
@@ -351,6 +360,7 @@ def test_the_async_store_does_the_same(dsn, own):
             statistics = await store.get_event_statistics("task")
             health = await store.get_health_status()
             deployments, systems = await store.query_deployment_events(), await store.query_system_events()
+            assert {"d", "login", "3"} <= {event.event_name for event in await store.query_events()}
             with pytest.raises(InvalidEventError, match=r"allowed is an open psycopg\.AsyncConnection$"):
                 await store.log_task_event(event_name="x", connection=own)
         with pytest.raises(ClosedError):

@@ -33,6 +33,7 @@ _TIMES = {
     "exits._Exit.flush.__defaults__": (_LONG,),
     "providers.Telemetry.shutdown.__defaults__": (_LONG * 1000,),
     "store.EventStore.close.__defaults__": (_LONG * 1000,),
+    "async_store.AsyncEventStore.close.__defaults__": (_LONG * 1000,),
     "integration._CLOSE_SECONDS": _LONG,
     "courier._HANDING_SECONDS": _LONG,
     # an end whose start is not found in time has no duration
