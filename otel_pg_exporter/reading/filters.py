@@ -17,6 +17,7 @@ import orjson
 from ..encoding import values
 from ..errors import QueryError, shown
 from ..routing import CATEGORIES, STATUSES
+from ..shapes import id_text
 from ..sql_files import Names
 from .search import Search
 
@@ -42,6 +43,10 @@ _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
 _DIGITS = re.compile(r"-?\d{1,19}")
 _CLOSED = {"status": STATUSES, "record": ("span", "log"), "category": tuple(CATEGORIES)}
 """Filter → all that its column ever holds."""
+_IDS = frozenset(
+    {"task", "task_id", "agent", "agent_id", "session", "user", "pull_request", "pipeline_run_id", "deployment_id"}
+)
+"""Filters that take what ids are logged as."""
 
 COMMON = {
     "event_type": "event_type = ANY(%(event_type)s)",
@@ -65,7 +70,7 @@ COMMON = {
     "task_id": "task_id = ANY(%(task_id)s)",
 }
 OWN = {
-    "system": {},
+    "system": {"target": "attributes ->> 'otel_pg.target' = ANY(%(target)s)"},
     "task": {
         "task": "(task_id = ANY(%(task)s) OR task_name = ANY(%(task)s))",
         "queue": "queue = ANY(%(queue)s)",
@@ -83,7 +88,11 @@ OWN = {
         "branch": "branch = ANY(%(branch)s)",
         "commit": "commit_sha = ANY(%(commit)s)",
         "pull_request": "pull_request = ANY(%(pull_request)s)",
+        "deployment_id": "attributes ->> 'deployment.id' = ANY(%(deployment_id)s)",
         "pipeline": "pipeline = ANY(%(pipeline)s)",
+        "pipeline_run_id": "pipeline_run_id = ANY(%(pipeline_run_id)s)",
+        "build_result": "build_result = ANY(%(build_result)s)",
+        "test_result": "test_result = ANY(%(test_result)s)",
         "result": "result = ANY(%(result)s)",
     },
 }
@@ -334,9 +343,7 @@ def _parameter(name: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a mapping of key to value")
         return values.dump(value, name, []).decode()  # as a row's own attributes are written
-    wanted = [value] if isinstance(value, str) else value
-    if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
-        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is a text, or a list of texts")
+    wanted = _texts(name, value)
     if name == "trace":
         return [trace_uuid(one) for one in wanted]
     if name == "event_id":
@@ -345,6 +352,18 @@ def _parameter(name: str, value: Any) -> Any:
         _one_of(name, one, _CLOSED[name])
     # what a column cannot hold is stored cleaned, and is found the same way
     return [values.clean_text(one, name, []) for one in wanted]
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    is_id = name in _IDS
+    wanted = value if isinstance(value, Collection) and not isinstance(value, str | bytes) else [value]
+    try:
+        if not is_id and not all(isinstance(one, str) for one in wanted):
+            raise ValueError
+        return [id_text(one) for one in wanted]
+    except ValueError:
+        allowed = "a text, a whole number, a UUID, or a list of them" if is_id else "a text, or a list of texts"
+        raise QueryError(f"{name}={shown(value)} is not allowed; allowed is {allowed}") from None
 
 
 def _event_id(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_orders_pages_and_limits_are_those_of_a_sorted_list(store, category, ord
     assert numbers(found)[5:12] == numbers(query(**ordered, limit=7, offset=5))
     second = query(**ordered, limit=7, cursor=query(**ordered, limit=7).next_cursor)
     assert numbers(found)[7:14] == numbers(second)
+
+
+NO_FILTERS = {"error_message", "timestamp", "duration_seconds", "data", "input", "output", "attempt", "cost"}
+CLOSED = {"status": "error", **dict.fromkeys(["build_result", "test_result", "result"], "timeout")}
+
+
+@pytest.mark.parametrize("category", SHAPES)
+def test_what_a_field_was_logged_with_finds_its_event(dsn, category):
+    """As the page says: filters have the names of the fields, and take the same, ids as numbers too."""
+    names = {field.name for field in fields(SHAPES[category]) if not field.name.endswith("_tokens")} - NO_FILTERS
+    logged = {name: CLOSED.get(name, f"any {name}") for name in names}
+    logged |= {name: number for number, name in enumerate(sorted(names), 1000) if name.endswith(("_id", "_request"))}
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        log, query = getattr(store, f"log_{category}_event"), getattr(store, f"query_{category}_events")
+        log(event_name="another", wait=True)
+        event_id = log(**logged, wait=True)
+
+        for name, value in logged.items():
+            assert [event_id] == [event.attributes["otel_pg.event.id"] for event in query(**{name: value})], name
 
 
 def test_all_categories_together_are_the_four_of_them(store):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_pg_exporter.errors import QueryError
-from otel_pg_exporter.reading.filters import FILTERS, ORDERS, build_page, select_runs, trace_uuid
+from otel_pg_exporter.reading.filters import COMMON, FILTERS, ORDERS, build_page, select_runs, trace_uuid
 from otel_pg_exporter.routing import CATEGORIES, STATUSES
 from otel_pg_exporter.sql_files import Names
 
@@ -114,6 +114,18 @@ def test_a_text_filter_takes_a_text_or_several(value):
         build_page(None, {"name": value})
     assert build_page(None, {"name": ("a", "b")}).parameters["name"] == ["a", "b"]
     assert build_page(None, {"name": {"a"}}).parameters["name"] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["task_id", "agent", "user", "pull_request", "deployment_id"])
+def test_an_id_is_looked_for_as_it_is_logged(name):
+    """A whole number, a UUID or a member of an enum is stored as a text, and is asked for as one."""
+    category = "deployment" if name in {"pull_request", "deployment_id"} else "task"
+
+    assert ["42"] == build_page(category, {name: 42}).parameters[name]
+    assert ["a", "42", UUID_TEXT] == build_page(category, {name: ["a", 42, UUID(UUID_TEXT)]}).parameters[name]
+    for wrong in (True, 1.5, b"a", [None], object()):
+        with pytest.raises(QueryError, match="allowed is a text, a whole number, a UUID, or a list of them"):
+            build_page(category, {name: wrong})
 
 
 @pytest.mark.parametrize(
@@ -254,7 +266,7 @@ def test_any_text_as_a_cursor_is_refused_or_understood(text):
 def test_all_four_categories_have_the_common_filters():
     """So that `events()` means the same for each table."""
     assert set(FILTERS) == set(CATEGORIES)
-    assert all(set(FILTERS["system"]) <= set(filters) for filters in FILTERS.values())
+    assert all(set(COMMON) <= set(filters) for filters in FILTERS.values())
 
 
 @pytest.mark.parametrize(

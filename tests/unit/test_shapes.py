@@ -78,7 +78,7 @@ def test_what_is_given_is_kept(category):
         (SystemEvent, "timestamp", NOW.replace(tzinfo=None), "a datetime with a time zone"),
         (SystemEvent, "timestamp", "2026-11-23", "a datetime with a time zone"),
         (SystemEvent, "timestamp", NOW.replace(year=1600), "1678 to 2261"),
-        (SystemEvent, "user_id", 7, "a text"),
+        (SystemEvent, "user_id", 7.5, "a text, a whole number or a UUID"),
         (SystemEvent, "data", [1], "a mapping"),
         (SystemEvent, "data", {1: 2}, "keys are texts"),
         (SystemEvent, "data", {"a": {"b": {1, 2}}}, "not set"),
@@ -189,6 +189,8 @@ def test_numbers_become_texts_where_an_id_is_meant():
     """A pull request is 42 or '42', a task's id often a UUID."""
     assert "42" == DeploymentEvent(event_name="x", pull_request=42).pull_request
     assert str(UUID(int=1)) == TaskEvent(event_name="x", task_id=UUID(int=1)).task_id
+    agent = AgentEvent(event_name="x", agent_id=UUID(int=1), user_id=7, session_id=8)
+    assert (str(UUID(int=1)), "7", "8") == (agent.agent_id, agent.user_id, agent.session_id)
 
 
 class Word(str, Enum):
