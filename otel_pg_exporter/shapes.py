@@ -30,6 +30,9 @@ STATUSES = ("started", "completed", "error", "cancelled")
 RESULTS = ("success", "failure", "error", "timeout", "cancellation", "skip")
 """Outcomes of a deployment and its steps, as in OpenTelemetry's CI/CD conventions."""
 
+_OF_MODELS = (
+    "model", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost",
+)  # fmt: skip
 _FAILED = frozenset({"failure", "error", "timeout"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=timezone.utc) for year in (1678, 2262))  # 64 bits of nanoseconds
@@ -269,8 +272,8 @@ class AgentEvent(EventShape):
     task_id: str | None = _field("otel_pg.task.id", id_text)
     """The task that it works on."""
     action: str | None = _field("otel_pg.action", _name)
-    """What was done: create, invoke, llm, tool … Left out, it is tool if there is a tool's name, llm if
-    there is a model or tokens, else invoke. Statistics take the tokens of invoke for a sum of the others'."""
+    """What was done: create, invoke, llm, tool … Left out, it is tool if there is a tool's name, llm if there is a
+    model, tokens or a cost, else invoke. Statistics take the tokens and cost of invoke for a sum of the others'."""
     tool_name: str | None = _field("gen_ai.tool.name")
     model: str | None = _field("gen_ai.request.model")
     provider: str | None = _field("gen_ai.provider.name")
@@ -289,7 +292,7 @@ class AgentEvent(EventShape):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.action is None:
-            calls_model = any(value is not None for value in (self.model, self.input_tokens, self.output_tokens))
+            calls_model = any(getattr(self, name) is not None for name in _OF_MODELS)
             object.__setattr__(self, "action", "tool" if self.tool_name else "llm" if calls_model else "invoke")
 
 

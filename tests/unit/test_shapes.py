@@ -163,6 +163,8 @@ def test_a_status_that_is_left_out_follows_from_errors_and_results(event, status
         ({"tool_name": "search", "model": "gpt-5"}, "tool"),
         ({"model": "gpt-5"}, "llm"),
         ({"output_tokens": 0}, "llm"),
+        ({"reasoning_tokens": 7}, "llm"),
+        ({"cost": 0.5}, "llm"),
         ({"action": "create", "model": "gpt-5"}, "create"),
     ],
 )
