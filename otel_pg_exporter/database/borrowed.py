@@ -7,6 +7,7 @@ in autocommit mode that has no open transaction, the savepoint is a whole transa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from ..config import Settings
 from ..encoding.binary_copy import HEADER, TRAILER
-from ..errors import DatabaseError, InvalidEventError
+from ..errors import DatabaseError, DatabaseUnavailable, InvalidEventError
 from .failures import translate
 from .writer import Copy
 
@@ -55,7 +56,7 @@ def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: 
             if restored:
                 cursor.execute(restored, prepare=False)
     except psycopg.Error as error:
-        raise _explained(error, settings) from error
+        raise _explained(error, connection, settings) from error
 
 
 async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
@@ -76,13 +77,15 @@ async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy]
             if restored:
                 await cursor.execute(restored, prepare=False)
     except psycopg.Error as error:
-        raise _explained(error, settings) from error
+        raise _explained(error, connection, settings) from error
 
 
 def _check(connection: Any, kind: type[Any]) -> None:
     if not isinstance(connection, kind):
         name = f"psycopg.{kind.__name__}"
         raise InvalidEventError(f"connection={connection!r:.60} is not allowed; allowed is an open {name}")
+    if connection.closed:
+        raise DatabaseUnavailable(f"connection={connection!r:.60} is closed: nothing can be written in it")
     if connection.info.transaction_status == pq.TransactionStatus.INERROR:
         raise DatabaseError("the connection's transaction has failed before: roll it back first", sqlstate="25P02")
 
@@ -98,10 +101,12 @@ def _begins(connection: Any) -> bool:
     return is_idle and not connection.autocommit
 
 
-def _explained(error: psycopg.Error, settings: Settings) -> DatabaseError:
+def _explained(error: psycopg.Error, connection: Any, settings: Settings) -> DatabaseError:
     if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError):
         # the driver's own refusal: in a pipeline, or in a two-phase transaction
         return DatabaseError(f"an event cannot be written on this connection as it is: {error}")
+    if not connection.closed:  # it may be of another role than the settings', or lead to another database
+        settings = replace(settings, dsn=connection.info.dsn)
     return translate(error, settings, "INSERT")
 
 

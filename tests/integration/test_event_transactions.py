@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from otel_pg_exporter import EventStore
-from otel_pg_exporter.errors import DatabaseError, InvalidEventError, SchemaMismatch
+from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable, InvalidEventError, SchemaMismatch
 
 
 @pytest.fixture
@@ -125,6 +125,26 @@ def test_a_transaction_that_has_failed_is_named(store, own):
 
     with pytest.raises(DatabaseError, match="roll it back first"):
         store.log_task_event(event_name="x", connection=own)
+
+
+def test_an_error_names_what_the_connection_leads_to(store, dsn, server_dsn, own):
+    """Its role and its database may be others than those of the store: a right that the store has helps nobody."""
+    own.execute("CREATE ROLE clerk_of_orders LOGIN")
+    own.commit()
+    try:
+        with psycopg.connect(dsn, user="clerk_of_orders") as theirs:
+            with pytest.raises(AccessDenied, match=r'GRANT USAGE ON SCHEMA "otel" TO "clerk_of_orders"$'):
+                store.log_task_event(event_name="x", connection=theirs)
+            theirs.execute("SELECT 1")
+    finally:
+        own.execute("DROP ROLE clerk_of_orders")
+        own.commit()
+    with psycopg.connect(server_dsn) as elsewhere:
+        name = elsewhere.info.dbname
+        with pytest.raises(SchemaMismatch, match=rf"'otel' of .*dbname={name} .*Run: otel-pg migrate up"):
+            store.log_task_event(event_name="x", connection=elsewhere)
+    with pytest.raises(DatabaseUnavailable, match="is closed: nothing can be written in it"):
+        store.log_task_event(event_name="x", connection=elsewhere)
 
 
 @pytest.mark.parametrize("connection", ["a dsn", 7, object()])
