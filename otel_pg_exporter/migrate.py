@@ -15,16 +15,17 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from . import grants
+from . import grants, obstacles
 from .config import Settings
 from .database import Database, opened
-from .errors import SchemaMismatch
+from .errors import AccessDenied, SchemaMismatch
 from .sql_files import Migration, migrations
 
 __all__ = ["Step", "down", "ensure", "show", "status", "up"]
 
 _STEP_SECONDS = 3600.0
 """A role's own limit for statements must not keep a step from its end."""
+_ASK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,14 @@ def ensure(database: Database) -> None:
 
 def _up(database: Database, to: int | None) -> list[Step]:
     wanted = [step for step in migrations() if to is None or step.version <= to]
-    done = [step for step in wanted if _apply(database, step)]
+    try:
+        done = [step for step in wanted if _apply(database, step)]
+    except AccessDenied as error:
+        # of a schema the server says that something is denied, but not what
+        found, _ = obstacles.ask_before(database, _ASK_SECONDS)
+        if not found:
+            raise
+        raise AccessDenied(f"{database.settings.target}: {found[0]}", sqlstate=error.sqlstate) from error
     applied = {step.version: step for step in _status(database)}
     return [applied[step.version] for step in done]
 

@@ -20,7 +20,8 @@ from .inventory import readable_size
 from .sql_files import PARTITIONED, TABLES, WRITTEN, Names, migrations, quote
 
 __all__ = [
-    "PARTITIONS_FIX", "PRUNE_FIX", "Obstacle", "Rows", "ServerState", "ask", "drift", "full", "parameters",
+    "PARTITIONS_FIX", "PRUNE_FIX", "Obstacle", "Rows", "ServerState",
+    "ask", "ask_before", "drift", "full", "parameters",
 ]  # fmt: skip
 
 _TABLE = re.compile(r"^CREATE TABLE \{(\w+)\} \((.*?)^\)", re.MULTILINE | re.DOTALL)
@@ -85,6 +86,19 @@ def ask(database: Database, seconds: float) -> tuple[list[Obstacle], ServerState
                 found += [obstacle for obstacle in [full(database.settings, size)] if obstacle]
     risks = tuple(f"{name}={server[name]}" for name in ("fsync", "full_page_writes") if server[name] == "off")
     return found, ServerState(server["role"], risks, size)
+
+
+def ask_before(database: Database, seconds: float) -> tuple[list[Obstacle], str]:
+    """All that is in the way of making the tables, and the server's version.
+
+    Raises:
+        DatabaseError: the server does not answer in time, or not at all.
+    """
+    names = database.names
+    with database.until(monotonic() + seconds).connection() as connection:
+        state = connection.execute(database.sql("state_before_tables").encode(), {"schema": names.schema}).fetchone()
+    assert state is not None
+    return [*_read_only(state), *_missing_rights_before(names, state)], str(state["server_version"])
 
 
 def full(settings: Settings, size: int) -> Obstacle | None:
@@ -168,6 +182,16 @@ def _missing_rights(names: Names, server: Mapping[str, Any], rights: Mapping[str
             yield Obstacle(f"role {role} may not write into {full}", f"GRANT INSERT ON {full} TO {role}")
 
 
+def _missing_rights_before(names: Names, state: Mapping[str, Any]) -> Iterable[Obstacle]:
+    role, schema = quote(state["role"]), quote(names.schema)
+    if state["may_create_tables"] is None and not state["may_create_schema"]:
+        fix = f"GRANT CREATE ON DATABASE {quote(state['database'])} TO {role}; {_OR_OWNER}"
+        yield Obstacle(f"there are no tables yet, and role {role} may not make schema {schema}", fix)
+    elif state["may_create_tables"] is False:
+        fix = f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}; {_OR_OWNER}"
+        yield Obstacle(f"there are no tables yet, and role {role} may not make them in schema {schema}", fix)
+
+
 def _lock(names: Names, row: Mapping[str, Any]) -> Obstacle:
     full = f"{quote(names.schema)}.{quote(row['table'])}"
     return Obstacle(
@@ -192,6 +216,7 @@ def _partitions(names: Names, server: Mapping[str, Any], rights: Mapping[str, An
                 return
 
 
+_OR_OWNER = "or let its owner run: otel-pg migrate up"
 PARTITIONS_FIX = "As the owner of the tables run, every day: otel-pg partitions create"
 PRUNE_FIX = "As the owner of the tables run, every day: otel-pg partitions prune"
 """For a role that may only write."""

@@ -309,11 +309,15 @@ class EventQuery:
             if applied < len(steps) and not settings.auto_migrate:
                 return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
             if not applied:
-                return Health(is_healthy=True, **known)
-            found, server = obstacles.ask(self._database, _HEALTH_SECONDS)
-            known |= {"bytes": server.bytes, "max_bytes": settings.max_bytes or None}
+                found, version = obstacles.ask_before(self._database, _HEALTH_SECONDS)
+                known |= {"server_version": version}
+            else:
+                found, server = obstacles.ask(self._database, _HEALTH_SECONDS)
+                known |= {"bytes": server.bytes, "max_bytes": settings.max_bytes or None}
             if found:
                 return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
+            if not applied:
+                return Health(is_healthy=True, **known)
             begun = perf_counter()
             facts = self._carry(questions.health(self._database.names), _HEALTH_SECONDS)
             latency = (perf_counter() - begun) * 1000

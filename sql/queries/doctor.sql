@@ -16,6 +16,15 @@ SELECT current_user::text AS role, pg_is_in_recovery() AS is_standby,
        current_setting('synchronous_commit') AS synchronous_commit,
        has_schema_privilege(%(schema)s, 'USAGE') AS may_use, has_schema_privilege(%(schema)s, 'CREATE') AS may_create
 
+-- name: state_before_tables
+-- Whether the tables can be made where there are none; the last is NULL without the schema.
+SELECT current_user::text AS role, current_database()::text AS database,
+       current_setting('server_version') AS server_version, pg_is_in_recovery() AS is_standby,
+       current_setting('default_transaction_read_only') = 'on' AS is_read_only,
+       has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
+       (SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE')
+          FROM pg_namespace WHERE nspname = %(schema)s) AS may_create_tables
+
 -- name: rights
 -- What the role may do with each table.
 SELECT c.relname AS "table", has_table_privilege(c.oid, 'INSERT') AS may_insert,

@@ -72,6 +72,40 @@ def test_a_store_that_is_not_open_yet_can_be_asked(empty_dsn):
         assert (None,) == connection.execute("SELECT to_regclass('otel.events')").fetchone()
 
 
+@pytest.fixture
+def beggar(empty_dsn):
+    """A role with no rights, by its connection string."""
+    name = f"beggar_{conninfo_to_dict(empty_dsn)['dbname']}"
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE "{name}" LOGIN')
+        yield make_conninfo(empty_dsn, user=name)
+        connection.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')
+
+
+def test_a_role_that_cannot_make_the_tables_is_not_healthy(empty_dsn, beggar):
+    """Nothing could be stored. It is told which right it lacks, the schema's or the database's, and is well with it."""
+    role = conninfo_to_dict(beggar)["user"]
+    without = EventStore(dsn=beggar).get_health_status()
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA otel; GRANT USAGE ON SCHEMA otel TO "{role}"')
+    reading = EventStore(dsn=beggar).get_health_status()
+    with EventStore(dsn=beggar, health_monitoring=False) as store, pytest.raises(AccessDenied) as denied:
+        store.initialize()
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(f'GRANT USAGE, CREATE ON SCHEMA otel TO "{role}"')
+    able = EventStore(dsn=beggar).get_health_status()
+    with EventStore(dsn=beggar, health_monitoring=False) as store:
+        store.initialize()
+
+    assert (False, False, True) == (without.is_healthy, reading.is_healthy, able.is_healthy)
+    assert (
+        f'may not make schema "otel". GRANT CREATE ON DATABASE "{conninfo_to_dict(beggar)["dbname"]}"' in without.error
+    )
+    assert f'GRANT USAGE, CREATE ON SCHEMA "otel" TO "{role}"; or let its owner run: otel-pg' in reading.error
+    assert str(denied.value) == reading.error
+    assert able.server_version == without.server_version is not None
+
+
 def test_a_closed_store_is_not_healthy(dsn):
     """It says so, and raises nothing."""
     store = EventStore(dsn=dsn)
