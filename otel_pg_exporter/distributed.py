@@ -31,7 +31,9 @@ _SECONDS = 3600.0
 """Rows that are there already are moved."""
 
 
-def distribute(where: Settings | Database | None = None, *, shards: int = DEFAULT_SHARDS) -> list[str]:
+def distribute(
+    where: Settings | Database | None = None, *, shards: int = DEFAULT_SHARDS, **overrides: Any
+) -> list[str]:
     """Distribute the tables that are not; gives the names of those that this call distributed.
 
     All of them or none, in one transaction, one process at a time. What is stored already is moved.
@@ -39,12 +41,13 @@ def distribute(where: Settings | Database | None = None, *, shards: int = DEFAUL
     Args:
         where: the coordinator.
         shards: parts of each table, if none of them is distributed yet.
+        overrides: fields of `Settings`, in place of `where`.
 
     Raises:
         ConfigurationError: the database has no Citus.
         DatabaseError: the server refused; nothing has changed.
     """
-    with opened(where) as database, database.until(monotonic() + _SECONDS).connection() as connection:
+    with opened(where, **overrides) as database, database.until(monotonic() + _SECONDS).connection() as connection:
         connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
         row = connection.execute(database.sql("has_citus").encode()).fetchone()
         if not (row and row["present"]):

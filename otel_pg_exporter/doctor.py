@@ -136,14 +136,15 @@ class Diagnosis:
         }
 
 
-def examine(where: Settings | Database | None = None, *, since: datetime | None = None) -> Diagnosis:
+def examine(where: Settings | Database | None = None, *, since: datetime | None = None, **overrides: Any) -> Diagnosis:
     """Compare what was produced with what is stored. Changes nothing, and raises nothing of the database's.
 
     Args:
         where: default the environment.
         since: leave out producers that stored nothing since then; default all.
+        overrides: fields of `Settings`, in place of `where`.
     """
-    with opened(where) as database:
+    with opened(where, **overrides) as database:
         return _examine(database, since or _EPOCH)
 
 

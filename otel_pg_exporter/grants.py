@@ -106,8 +106,10 @@ def grant(
     tenants: Sequence[str] = (),
     every_tenant: bool = False,
     create: bool = False,
+    **overrides: Any,
 ) -> None:
-    """Give roles what they need, in one transaction; once more does no harm. The arguments are those of `Grant`.
+    """Give roles what they need, in one transaction; once more does no harm. The arguments are those of `Grant`, and
+    fields of `Settings` in place of `where`.
 
     Raises:
         ConfigurationError: a role is missing, or tenants are named while tenancy is off.
@@ -115,7 +117,7 @@ def grant(
         AccessDenied: this needs the owner of the tables, and `create` the right CREATEROLE.
     """
     wanted = Grant(owner, writers, readers, tenants, every_tenant, create)
-    with opened(where) as database, database.connection() as connection:
+    with opened(where, **overrides) as database, database.connection() as connection:
         _require_contract(database, connection)
         known = _known(database, connection, wanted.roles)
         missing = [role for role in wanted.roles if role not in known]
@@ -133,13 +135,13 @@ def grant(
             raise AccessDenied(f"the schema is not ours to grant; let its owner run: {statement}")
 
 
-def revoke(where: Settings | Database | None = None, *roles: str) -> None:
+def revoke(where: Settings | Database | None = None, *roles: str, **overrides: Any) -> None:
     """Take back what roles were granted as writers and readers, and their tenants.
 
     Raises:
         ConfigurationError: a role is not there; nothing is taken back then.
     """
-    with opened(where) as database, database.connection() as connection:
+    with opened(where, **overrides) as database, database.connection() as connection:
         _require_contract(database, connection)
         known = _known(database, connection, roles)
         if missing := [role for role in roles if role not in known]:
@@ -154,9 +156,9 @@ def revoke_statements(names: Names, role: str) -> list[str]:
     return [_for_role("revoke_role", names, role), bind(query("forget_reader", names), {"role": role})]
 
 
-def tenancy(where: Settings | Database | None = None, on: bool = True) -> None:
+def tenancy(where: Settings | Database | None = None, on: bool = True, **overrides: Any) -> None:
     """Let each reader see the rows of its tenants alone, or let all readers see all rows again."""
-    with opened(where) as database, database.connection() as connection:
+    with opened(where, **overrides) as database, database.connection() as connection:
         _require_contract(database, connection)
         _run(connection, tenancy_statements(database.names, on))
 
@@ -168,9 +170,9 @@ def tenancy_statements(names: Names, on: bool) -> list[str]:
     return [query("tenancy_on", names), *_barriers("raise_barrier", names)]
 
 
-def state(where: Settings | Database | None = None) -> State:
+def state(where: Settings | Database | None = None, **overrides: Any) -> State:
     """Whether tenancy is on, and who sees which tenants. Changes nothing."""
-    with opened(where) as database, database.connection() as connection:
+    with opened(where, **overrides) as database, database.connection() as connection:
         _require_contract(database, connection)
         is_on = _is_on(database, connection)
         tenants: dict[str, list[str | None]] = {}

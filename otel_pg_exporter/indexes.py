@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
+from typing import Any
 
 from . import migrate
 from .config import Settings
@@ -89,18 +90,22 @@ class _Part:
     bytes: int
 
 
-def status(where: Settings | Database | None = None) -> list[Coverage]:
-    """What there is of each kind, table by table. Changes nothing.
+def status(where: Settings | Database | None = None, **overrides: Any) -> list[Coverage]:
+    """What there is of each kind, table by table. Changes nothing; arguments as of `create`.
 
     Raises:
         DatabaseError: the server does not say.
     """
-    with opened(where) as database:
+    with opened(where, **overrides) as database:
         return [coverage for kind in KINDS for coverage in _covered(database, kind)]
 
 
 def create(
-    kind: str, where: Settings | Database | None = None, *, tell: Callable[[str], object] = lambda partition: None
+    kind: str,
+    where: Settings | Database | None = None,
+    *,
+    tell: Callable[[str], object] = lambda partition: None,
+    **overrides: Any,
 ) -> None:
     """Make an index of all its tables, or go on with it where it was interrupted. Programs write meanwhile.
 
@@ -108,6 +113,7 @@ def create(
         kind: one of KINDS.
         where: default the environment. The tables are created if they are missing.
         tell: is called with the name of each partition that has got its index.
+        overrides: fields of `Settings`, in place of `where`.
 
     Raises:
         ConfigurationError: the kind is not known.
@@ -116,7 +122,7 @@ def create(
         DatabaseError: the server refused. What is done stays, and the next call goes on.
     """
     _check(kind)
-    with opened(where) as database:
+    with opened(where, **overrides) as database:
         migrate.ensure(database)
         with _alone(database), database.session(inf) as session:
             for index in _INDEXES[kind]:
@@ -124,13 +130,13 @@ def create(
                     _Building(database, session, index, table).run(tell)
 
 
-def drop(kind: str, where: Settings | Database | None = None) -> None:
+def drop(kind: str, where: Settings | Database | None = None, **overrides: Any) -> None:
     """Take an index out again, whole or half made; nothing happens if there is none.
 
     Raises: as `create`.
     """
     _check(kind)
-    with opened(where) as database, _alone(database), database.session(inf) as session:
+    with opened(where, **overrides) as database, _alone(database), database.session(inf) as session:
         for index in _INDEXES[kind]:
             for table, (_, parts) in _look(database, index).items():
                 name = _own(database, _table_index(database, index, table))

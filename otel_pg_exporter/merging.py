@@ -8,6 +8,7 @@ is done in one transaction for each hour, by one process at a time, and blocks n
 from __future__ import annotations
 
 from time import monotonic
+from typing import Any
 
 from .config import Settings
 from .database import Database, opened
@@ -20,17 +21,18 @@ _CROWDED = 100
 """Summaries of an hour that are too few to be worth a transaction."""
 
 
-def merge(where: Settings | Database | None = None) -> int:
+def merge(where: Settings | Database | None = None, **overrides: Any) -> int:
     """Merge the summaries of the hours of three days that have many; gives the number of these hours.
 
     Args:
         where: default the environment.
+        overrides: fields of `Settings`, in place of `where`.
 
     Raises:
         AccessDenied: the role may not read summaries, or not delete them.
         DatabaseError: the server cannot be reached, or refused a statement.
     """
-    with opened(where) as database, database.session(monotonic() + _SECONDS) as session:
+    with opened(where, **overrides) as database, database.session(monotonic() + _SECONDS) as session:
         with session.transaction(_LOCK_SECONDS, _SECONDS) as connection:
             hours = connection.execute(database.sql("crowded_hours").encode(), {"most": _CROWDED}).fetchall()
         done = 0

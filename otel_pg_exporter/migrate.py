@@ -4,7 +4,7 @@ Each step of sql/migrations and its record in `schema_migrations` are one transa
 ends with it: twenty processes that start at once apply each step once, also behind PgBouncer.
 
     from otel_pg_exporter import migrate
-    migrate.up()        # as the environment says; or migrate.up(Settings.from_env(schema="telemetry"))
+    migrate.up()        # as the environment says; or migrate.up(schema="telemetry")
     migrate.status()
 """
 
@@ -38,27 +38,32 @@ class Step:
     """None if it is still to be applied."""
 
 
-def up(where: Settings | Database | None = None, *, to: int | None = None) -> list[Step]:
+def up(where: Settings | Database | None = None, *, to: int | None = None, **overrides: Any) -> list[Step]:
     """Apply the steps that are missing, up to version `to`; gives those that this call applied.
+
+    Args:
+        where: settings; default the environment's.
+        to: a version; default the newest.
+        overrides: fields of `Settings`, in place of `where`: dsn, schema, table_prefix …
 
     Raises:
         AccessDenied: the role may not create the schema or its tables.
         SchemaMismatch: the tables are newer than this library.
         DatabaseError: the server refused; the failing step has left no trace.
     """
-    with opened(where) as database:
+    with opened(where, **overrides) as database:
         return _up(database, to)
 
 
-def down(where: Settings | Database | None = None, *, to: int = 0) -> list[Step]:
-    """Take back the steps above version `to`, newest first, with what their tables hold."""
-    with opened(where) as database:
+def down(where: Settings | Database | None = None, *, to: int = 0, **overrides: Any) -> list[Step]:
+    """Take back the steps above version `to`, newest first, with what their tables hold; arguments as of `up`."""
+    with opened(where, **overrides) as database:
         return _down(database, to)
 
 
-def status(where: Settings | Database | None = None) -> list[Step]:
-    """Every step, oldest first. Changes nothing."""
-    with opened(where) as database:
+def status(where: Settings | Database | None = None, **overrides: Any) -> list[Step]:
+    """Every step, oldest first. Changes nothing; arguments as of `up`."""
+    with opened(where, **overrides) as database:
         return _status(database)
 
 

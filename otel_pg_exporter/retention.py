@@ -127,6 +127,7 @@ def prune(
     dry_run: bool = False,
     attempts: int = _ATTEMPTS,
     pause: Callable[[float], object] = time.sleep,
+    **overrides: Any,
 ) -> list[Due]:
     """Drop what is to go by the settings; gives it with what became of it.
 
@@ -135,11 +136,12 @@ def prune(
         dry_run: drop nothing; tell what would go, with its size.
         attempts: how often a partition is tried that is in use; then its table is left to the next time.
         pause: waits so many seconds between them.
+        overrides: fields of `Settings`, in place of `where`.
 
     Raises:
         DatabaseError: the server cannot be reached, or refused a statement.
     """
-    with opened(where) as database:
+    with opened(where, **overrides) as database:
         policy = Policy.of(database.settings)
         if not policy.is_set:
             return []

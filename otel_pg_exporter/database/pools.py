@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 from .. import exits, forks
 from ..config import Settings
 from ..embedded import EmbeddedServer
-from ..errors import DatabaseUnavailable
+from ..errors import ConfigurationError, DatabaseUnavailable
 from ..sql_files import Names, query
 from .connecting import Record, connect, limits, location, options
 from .failures import translate
@@ -228,12 +228,22 @@ class Session:
 
 
 @contextmanager
-def opened(where: Settings | Database | None = None) -> Iterator[Database]:
-    """The database of a call: one that is given stays open, one for settings (default: the environment's) is closed."""
+def opened(where: Settings | Database | None = None, **overrides: Any) -> Iterator[Database]:
+    """The database of a call: one that is given stays open, one for settings (default: the environment's) is closed.
+
+    Args:
+        where: the database, or settings.
+        overrides: fields of `Settings`, in place of these.
+
+    Raises:
+        ConfigurationError: both were given, or a field has a value that is not allowed.
+    """
     if isinstance(where, Database):
+        if overrides:
+            raise ConfigurationError(f"a database and {next(iter(overrides))}= are given; allowed is one of them")
         yield where
         return
-    database = Database(Settings.given(where))
+    database = Database(Settings.given(where, **overrides))
     try:
         yield database
     finally:

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from otel_pg_exporter import EventQuery, EventStore, migrate
+from otel_pg_exporter import EventQuery, EventStore, grants, indexes, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.tables import COLUMNS
-from otel_pg_exporter.errors import AccessDenied, DatabaseError, SchemaMismatch
+from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, SchemaMismatch
 from otel_pg_exporter.sql_files import TABLES
 
 VERSIONS = [step.version for step in migrate.migrations()]
@@ -263,6 +263,24 @@ def test_without_auto_migrate_a_missing_table_is_named(empty_dsn):
         migrate.ensure(database)
     database.close()
     assert set() == tables(empty_dsn)
+
+
+def test_a_call_takes_fields_of_settings_as_all_others_do(empty_dsn):
+    """As the error says to whom gives a connection string alone; with schema and prefix."""
+    with pytest.raises(ConfigurationError, match="allowed are Settings, or by name dsn="):
+        migrate.up(empty_dsn)
+    with pytest.raises(ConfigurationError, match="did you mean 'schema'"):
+        migrate.up(dsn=empty_dsn, shcema="own")
+    assert 0 == len([step for step in migrate.status(dsn=empty_dsn, schema="own") if step.applied_at])
+
+    made = migrate.up(dsn=empty_dsn, schema="own", table_prefix="my_")
+
+    assert made == migrate.status(dsn=empty_dsn, schema="own", table_prefix="my_")
+    assert not any(step.applied_at for step in migrate.status(dsn=empty_dsn, schema="own"))
+    assert indexes.status(dsn=empty_dsn, schema="own", table_prefix="my_")
+    assert [2, 1] == [step.version for step in migrate.down(dsn=empty_dsn, schema="own", table_prefix="my_")]
+    with pytest.raises(SchemaMismatch):
+        grants.state(dsn=empty_dsn, schema="own")
 
 
 def test_tables_of_a_newer_version_are_refused(dsn):
