@@ -115,7 +115,11 @@ def _option(env: str, path: str, parse: _Parser, default: Any, *, unit: str = ""
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """Everything that can be configured. Build it with `Settings.from_env()`."""
+    """Everything that can be configured. `Settings.from_env()` reads the environment, `Settings()` does not.
+
+    Raises:
+        ConfigurationError: a field has a value that is not allowed.
+    """
 
     dsn: str | None = _option("OTEL_EXPORTER_POSTGRES_DSN", "database.dsn", _conninfo, None)
     """libpq connection string or URI; wins over `POSTGRES_*`."""
@@ -256,6 +260,15 @@ class Settings:
     data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
     """Folder of the embedded server; default the platform's user data folder."""
 
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            if (value := getattr(self, option.name)) != option.default:
+                object.__setattr__(self, option.name, parse(option, option.name, value))
+        if self.pool_min_size > self.pool_max_size:
+            raise ConfigurationError(
+                f"EVENT_POOL_MIN={self.pool_min_size} is larger than EVENT_POOL_MAX={self.pool_max_size}"
+            )
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Read the environment; keyword arguments that are not None win over it.
@@ -281,12 +294,7 @@ class Settings:
             raw, source = (given[name], name) if name in given else (environ.get(env, ""), env)
             if name in given or raw != "":
                 values[name] = parse(option, source, raw)
-        settings = cls(**{k: v for k, v in values.items() if v != "" or k == "table_prefix"})
-        if settings.pool_min_size > settings.pool_max_size:
-            raise ConfigurationError(
-                f"EVENT_POOL_MIN={settings.pool_min_size} is larger than EVENT_POOL_MAX={settings.pool_max_size}"
-            )
-        return settings
+        return cls(**{k: v for k, v in values.items() if v != "" or k == "table_prefix"})
 
     @classmethod
     def given(cls, settings: Settings | None, **overrides: Any) -> Settings:
@@ -370,6 +378,9 @@ def parse(option: Field[Any], source: str, raw: Any) -> Any:
     """
     if isinstance(option.default, tuple) and not isinstance(raw, str):
         raw = _together(source, raw)
+    elif option.metadata["parse"] is str and not isinstance(raw, str | int | os.PathLike):
+        # what str() makes of it is not meant: of a secret of pydantic's it is a row of stars
+        raise ConfigurationError(f"{source}=<{type(raw).__name__}> is not allowed; allowed is a text")
     text = str(raw).lower() if isinstance(raw, bool) else str(raw)
     try:
         return option.metadata["parse"](text)

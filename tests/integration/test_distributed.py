@@ -83,15 +83,15 @@ def test_a_second_time_there_is_nothing_to_do(citus_dsn):
 
 def test_what_is_missing_is_spread_beside_what_is_there(citus_dsn):
     """Half of the tables, distributed by hand: the others go where they are."""
-    settings = Settings(dsn=citus_dsn, schema="Ev ents", table_prefix="p_")
+    settings = Settings(dsn=citus_dsn, schema="table", table_prefix="p_")
     migrate.up(settings)
     with psycopg.connect(citus_dsn) as connection:
-        connection.execute("""SELECT create_distributed_table('"Ev ents".p_task_events', 'trace_id')""")
+        connection.execute("""SELECT create_distributed_table('"table".p_task_events', 'trace_id')""")
 
     done = distributed.distribute(settings)
 
     assert done == ["events", "agent_events", "deployment_events", "open_spans", "resources", "scopes"]
-    assert calls(citus_dsn)[3] == ("spread", '"Ev ents".p_events', "trace_id", '"Ev ents"."p_task_events"', None)
+    assert calls(citus_dsn)[3] == ("spread", '"table".p_events', "trace_id", '"table"."p_task_events"', None)
 
 
 def test_a_failure_distributes_nothing(citus_dsn):

@@ -54,7 +54,7 @@ def test_it_is_off_until_it_is_made_and_gone_when_it_is_dropped(rows, settings, 
 
 def test_names_fit_under_the_longest_prefix(empty_dsn):
     """In a schema whose name has to be quoted; and taking the tables back takes them too."""
-    settings = Settings(dsn=empty_dsn, schema='tele"metry', table_prefix="p" * 31)
+    settings = Settings(dsn=empty_dsn, schema="table", table_prefix="p" * 31)
     migrate.up(settings)
     database = Database(settings)
     partitions.ensure(database, {DAY, 0})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -216,3 +218,34 @@ def test_settings_that_differ_are_told_without_secrets():
     other = Settings.from_env({}, host="h", ssl_root_cert="/b.pem", cache_url="redis://:hunter3@two/0")
 
     assert ["cache_url='redis://:***@two/0'"] == one.differences(other)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("durability", "forever", "one of memory, process, power"),
+        ("batch_size", 0, "a whole number from 1 to 100000"),
+        ("auto_migrate", "perhaps", "one of true, false"),
+        ("schema", "Events", "a name matching"),
+        ("password", object(), "a text"),
+        ("spool_dir", b"/tmp", "a text"),
+        ("host", ["a", "b"], "a text"),
+    ],
+)
+def test_settings_that_are_made_by_hand_are_checked_too(field, value, allowed):
+    """A durability that nobody knows would be none; what str() makes of a secret of pydantic's is a row of stars."""
+    for make in (Settings, partial(replace, Settings()), Settings.from_env):
+        with pytest.raises(ConfigurationError, match=rf"^{field}=.* is not allowed; allowed is {re.escape(allowed)}"):
+            make(**{field: value})
+    with pytest.raises(ConfigurationError, match="EVENT_POOL_MIN=9 is larger than EVENT_POOL_MAX=5"):
+        Settings(pool_min_size=9, pool_max_size=5)
+
+
+def test_settings_that_are_made_by_hand_are_of_the_fields_types(tmp_path):
+    """A false that is a text does not switch on; folders may be paths."""
+    settings = Settings(auto_migrate="false", batch_size="512", redact_keys="a,b", spool_dir=tmp_path)
+
+    assert (False, 512, ("a", "b"), str(tmp_path)) == (
+        settings.auto_migrate, settings.batch_size, settings.redact_keys, settings.spool_dir,
+    )  # fmt: skip
+    assert settings == replace(settings)
