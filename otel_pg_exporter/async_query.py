@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import migrate
+from . import in_force, migrate
 from .config import Settings
 from .database import AsyncDatabase, Listener
 from .errors import DatabaseError, DatabaseUnavailable
@@ -36,7 +36,7 @@ class AsyncEventQuery:
     """`EventQuery` for one event loop; arguments, answers and errors are the same."""
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
-        self._settings = Settings.given(settings, **overrides)
+        self._settings = in_force.given(settings, **overrides)
         self._names = Names(self._settings.schema, self._settings.table_prefix)
         self._database = AsyncDatabase(self._settings)
         self._is_ready = False

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
+from . import in_force
 from .config import Settings, parse
 from .errors import ConfigurationError
 
@@ -57,10 +58,7 @@ def get_event_config() -> Settings:
     Raises:
         ConfigurationError: a variable of the environment has a value that is not allowed.
     """
-    from .providers import configured  # loads the SDK, which making settings does not need
-
-    standing = configured()
-    return standing.settings if standing else Settings.from_env()
+    return in_force.given()
 
 
 def _known() -> dict[str, dict[str, Field[Any]]]:

@@ -26,7 +26,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from . import errands, exits, forks, sigterm
+from . import errands, exits, forks, in_force, sigterm
 from .agreement import hear, tell_of_changes
 from .config import Settings, sdk_is_disabled
 from .database import Database
@@ -110,6 +110,14 @@ def configured() -> Telemetry | None:
     """What `configure` has set up; None if it was not called, or was shut down."""
     with _lock:
         return None if _current is None or _current.is_shut_down else _current
+
+
+def _settings() -> Settings | None:
+    standing = configured()
+    return standing.settings if standing is not None else None
+
+
+in_force.told_by(_settings)
 
 
 def apart(settings: Settings) -> Telemetry:

@@ -19,7 +19,7 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import migrate, obstacles
+from . import in_force, migrate, obstacles
 from .config import Settings
 from .database import Database, Listener, limits
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, EventStoreError
@@ -47,7 +47,7 @@ class EventQuery:
     missing, unless `auto_migrate` is off. Each answer is read in one transaction.
 
     Args:
-        settings: all settings; default the environment.
+        settings: all settings; default what `configure()` was called with, else the environment.
         database: share this one instead; it stays the caller's to close.
         overrides: fields of `Settings`.
 
@@ -61,7 +61,7 @@ class EventQuery:
         if database is not None and (settings is not None or overrides):
             raise ConfigurationError("EventQuery takes a database, or settings, or fields of Settings: one of them")
         self._is_owned = database is None
-        self._database = database or Database(Settings.given(settings, **overrides))
+        self._database = database or Database(in_force.given(settings, **overrides))
         self._is_ready = False
         self._cache = Cache.of(self._database.settings)
 

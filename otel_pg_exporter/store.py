@@ -29,7 +29,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from . import exits, forks, migrate
+from . import exits, forks, in_force, migrate
 from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, InvalidEventError, QueryError, shown
@@ -74,8 +74,7 @@ class EventStore:
     """
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
-        standing = configured() if settings is None and not overrides else None
-        self.settings = standing.settings if standing else Settings.given(settings, **overrides)
+        self.settings = in_force.given(settings, **overrides)
         """The settings in force."""
         self._is_closed = False
         self._begin_anew()

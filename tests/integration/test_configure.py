@@ -260,3 +260,24 @@ def test_the_settings_of_configure_are_in_force(dsn):
 
     assert ("", 0) == (done.stderr, done.returncode)
     assert {"system:event"} == stored(dsn)
+
+
+def test_a_query_made_without_settings_asks_where_configure_stores(dsn):
+    """Not whatever the environment says, the embedded server if it says nothing; after the end it is that again."""
+    done = run(
+        SET_UP + "import asyncio\n"
+        "from otel_pg_exporter import AsyncEventQuery, EventQuery\n"
+        f"telemetry = configure(dsn={dsn!r}, schema='own')\n"
+        "trace.get_tracer('x').start_span('once').end(); telemetry.force_flush()\n"
+        "with EventQuery() as query: print(len(query.events(name='once')))\n"
+        "async def main():\n"
+        "    async with AsyncEventQuery() as query: print(len(await query.events(name='once')))\n"
+        "asyncio.run(main())\n"
+        "with EventQuery(schema='other') as query: print(query.health().schema, query.health().target)\n"
+        "telemetry.shutdown()\n"
+        "with EventQuery() as query: print(query.health().target)\n",
+        OTEL_EXPORTER_POSTGRES_DSN="host=127.0.0.1 port=9",
+    )
+
+    assert "" == done.stderr
+    assert ["1", "1", "other host=127.0.0.1 port=9", "host=127.0.0.1 port=9"] == done.stdout.splitlines()
