@@ -150,7 +150,14 @@ class EventIntegration:
         Raises:
             InvalidEventError: the type is no text, or the data no such mapping.
         """
-        self.emit("system:event", {"event_type": type, "data": data})
+        self._check_open()
+        payload: dict[str, Any] = {"event_type": type, "data": data}
+        if self._is_enabled and any(value is None for value in payload.values()):  # for emit() they are left out
+            raise InvalidEventError(
+                f"a custom event of type={type!r:.60} and data={data!r:.60} is not allowed;"
+                " allowed are a text and a mapping of text to JSON values"
+            )
+        self.emit("system:event", payload)
 
     def on(self, name: str, handler: Handler) -> Callable[[], None]:
         """Call a handler with the payload of each event of that name, before it is stored, in its emitter's thread.
@@ -165,7 +172,7 @@ class EventIntegration:
         self._check_open()
         if name != "*":
             occasion(name)
-        if not callable(handler) or iscoroutinefunction(handler):
+        if not callable(handler) or iscoroutinefunction(handler) or iscoroutinefunction(type(handler).__call__):
             raise InvalidEventError(f"handler={handler!r:.60} is not allowed; allowed is a function that is not async")
         mark = partial(handler)  # tells one from another, where the same function is there twice
         with undisturbed(self._lock):

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import uuid
+from functools import partial
 
 import psycopg
 import pytest
@@ -221,8 +222,13 @@ def test_an_async_handler_is_refused(events):
     async def handler(payload):
         raise AssertionError
 
-    with pytest.raises(InvalidEventError, match="is not allowed; allowed is a function that is not async"):
-        events.on("task:started", handler)
+    class Listener:
+        async def __call__(self, payload):
+            raise AssertionError
+
+    for wrong in (handler, partial(handler), Listener()):
+        with pytest.raises(InvalidEventError, match="is not allowed; allowed is a function that is not async"):
+            events.on("task:started", wrong)
 
 
 def test_a_handler_that_fails_hurts_nobody(dsn, events, said):
@@ -277,6 +283,9 @@ def test_a_custom_event_is_a_system_event_of_its_own_type(dsn, events):
         events.log_custom_event("", {})
     with pytest.raises(InvalidEventError, match=r"SystemEvent\.data=7"):
         events.log_custom_event("x", 7)
+    for type_, data in [(None, {}), ("x", None)]:
+        with pytest.raises(InvalidEventError, match=f"of type={type_!r} and data={data!r} is not allowed; allowed are"):
+            events.log_custom_event(type_, data)
     events.force_flush()
 
     assert [("system:event", "price_changed", {"from": 1, "to": [2, None]})] == rows(
