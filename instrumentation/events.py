@@ -18,6 +18,7 @@ from .guard import guarded, warn
 
 if TYPE_CHECKING:
     from .blocks import Block
+    from .recipe import Id
 
 _CATEGORIES = ("task", "agent", "deployment", "system")
 _STATUSES = ("started", "completed", "error", "cancelled", "suspended")
@@ -33,10 +34,10 @@ def event(
     event_type: str | None = None,
     status: str | None = None,
     attributes: Mapping[str, object] | None = None,
-    user_id: str | None = None,
-    session_id: str | None = None,
-    task_id: str | None = None,
-    agent_id: str | None = None,
+    user_id: Id | None = None,
+    session_id: Id | None = None,
+    task_id: Id | None = None,
+    agent_id: Id | None = None,
 ) -> None:
     """Send one log record named `name`, in the trace of the current span. Never raises.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from opentelemetry.trace import SpanKind
 
@@ -12,6 +12,9 @@ from . import attributes as names
 from .blocks import Block
 from .guard import guarded, warn
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .recipe import Id
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,12 +29,12 @@ def task(name: F, /) -> F: ...
 def task(
     name: str | None = None,
     *,
-    task_id: str | None = None,
+    task_id: Id | None = None,
     attempt: int | None = None,
     queue: str | None = None,
     event_type: str = "task_execution",
-    session_id: str | None = None,
-    user_id: str | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     attributes: Mapping[str, object] | None = None,
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
@@ -40,12 +43,12 @@ def task(
 def task(
     name: Any = None,
     *,
-    task_id: str | None = None,
+    task_id: Id | None = None,
     attempt: int | None = None,
     queue: str | None = None,
     event_type: str = "task_execution",
-    session_id: str | None = None,
-    user_id: str | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     attributes: Mapping[str, object] | None = None,
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
@@ -82,9 +85,9 @@ def agent(name: F, /) -> F: ...
 def agent(
     name: str | None = None,
     *,
-    agent_id: str | None = None,
-    session_id: str | None = None,
-    user_id: str | None = None,
+    agent_id: Id | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     model: str | None = None,
     provider: str | None = None,
     operation: str = "invoke_agent",
@@ -97,9 +100,9 @@ def agent(
 def agent(
     name: Any = None,
     *,
-    agent_id: str | None = None,
-    session_id: str | None = None,
-    user_id: str | None = None,
+    agent_id: Id | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     model: str | None = None,
     provider: str | None = None,
     operation: str = "invoke_agent",
@@ -144,8 +147,8 @@ def action(
     model: str | None = None,
     provider: str | None = None,
     event_type: str = "agent_action",
-    session_id: str | None = None,
-    user_id: str | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     attributes: Mapping[str, object] | None = None,
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
@@ -159,8 +162,8 @@ def action(
     model: str | None = None,
     provider: str | None = None,
     event_type: str = "agent_action",
-    session_id: str | None = None,
-    user_id: str | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     attributes: Mapping[str, object] | None = None,
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
@@ -205,12 +208,12 @@ def deployment(
     environment: str | None = None,
     branch: str | None = None,
     commit: str | None = None,
-    pull_request: str | int | None = None,
+    pull_request: Id | None = None,
     pipeline: str | None = None,
-    run_id: str | int | None = None,
+    run_id: Id | None = None,
     event_type: str = "deployment",
-    session_id: str | None = None,
-    user_id: str | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     attributes: Mapping[str, object] | None = None,
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
@@ -222,12 +225,12 @@ def deployment(
     environment: str | None = None,
     branch: str | None = None,
     commit: str | None = None,
-    pull_request: str | int | None = None,
+    pull_request: Id | None = None,
     pipeline: str | None = None,
-    run_id: str | int | None = None,
+    run_id: Id | None = None,
     event_type: str = "deployment",
-    session_id: str | None = None,
-    user_id: str | None = None,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
     attributes: Mapping[str, object] | None = None,
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,

@@ -14,7 +14,13 @@ from .encoding import AttributeValue, clean_attributes, name_text, named_value
 from .guard import tell
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+    from uuid import UUID
+
     from .suspension import Origin
+
+    Id: TypeAlias = str | int | UUID
+    """Stored as its text."""
 
 _AGENT_KEYS = (names.AGENT_NAME, names.AGENT_ID)
 

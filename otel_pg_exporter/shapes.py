@@ -41,6 +41,8 @@ _MAX_DEPTH = 100
 _I31, _I63 = (1 << 31) - 1, (1 << 63) - 1
 
 _Check: TypeAlias = Callable[[Any], Any]
+Id: TypeAlias = str | int | UUID
+"""What an id may be given as; it is kept as its text."""
 
 
 def _text(value: Any) -> str:
@@ -165,8 +167,8 @@ class EventShape:
     """When it happened; default now."""
     duration_seconds: float | None = _field("otel_pg.duration_ns", _number(_MAX_SECONDS), write=_nanoseconds)
     """How long it took, seconds; kept to the nanosecond."""
-    user_id: str | None = _field("user.id", id_text)
-    session_id: str | None = _field("session.id", id_text)
+    user_id: Id | None = _field("user.id", id_text)
+    session_id: Id | None = _field("session.id", id_text)
     """Session or conversation."""
     error_type: str | None = _field("error.type")
     """Class of the exception, or an error code."""
@@ -247,9 +249,9 @@ class TaskEvent(EventShape):
     category: ClassVar[str] = "task"
 
     event_type: str = _field("otel_pg.event_type", _name, default="task_execution")
-    task_id: str | None = _field("otel_pg.task.id", id_text)
+    task_id: Id | None = _field("otel_pg.task.id", id_text)
     task_name: str | None = _field("otel_pg.task.name")
-    agent_id: str | None = _field("gen_ai.agent.id", id_text)
+    agent_id: Id | None = _field("gen_ai.agent.id", id_text)
     """The agent that works on it."""
     input: Any = _field("input.value", _json, write=_json_text)
     """What the task was given, a JSON value."""
@@ -267,9 +269,9 @@ class AgentEvent(EventShape):
     category: ClassVar[str] = "agent"
 
     event_type: str = _field("otel_pg.event_type", _name, default="agent_action")
-    agent_id: str | None = _field("gen_ai.agent.id", id_text)
+    agent_id: Id | None = _field("gen_ai.agent.id", id_text)
     agent_name: str | None = _field("gen_ai.agent.name")
-    task_id: str | None = _field("otel_pg.task.id", id_text)
+    task_id: Id | None = _field("otel_pg.task.id", id_text)
     """The task that it works on."""
     action: str | None = _field("otel_pg.action", _name)
     """What was done: create, invoke, llm, tool … Left out, it is tool if there is a tool's name, llm if there is a
@@ -303,15 +305,15 @@ class DeploymentEvent(EventShape):
     category: ClassVar[str] = "deployment"
 
     event_type: str = _field("otel_pg.event_type", _name, default="deployment")
-    deployment_id: str | None = _field("deployment.id", id_text)
+    deployment_id: Id | None = _field("deployment.id", id_text)
     """This deployment; stands for the run's id where that is left out."""
     pipeline: str | None = _field("cicd.pipeline.name")
-    pipeline_run_id: str | None = _field("cicd.pipeline.run.id", id_text)
+    pipeline_run_id: Id | None = _field("cicd.pipeline.run.id", id_text)
     environment: str | None = _field("deployment.environment.name")
     """Target, such as production, staging or WSL2."""
     branch: str | None = _field("vcs.ref.head.name")
     commit_sha: str | None = _field("vcs.ref.head.revision")
-    pull_request: str | None = _field("vcs.change.id", id_text)
+    pull_request: Id | None = _field("vcs.change.id", id_text)
     build_result: str | None = _field("otel_pg.deployment.build", _one_of(RESULTS))
     """success, failure, error, timeout, cancellation or skip."""
     test_result: str | None = _field("otel_pg.deployment.tests", _one_of(RESULTS))

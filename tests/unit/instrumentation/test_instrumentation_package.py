@@ -159,6 +159,7 @@ def test_attribute_names_are_documented() -> None:
 TYPES = """
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
+from uuid import UUID
 from typing_extensions import assert_type
 from instrumentation import Block, action, agent, current, deployment, event, propagate, task
 
@@ -194,6 +195,9 @@ assert_type(Agent.outside(1), str)
 assert_type(Agent.static(1), str)
 assert_type(current(), Block)
 assert_type(event("e"), None)
+assert_type(event("e", task_id=42, user_id=UUID(int=1)), None)
+assert_type(task(task_id=42, user_id=UUID(int=1), session_id="s"), Block)
+assert_type(agent("a", agent_id=UUID(int=1)), Block)
 assert_type(propagate(bare)(1, b=""), float)
 with task("t") as block:
     assert_type(block, Block)
@@ -202,6 +206,7 @@ async def main() -> None:
         assert_type(block, Block)
 """
 WRONG = """
+task("t", task_id=1.5)
 bare("1", b="")
 named(1)
 task("t", attempt="one")
@@ -225,5 +230,5 @@ def test_types(tmp_path: Path) -> None:
     assert "Success" in check("right.py"), check("right.py")
     wrong = check("wrong.py")
     first = len(TYPES.splitlines()) + 2
-    for line in range(first, first + 5):
+    for line in range(first, first + 6):
         assert f"wrong.py:{line}: error" in wrong, wrong
