@@ -303,7 +303,8 @@ class EventQuery:
         settings = self._database.settings
         where: dict[str, Any] = {"target": settings.target, "schema": settings.schema}
         try:
-            steps = migrate.status(self._database)
+            # not from the pool, which goes on trying for seconds where a server refuses
+            steps = migrate.status(self._database.until(monotonic() + _HEALTH_SECONDS))
             applied = sum(1 for step in steps if step.applied_at)
             known = {**where, "migrations_applied": applied, "migrations_pending": len(steps) - applied}
             if applied < len(steps) and not settings.auto_migrate:

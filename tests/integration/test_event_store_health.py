@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import psycopg_pool
 import pytest
+from harness.cluster import Cluster
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_pg_exporter import EventStore, diagnostics
@@ -151,6 +152,34 @@ def test_a_wrong_password_is_named(server):
     with EventStore(dsn=wrong, health_monitoring=False) as store, pytest.raises(AccessDenied):
         store.initialize()
     assert EventStore(dsn=right).get_health_status().is_healthy
+
+
+def test_a_server_that_is_away_is_told_soon(tmp_path, monkeypatch):
+    """The pool goes on trying while it is refused, and waits for one that is silent: who asks for health cannot."""
+    monkeypatch.setattr("otel_pg_exporter.query._HEALTH_SECONDS", 5.0)
+
+    def asked() -> Health:
+        answers: list[Health] = []
+        thread = threading.Thread(target=lambda: answers.append(store.get_health_status()), daemon=True)
+        thread.start()
+        thread.join(50)
+        assert answers, "no answer in 50 s"
+        return answers[0]
+
+    with (
+        Cluster(tmp_path / "data") as cluster,
+        EventStore(dsn=cluster.conninfo, connect_timeout_seconds=60, health_monitoring=False) as store,
+    ):
+        store.query_events()
+        with cluster.silent():
+            silent = asked()
+        store.query_events()
+        cluster.close()
+        refused = asked()
+
+    assert (False, False) == (silent.is_healthy, refused.is_healthy)
+    assert "timeout" in silent.error
+    assert "cannot reach" in refused.error
 
 
 def test_what_could_not_be_stored_is_counted_by_cause(server):
