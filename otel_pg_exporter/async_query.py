@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
+from uuid import UUID
 
 from . import in_force, migrate
 from .config import Settings
@@ -76,7 +77,7 @@ class AsyncEventQuery:
         """As `EventQuery.deployment_events`."""
         return await self.events("deployment", **options)
 
-    async def trace(self, trace_id: str) -> Trace:
+    async def trace(self, trace_id: str | UUID) -> Trace:
         """As `EventQuery.trace`."""
         return await self._recall(lambda: questions.trace(self._names, trace_id), "trace", trace_id)
 
@@ -150,7 +151,7 @@ class AsyncEventQuery:
         """As `EventQuery.lost`."""
         return await self._ask(questions.lost(self._names, since, limit, filters))
 
-    async def unfinished(self, trace_id: str, *, limit: int = 1000) -> list[Run]:
+    async def unfinished(self, trace_id: str | UUID, *, limit: int = 1000) -> list[Run]:
         """As `EventQuery.unfinished`."""
         return await self._ask(questions.unfinished(self._names, trace_id, limit))
 

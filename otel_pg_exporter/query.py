@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
+from uuid import UUID
 
 from . import in_force, migrate, obstacles
 from .config import Settings
@@ -118,8 +119,8 @@ class EventQuery:
         """Events of the category deployment; options as for `events`."""
         return self.events("deployment", **options)
 
-    def trace(self, trace_id: str) -> Trace:
-        """All that is stored of a trace, by its 32 hex digits; without rows if nothing is."""
+    def trace(self, trace_id: str | UUID) -> Trace:
+        """All that is stored of a trace, by 32 hex digits or the UUID that SQL gives; without rows if nothing is."""
         return self._recall(lambda: questions.trace(self._database.names, trace_id), "trace", trace_id)
 
     def trace_id(self, beginning: str) -> str:
@@ -281,11 +282,11 @@ class EventQuery:
         """
         return self._ask(questions.lost(self._database.names, since, limit, filters))
 
-    def unfinished(self, trace_id: str, *, limit: int = 1000) -> list[Run]:
+    def unfinished(self, trace_id: str | UUID, *, limit: int = 1000) -> list[Run]:
         """Spans of a trace that have not ended: they run, or were lost. `trace` has those that have.
 
         Args:
-            trace_id: 32 hex digits.
+            trace_id: 32 hex digits, or a UUID.
             limit: 1 to 10,000.
         """
         return self._ask(questions.unfinished(self._database.names, trace_id, limit))

@@ -47,6 +47,7 @@ _IDS = frozenset(
     {"task", "task_id", "agent", "agent_id", "session", "user", "pull_request", "pipeline_run_id", "deployment_id"}
 )
 """Filters that take what ids are logged as."""
+_UUIDS = frozenset({"trace", "event_id"})
 
 COMMON = {
     "event_type": "event_type = ANY(%(event_type)s)",
@@ -305,12 +306,14 @@ def select_runs(filters: Mapping[str, Any], limit: int) -> tuple[str, dict[str, 
     return " AND ".join(RUN_FILTERS[name] for name in given) or "true", {**parameters, "limit": limit}
 
 
-def trace_uuid(trace_id: str) -> UUID:
-    """The stored form of a trace id of 32 hex digits; a UUID with its dashes will do.
+def trace_uuid(trace_id: str | UUID) -> UUID:
+    """The stored form of a trace id of 32 hex digits; a UUID, as SQL gives it, will do.
 
     Raises:
         QueryError: it is something else.
     """
+    if isinstance(trace_id, UUID):
+        return trace_id
     if not isinstance(trace_id, str) or not _UUID.fullmatch(trace_id):
         raise QueryError(f"trace id {shown(trace_id)} is not allowed; allowed are 32 hex digits")
     return UUID(trace_id)
@@ -357,6 +360,8 @@ def _parameter(name: str, value: Any) -> Any:
 def _texts(name: str, value: Any) -> list[str]:
     is_id = name in _IDS
     wanted = value if isinstance(value, Collection) and not isinstance(value, str | bytes) else [value]
+    if name in _UUIDS:
+        wanted = [str(one) if isinstance(one, UUID) else one for one in wanted]
     try:
         if not is_id and not all(isinstance(one, str) for one in wanted):
             raise ValueError

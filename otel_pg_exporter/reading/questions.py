@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from ..encoding.contents import by_id, put_back, referred
 from ..encoding.histograms import is_whole
@@ -50,7 +51,7 @@ def events(names: Names, category: str | None, options: Mapping[str, Any]) -> Qu
     return EventPage([Event.from_row(each, row) for each, row in shown], next_cursor, page.categories)
 
 
-def trace(names: Names, trace_id: str) -> Question[Trace]:
+def trace(names: Names, trace_id: str | UUID) -> Question[Trace]:
     """All that is stored of one trace."""
     stored_id = trace_uuid(trace_id)
     if not stored_id.int:
@@ -133,7 +134,7 @@ def lost(names: Names, since: timedelta | datetime, limit: int, filters: Mapping
     return [Run.from_row(row) for row in rows]
 
 
-def unfinished(names: Names, trace_id: str, limit: int) -> Question[list[Run]]:
+def unfinished(names: Names, trace_id: str | UUID, limit: int) -> Question[list[Run]]:
     """What of a trace has not ended."""
     _, parameters = select_runs({}, limit)
     parameters["trace_id"] = trace_uuid(trace_id)

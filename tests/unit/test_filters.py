@@ -183,9 +183,13 @@ def test_a_trace_id_is_32_hex_digits(trace_id):
         build_page(None, {"trace": [trace_id]})
 
 
-def test_a_trace_id_may_be_written_as_a_uuid():
+def test_a_trace_id_may_be_a_uuid():
     """That is how SQL shows it."""
     assert trace_uuid("0AF7651916cd43dd8448eb211c80319c") == trace_uuid("0af76519-16cd-43dd-8448-eb211c80319c")
+    stored = trace_uuid("0AF7651916cd43dd8448eb211c80319c")
+    assert stored == trace_uuid(stored)
+    asked = build_page(None, {"trace": [stored, stored.hex], "event_id": UUID(UUID_TEXT)}).parameters
+    assert ([stored, stored], [UUID_TEXT]) == (asked["trace"], asked["event_id"])
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
