@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class AsyncEventQuery:
-    """`EventQuery` for one event loop; arguments, answers and errors are the same."""
+    """`EventQuery` for one event loop at a time; arguments, answers and errors are the same."""
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
         self._settings = in_force.given(settings, **overrides)

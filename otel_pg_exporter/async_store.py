@@ -20,7 +20,7 @@ __all__ = ["AsyncEventStore"]
 
 
 class AsyncEventStore:
-    """`EventStore` for one event loop; arguments, answers and errors are the same.
+    """`EventStore` for one event loop at a time; arguments, answers and errors are the same.
 
     What blocks runs in a thread; `connection=` takes a psycopg.AsyncConnection.
     """

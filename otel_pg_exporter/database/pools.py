@@ -293,13 +293,14 @@ exits.register(_end_pools, _nothing)  # the first to register is the last to be 
 
 
 class AsyncDatabase:
-    """The same for asyncio; belongs to the event loop in which it is first used."""
+    """The same for asyncio; for one event loop at a time. In another one it makes connections anew."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database = Database(settings)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Record]] | None = None
         self._lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def blocking(self) -> Database:
@@ -326,12 +327,19 @@ class AsyncDatabase:
 
     async def close(self) -> None:
         """Give back connections and leave the embedded server."""
+        self._enter_loop()
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close(timeout=1)
         await asyncio.to_thread(self._database.close)
 
+    def _enter_loop(self) -> None:
+        # asyncio.run() once more: what the pool has at work has ended with the loop before
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._pool, self._lock = loop, None, asyncio.Lock()
+
     async def _opened(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Record]]:
+        self._enter_loop()
         async with self._lock:
             if self._pool is None:
                 conninfo = await asyncio.to_thread(self._database.reach)

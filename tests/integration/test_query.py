@@ -767,3 +767,16 @@ def test_rows_whose_resource_is_gone_are_read_all_the_same(stored, query):
     for found in (document, trace):
         assert [{"attributes": []}] == [each["resource"] for each in found["resourceSpans"]]
     assert len(query.trace(TRACES[0].hex)) > 10
+
+
+def test_one_asyncio_run_after_the_other(stored):
+    """What the loop before had open is left to it: more queries than it had connections are answered, and it closes."""
+    query = AsyncEventQuery(dsn=stored, pool_max_size=4)
+
+    async def ask(many):
+        return [len(page) for page in await asyncio.gather(*(query.events() for _ in range(many)))]
+
+    assert [100] == asyncio.run(ask(1))
+    assert [100] * 8 == asyncio.run(ask(8))
+    assert [100] * 8 == asyncio.run(ask(8))
+    asyncio.run(query.close())
