@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta, timezone
 from importlib.metadata import version
 from time import monotonic, time_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import get_current
@@ -342,11 +342,18 @@ def query_options(options: Mapping[str, Any]) -> dict[str, Any]:
         if (other := given.setdefault(known, name)) != name:
             raise QueryError(f"{other} and {name} say the same; allowed is one of them")
         found[known] = _bound(name, value) if name in {"start_date", "end_date"} else value
+    first, last = (options.get(name) for name in ("start_date", "end_date"))
+    if _is_day(first) and _is_day(last) and first > last:  # the end of the last is no earlier than the first begins
+        raise QueryError(f"start_date={first} is after end_date={last}; allowed is one before it, or the same")
     return found
 
 
+def _is_day(value: Any) -> TypeGuard[date]:
+    return isinstance(value, date) and not isinstance(value, datetime)
+
+
 def _bound(name: str, value: Any) -> Any:
-    if isinstance(value, date) and not isinstance(value, datetime):
+    if _is_day(value):
         begin = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
         if name != "end_date":
             return begin

@@ -242,6 +242,8 @@ def test_a_date_stands_for_the_whole_day(store):
 
     assert ["21 00", "21 23"] == names(start_date=date(2026, 11, 21), end_date=date(2026, 11, 21))
     assert ["20 23", "21 00"] == names(start_date=days[1], end_date=days[3])
+    with pytest.raises(QueryError, match=r"^start_date=2026-11-22 is after end_date=2026-11-21; allowed is one before"):
+        names(start_date=date(2026, 11, 22), end_date=date(2026, 11, 21))
     for name, wrong in (("start_date", datetime(2026, 11, 21)), ("start_date", "2026-11-01"), ("end_date", 5)):
         allowed = "allowed is a date, or a datetime with a time zone"
         with pytest.raises(QueryError, match=re.escape(f"{name}={wrong!r} is not allowed; {allowed}")):
