@@ -89,16 +89,17 @@ def ask(database: Database, seconds: float) -> tuple[list[Obstacle], ServerState
 
 
 def ask_before(database: Database, seconds: float) -> tuple[list[Obstacle], str]:
-    """All that is in the way of making the tables, and the server's version.
+    """All that is in the way of making the tables, or of bringing them to this version; and the server's version.
 
     Raises:
         DatabaseError: the server does not answer in time, or not at all.
     """
     names = database.names
     with database.until(monotonic() + seconds).connection() as connection:
-        state = connection.execute(database.sql("state_before_tables").encode(), {"schema": names.schema}).fetchone()
-    assert state is not None
-    return [*_read_only(state), *_missing_rights_before(names, state)], str(state["server_version"])
+        wanted = parameters(names)
+        (state,) = connection.execute(database.sql("state_before_tables").encode(), wanted).fetchall()
+        tables = connection.execute(database.sql("rights").encode(), wanted).fetchall()
+    return [*_read_only(state), *_missing_rights_before(names, state, tables)], str(state["server_version"])
 
 
 def full(settings: Settings, size: int) -> Obstacle | None:
@@ -182,14 +183,17 @@ def _missing_rights(names: Names, server: Mapping[str, Any], rights: Mapping[str
             yield Obstacle(f"role {role} may not write into {full}", f"GRANT INSERT ON {full} TO {role}")
 
 
-def _missing_rights_before(names: Names, state: Mapping[str, Any]) -> Iterable[Obstacle]:
+def _missing_rights_before(names: Names, state: Mapping[str, Any], tables: Rows) -> Iterable[Obstacle]:
     role, schema = quote(state["role"]), quote(names.schema)
-    if state["may_create_tables"] is None and not state["may_create_schema"]:
+    if not all(row["is_owner"] for row in tables):
+        what = f"the tables in schema {schema} are of an earlier version, and role {role} does not own them"
+        yield Obstacle(what, "Let their owner run: otel-pg migrate up")
+    elif state["may_create_tables"] is None and not state["may_create_schema"]:
         fix = f"GRANT CREATE ON DATABASE {quote(state['database'])} TO {role}; {_OR_OWNER}"
         yield Obstacle(f"there are no tables yet, and role {role} may not make schema {schema}", fix)
     elif state["may_create_tables"] is False:
         fix = f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}; {_OR_OWNER}"
-        yield Obstacle(f"there are no tables yet, and role {role} may not make them in schema {schema}", fix)
+        yield Obstacle(f"there are tables to be made, and role {role} may not make them in schema {schema}", fix)
 
 
 def _lock(names: Names, row: Mapping[str, Any]) -> Obstacle:

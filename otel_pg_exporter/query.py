@@ -306,11 +306,12 @@ class EventQuery:
         try:
             # not from the pool, which goes on trying for seconds where a server refuses
             steps = migrate.status(self._database.until(monotonic() + _HEALTH_SECONDS))
-            applied = sum(1 for step in steps if step.applied_at)
-            known = {**where, "migrations_applied": applied, "migrations_pending": len(steps) - applied}
-            if applied < len(steps) and not settings.auto_migrate:
-                return Health(is_healthy=False, error="tables are missing. Run: otel-pg migrate up", **known)
-            if not applied:
+            pending = [step.version for step in steps if not step.applied_at]
+            known = {**where, "migrations_applied": len(steps) - len(pending), "migrations_pending": len(pending)}
+            if pending and not settings.auto_migrate:
+                error = f"migration {pending[0]:04d} is not applied. Run: otel-pg migrate up"
+                return Health(is_healthy=False, error=error, **known)
+            if pending:  # which whoever uses the tables first will apply
                 found, version = obstacles.ask_before(self._database, _HEALTH_SECONDS)
                 known |= {"server_version": version}
             else:
@@ -318,7 +319,7 @@ class EventQuery:
                 known |= {"bytes": server.bytes, "max_bytes": settings.max_bytes or None}
             if found:
                 return Health(is_healthy=False, error=f"{settings.target}: {found[0]}", **known)
-            if not applied:
+            if pending:
                 return Health(is_healthy=True, **known)
             begun = perf_counter()
             facts = self._carry(questions.health(self._database.names), _HEALTH_SECONDS)

@@ -17,7 +17,7 @@ SELECT current_user::text AS role, pg_is_in_recovery() AS is_standby,
        has_schema_privilege(%(schema)s, 'USAGE') AS may_use, has_schema_privilege(%(schema)s, 'CREATE') AS may_create
 
 -- name: state_before_tables
--- Whether the tables can be made where there are none; the last is NULL without the schema.
+-- Whether tables can be made that are missing; the last is NULL without the schema.
 SELECT current_user::text AS role, current_database()::text AS database,
        current_setting('server_version') AS server_version, pg_is_in_recovery() AS is_standby,
        current_setting('default_transaction_read_only') = 'on' AS is_read_only,

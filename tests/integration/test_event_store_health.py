@@ -15,7 +15,7 @@ import pytest
 from harness.cluster import Cluster
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import EventStore, diagnostics
+from otel_pg_exporter import EventStore, diagnostics, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import AsyncDatabase, Database, opened
 from otel_pg_exporter.embedded import EmbeddedServer
@@ -105,6 +105,26 @@ def test_a_role_that_cannot_make_the_tables_is_not_healthy(empty_dsn, beggar):
     assert f'GRANT USAGE, CREATE ON SCHEMA "otel" TO "{role}"; or let its owner run: otel-pg' in reading.error
     assert str(denied.value) == reading.error
     assert able.server_version == without.server_version is not None
+
+
+def test_tables_of_an_earlier_version_are_well_for_their_owner_alone(empty_dsn, beggar):
+    """Whoever owns them brings them to this version at the first use; another role is told who can."""
+    role = conninfo_to_dict(beggar)["user"]
+    migrate.up(dsn=empty_dsn, to=len(migrate.status(dsn=empty_dsn)) - 1)
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(f'GRANT USAGE, CREATE ON SCHEMA otel TO "{role}"')
+        connection.execute(f'GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA otel TO "{role}"')
+    theirs = EventStore(dsn=beggar).get_health_status()
+    with EventStore(dsn=beggar, health_monitoring=False) as store, pytest.raises(AccessDenied) as denied:
+        store.initialize()
+    off = EventStore(dsn=empty_dsn, auto_migrate=False).get_health_status()
+    owners = EventStore(dsn=empty_dsn).get_health_status()
+
+    assert (False, False, True) == (theirs.is_healthy, off.is_healthy, owners.is_healthy)
+    assert f'an earlier version, and role "{role}" does not own them. Let their owner run: otel-pg' in theirs.error
+    assert str(denied.value) == theirs.error
+    assert "is not applied. Run: otel-pg migrate up" in off.error
+    assert (1, None) == (owners.migrations_pending, owners.error)
 
 
 def test_a_closed_store_is_not_healthy(dsn):

@@ -278,7 +278,7 @@ def test_a_call_takes_fields_of_settings_as_all_others_do(empty_dsn):
     assert made == migrate.status(dsn=empty_dsn, schema="own", table_prefix="my_")
     assert not any(step.applied_at for step in migrate.status(dsn=empty_dsn, schema="own"))
     assert indexes.status(dsn=empty_dsn, schema="own", table_prefix="my_")
-    assert [2, 1] == [step.version for step in migrate.down(dsn=empty_dsn, schema="own", table_prefix="my_")]
+    assert VERSIONS[::-1] == [step.version for step in migrate.down(dsn=empty_dsn, schema="own", table_prefix="my_")]
     with pytest.raises(SchemaMismatch):
         grants.state(dsn=empty_dsn, schema="own")
 
