@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import get_current
@@ -98,7 +98,7 @@ def send(
         return
     cleaned = clean_attributes(attributes)
     if block is not None:
-        cleaned = {**block.handed_down, **cleaned}
+        cleaned = {**_handed_down(block, category), **cleaned}
     cleaned[names.CATEGORY] = name_text(category)
     if event_type is not None:
         cleaned[names.EVENT_TYPE] = name_text(event_type)
@@ -106,6 +106,15 @@ def send(
     current = get_current()
     inside = current if block is None or scope.block_of(current) is block else block.context
     signals.emit(name, body=_body(body), severity=severity, attributes=cleaned, context=inside)
+
+
+def _handed_down(block: Block, category: str) -> Mapping[str, Any]:
+    given = block.handed_down
+    if category != "task" or names.AGENT_NAME not in given:
+        return given
+    # of a task the name of an agent would be taken for its own
+    rest = {key: value for key, value in given.items() if key != names.AGENT_NAME}
+    return {names.AGENT_ID: given[names.AGENT_NAME], **rest}
 
 
 def _body(body: object) -> object:

@@ -137,6 +137,19 @@ def test_inside_a_block(recorded: Any) -> None:
     }
 
 
+@pytest.mark.parametrize("agent_id", [None, "a-1"])
+def test_a_task_inside_an_agent_is_not_called_as_the_agent(recorded: Any, agent_id: str | None) -> None:
+    """The storage side would take the agent's name for the task's; whose task it is, the id says."""
+    with agent("support", agent_id=agent_id):
+        event("task.created", category="task", task_id=7)
+        with task("answer", task_id=8) as answer:
+            answer.event("progress")
+    assert len(recorded.logs) == 2
+    for record in recorded.logs:
+        assert "gen_ai.agent.name" not in record.attributes
+        assert record.attributes["gen_ai.agent.id"] == (agent_id or "support")
+
+
 def test_inside_a_span_of_others(recorded: Any) -> None:
     """An event is in the trace of whatever span is current."""
     with recorded.tracer.start_as_current_span("theirs") as span:
