@@ -82,6 +82,8 @@ class EventIntegration:
     def __init__(self, settings: Settings | None = None, *, store: EventStore | None = None, **overrides: Any) -> None:
         if sum(1 for given in (settings, store, overrides or None) if given is not None) > 1:
             raise ConfigurationError("EventIntegration takes settings, a store, or fields of Settings: one of them")
+        if store is not None and not isinstance(store, EventStore):  # one for asyncio would never be awaited
+            raise ConfigurationError(f"store=<{type(store).__name__}> is not allowed; allowed is an EventStore")
         self._is_owned = store is None
         self._store = store if store is not None else EventStore(settings, **overrides)
         self.settings = self._store.settings

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import EventIntegration, EventStore, diagnostics
+from otel_pg_exporter import AsyncEventStore, EventIntegration, EventQuery, EventStore, diagnostics
 from otel_pg_exporter.errors import ClosedError, ConfigurationError, DatabaseUnavailable, InvalidEventError
 from otel_pg_exporter.occasions import OCCASIONS
 
@@ -305,6 +305,15 @@ def test_it_queries_counts_and_says_how_it_is(dsn, events):
     assert (12, 3) == (statistics.total_events, statistics.errors)
     health = events.get_health_status()
     assert (True, 12, 0, {}) == (health.is_healthy, health.exported, health.queue_depth, health.failed)
+
+
+@pytest.mark.parametrize("wrong", [AsyncEventStore, EventQuery, dict])
+def test_a_store_is_an_event_store(dsn, wrong):
+    """What one for asyncio is told nobody would await: events were lost in silence."""
+    with pytest.raises(
+        ConfigurationError, match=rf"^store=<{wrong.__name__}> is not allowed; allowed is an EventStore$"
+    ):
+        EventIntegration(store=wrong(dsn=dsn))
 
 
 def test_a_store_that_is_given_stays_open(dsn):
