@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from math import isfinite
@@ -181,6 +181,8 @@ class EventShape:
             value = getattr(self, each.name)
             if value is None and each.default is None:
                 continue
+            if value is None and each.default is not MISSING:
+                value = each.default  # as if it were left out
             try:
                 object.__setattr__(self, each.name, each.metadata["check"](value))
             except ValueError as error:

@@ -40,7 +40,7 @@ from .providers import Telemetry, apart, configured
 from .query import EventQuery
 from .reading.events import EventPage
 from .reading.statistics import Statistics
-from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
+from .shapes import SHAPES, AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
 
 __all__ = ["CLOSE_MILLIS", "EventStore", "check_alone", "log_record", "query_options"]
 
@@ -48,6 +48,7 @@ _PACKAGE = "otel-pg-exporter"
 SCOPE = "otel_pg_exporter.store"
 EVENT_ID = "otel_pg.event.id"
 _DAY = timedelta(days=1)
+_SHAPES = tuple(SHAPES.values())
 CLOSE_MILLIS = 5_000
 _SHARE_OF_MONITOR = 0.2  # of that, for a look that is under way
 _NAMES = {
@@ -114,7 +115,7 @@ class EventStore:
             opened.close(timeout_millis)
 
     def log(self, event: EventShape, /, *, connection: Any = None, wait: bool = False) -> str:
-        """Log an event of any category; as `log_system_event`."""
+        """Log a `SystemEvent`, `TaskEvent`, `AgentEvent` or `DeploymentEvent`; as `log_system_event`."""
         event_id, record = log_record(event)
         if connection is not None:
             check_alone(wait)
@@ -303,7 +304,14 @@ def _nothing(seconds: float) -> None:
 
 
 def log_record(event: EventShape) -> tuple[str, LogRecord]:
-    """An id for an event, and the event as a log record in the current trace."""
+    """An id for an event, and the event as a log record in the current trace.
+
+    Raises:
+        InvalidEventError: it is none.
+    """
+    if not isinstance(event, _SHAPES):
+        names = ", ".join(shape.__name__ for shape in _SHAPES)
+        raise InvalidEventError(f"event={shown(event)} is not allowed; allowed is one of {names}")
     event_id = str(uuid.uuid4())
     now = time_ns()
     is_error = event.status == "error"

@@ -37,6 +37,7 @@ from otel_pg_exporter.errors import (
     QueryError,
     SchemaMismatch,
 )
+from otel_pg_exporter.shapes import EventShape
 from otel_pg_exporter.sql_files import EVENT_TABLES
 
 NOWHERE = "host=127.0.0.1 port=9 user=x dbname=y"
@@ -377,6 +378,18 @@ def test_the_async_store_does_the_same(dsn, own):
     assert health.is_healthy
     assert health.pool["open"] >= 1
     assert (["2", "3"], [2], ["a"]) == (stored(dsn), orders(dsn), stored(dsn, "agent_events"))
+
+
+@pytest.mark.parametrize("wrong", ["x", None, {"event_name": "x"}, TaskEvent, EventShape(event_name="x")])
+def test_what_is_no_event_is_refused_by_name(store, wrong):
+    """By `log`, which takes those of all categories; a class of the program's own that is one of them is one."""
+
+    class Nightly(TaskEvent):
+        pass
+
+    with pytest.raises(InvalidEventError, match="allowed is one of SystemEvent, TaskEvent, AgentEvent, DeploymentEv"):
+        store.log(wrong)
+    assert store.log(Nightly(event_name="x"), wait=True)
 
 
 @pytest.mark.parametrize("table", EVENT_TABLES)

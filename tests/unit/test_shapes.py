@@ -204,6 +204,16 @@ class Number(int, Enum):
     TWO = 2
 
 
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_none_counts_as_left_out(shape):
+    """Of every field but the name, so that a program may hand on what it was given itself."""
+    others = {field.name: None for field in fields(shape) if field.name != "event_name"}
+
+    assert shape(event_name="x") == shape(event_name="x", **others)
+    with pytest.raises(InvalidEventError, match="event_name=None is not allowed"):
+        shape(event_name=None)
+
+
 def test_members_of_enums_count_as_their_values():
     """str() of them is their name: a status would be one that nobody knows."""
     event = TaskEvent(
