@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from opentelemetry.trace import SpanKind
 
 from . import attributes as names
 from .blocks import Block
-from .guard import guarded, warn
+from .guard import guarded, tell, warn
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def task(
 ) -> Block: ...
 def task(
     name: Any = None,
-    *,
+    *more: object,
     task_id: Id | None = None,
     attempt: int | None = None,
     queue: str | None = None,
@@ -53,6 +54,7 @@ def task(
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
     capture_output: bool | None = None,
+    **unknown: object,
 ) -> Any:
     """Record what a task runner, script or schedule does: `@task`, `@task("import")`, `with task("import"):`.
 
@@ -60,6 +62,8 @@ def task(
     result are recorded; left out, the settings of the process hold. Inner blocks inherit the task's id, the
     session's and the user's.
     """
+    if more or unknown:
+        _tell_of_misfits(task, more, unknown)
     return _made(
         name,
         category="task",
@@ -99,7 +103,7 @@ def agent(
 ) -> Block: ...
 def agent(
     name: Any = None,
-    *,
+    *more: object,
     agent_id: Id | None = None,
     session_id: Id | None = None,
     user_id: Id | None = None,
@@ -111,11 +115,14 @@ def agent(
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
     capture_output: bool | None = None,
+    **unknown: object,
 ) -> Any:
     """Record one invocation of an agent. What it does inside inherits its name, id, session and user.
 
     The span bears the plain name, not GenAI's `invoke_agent name`: what was named is what is seen.
     """
+    if more or unknown:
+        _tell_of_misfits(agent, more, unknown)
     return _made(
         name,
         category="agent",
@@ -156,7 +163,7 @@ def action(
 ) -> Block: ...
 def action(
     name: Any = None,
-    *,
+    *more: object,
     kind: str = "tool",
     tool_call_id: str | None = None,
     model: str | None = None,
@@ -168,6 +175,7 @@ def action(
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
     capture_output: bool | None = None,
+    **unknown: object,
 ) -> Any:
     """Record one thing that an agent does: a call of a tool, of a model (`kind="llm"`), a search.
 
@@ -175,6 +183,8 @@ def action(
     are CLIENT spans and the others INTERNAL, unless `span_kind` says so. A word that looks like a slip of one
     of the four is a line in the log.
     """
+    if more or unknown:
+        _tell_of_misfits(action, more, unknown)
     word = kind if isinstance(kind, str) else ""
     if word not in _OPERATIONS and 0 < len(word) <= _LONGEST_SLIP:
         _tell_of_slip(word)
@@ -221,7 +231,7 @@ def deployment(
 ) -> Block: ...
 def deployment(
     name: Any = None,
-    *,
+    *more: object,
     environment: str | None = None,
     branch: str | None = None,
     commit: str | None = None,
@@ -235,10 +245,13 @@ def deployment(
     span_kind: SpanKind | None = None,
     capture_input: bool | None = None,
     capture_output: bool | None = None,
+    **unknown: object,
 ) -> Any:
     """Record a deployment. When it is left, its result is `success`, `error` or `cancellation`, unless
     `.result()` said otherwise; `.build()` and `.tests()` record how these went.
     """
+    if more or unknown:
+        _tell_of_misfits(deployment, more, unknown)
     return _made(
         name,
         category="deployment",
@@ -259,6 +272,15 @@ def deployment(
         capture_input=capture_input,
         capture_output=capture_output,
     )
+
+
+@guarded(None)
+def _tell_of_misfits(function: Callable[..., Any], more: Sequence[object], unknown: Mapping[str, object]) -> None:
+    """A wrong call may stand where nobody looks before it is run, and must not end what it would record."""
+    takes = list(inspect.signature(function).parameters.values())
+    named = ", ".join(one.name for one in takes if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+    wrong = [*unknown, *(f"a positional <{type(one).__name__:.64}>" for one in more)]
+    tell(f"{function.__name__}() left out {', '.join(wrong)!s:.200}; it takes {named}; your code goes on")
 
 
 @guarded(None)

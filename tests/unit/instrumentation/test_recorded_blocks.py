@@ -452,6 +452,28 @@ def test_wrong_calls_say_what_is_wrong(recorded: Any, complaints_expected: Any) 
     assert recorded.span.attributes["gen_ai.usage.input_tokens"] == 3
 
 
+def test_a_wrong_call_records_the_rest(recorded: Any, complaints_expected: Any) -> None:
+    """It may stand where nothing is run before production; a type checker says it earlier."""
+    for _ in range(2):
+        with task("t", sesion_id="s3cret", task_id="42"), action("a", "s3cret", model="m"):  # type: ignore[call-overload]
+            pass
+
+        @deployment(commit_sha="s3cret")  # type: ignore[call-overload]
+        def release() -> int:
+            return 1
+
+        assert release() == 1
+    told = [message.partition("; it takes name, ") for message in complaints_expected.messages]
+    assert [start for start, _, _ in told] == [
+        "task() left out sesion_id", "action() left out a positional <str>", "deployment() left out commit_sha",
+    ]  # fmt: skip
+    assert all(end.endswith(", capture_output; your code goes on") for _, _, end in told)
+    assert [span.name for span in recorded.spans[:3]] == ["a", "t", "release"]
+    assert recorded.spans[1].attributes[names.TASK_ID] == "42"
+    with pytest.raises(TypeError, match="records calls of functions"):
+        task(property(release))  # where functions are recorded, a slip is seen when the module is loaded
+
+
 def test_an_exception_without_text(recorded: Any) -> None:
     """An exception whose str() raises passes through and is recorded by its type."""
     with pytest.raises(HostileError), task("t"):
