@@ -99,7 +99,8 @@ def _up(database: Database, to: int | None) -> list[Step]:
         found, _ = obstacles.ask_before(database, _ASK_SECONDS)
         if not found:
             raise
-        raise AccessDenied(f"{database.settings.target}: {found[0]}", sqlstate=error.sqlstate) from error
+        said = str(error.__cause__).partition("\n")[0]
+        raise AccessDenied(f"{database.settings.target}: {said}: {found[0]}", sqlstate=error.sqlstate) from error
     applied = {step.version: step for step in _status(database)}
     return [applied[step.version] for step in done]
 

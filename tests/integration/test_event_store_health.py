@@ -103,7 +103,8 @@ def test_a_role_that_cannot_make_the_tables_is_not_healthy(empty_dsn, beggar):
         f'may not make schema "otel". GRANT CREATE ON DATABASE "{conninfo_to_dict(beggar)["dbname"]}"' in without.error
     )
     assert f'GRANT USAGE, CREATE ON SCHEMA "otel" TO "{role}"; or let its owner run: otel-pg' in reading.error
-    assert str(denied.value) == reading.error
+    assert str(denied.value).endswith(reading.error.partition(": ")[2])
+    assert "permission denied for schema otel" in str(denied.value)
     assert able.server_version == without.server_version is not None
 
 
@@ -122,7 +123,7 @@ def test_tables_of_an_earlier_version_are_well_for_their_owner_alone(empty_dsn, 
 
     assert (False, False, True) == (theirs.is_healthy, off.is_healthy, owners.is_healthy)
     assert f'an earlier version, and role "{role}" does not own them. Let their owner run: otel-pg' in theirs.error
-    assert str(denied.value) == theirs.error
+    assert str(denied.value).endswith(theirs.error.partition(": ")[2])
     assert "is not applied. Run: otel-pg migrate up" in off.error
     assert (1, None) == (owners.migrations_pending, owners.error)
 
