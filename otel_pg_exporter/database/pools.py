@@ -82,6 +82,7 @@ class Database:
         with self._lock:
             server = self.server
             assert server is not None
+            _in_use.add(self)
             return server.start()
 
     def reach(self) -> str:
@@ -159,20 +160,11 @@ class Database:
         if server is not None:
             server.close(seconds)
 
-    def end_pool(self, seconds: float) -> None:
-        """Give back connections as the program ends; whoever asks once more gets others."""
-        if self._lock.acquire(timeout=seconds):
-            try:
-                pool, self._pool = self._pool, None
-            finally:
-                self._lock.release()
-            if pool is not None:
-                pool.close(timeout=min(_CLOSE_SECONDS, seconds))
-
     def _leave_to_parent(self) -> None:
         self._lock = threading.RLock()
         pool, self._pool = self._pool, None
         forks.keep(pool)
+        _in_use.discard(self)
 
     def _opened(self) -> ConnectionPool[psycopg.Connection[Record]]:
         forks.notice()
@@ -276,20 +268,22 @@ class _HurriedDatabase(Database):
 
 
 _in_use: weakref.WeakSet[Database] = weakref.WeakSet()
-"""Those with a pool that nobody may have closed."""
+"""Those with a pool, or the embedded server, that nobody may have closed."""
 
 
-def _end_pools(seconds: float) -> None:
-    # what is left to Python's own end waits there for threads that do not run any more, from 3.13 on for 20 s
+def _close_all(seconds: float) -> None:
+    # a pool that is left to Python's own end waits there for threads that do not run any more, from 3.13 on for 20 s;
+    # and a server that nobody leaves runs on
+    ends_at = monotonic() + seconds
     for database in tuple(_in_use):
-        database.end_pool(seconds)
+        database.close(max(0.0, ends_at - monotonic()))
 
 
 def _nothing(seconds: float) -> None:
-    """A pool has nothing to store."""
+    """A database has nothing to store."""
 
 
-exits.register(_end_pools, _nothing)  # the first to register is the last to be called
+exits.register(_close_all, _nothing)  # the first to register is the last to be called
 
 
 class AsyncDatabase:

@@ -220,3 +220,18 @@ def test_a_query_that_nobody_closes_keeps_no_program_from_its_end(empty_dsn):
     done = run(sys.executable, "-c", program, OTEL_EXPORTER_POSTGRES_DSN=empty_dsn)
 
     assert ("", "0 0 True\n[]\n") == (done.stderr, done.stdout)
+
+
+@pytest.mark.parametrize("use", ["query.counts()", "query.health().is_healthy", "asyncio.run(awaited.counts())"])
+def test_an_embedded_server_that_a_query_has_started_ends_with_its_program(tmp_path, use):
+    """Nobody closes the query, and no other program uses the server: it does not run on for ever."""
+    program = f"""if True:
+        import asyncio
+        from otel_pg_exporter import AsyncEventQuery, EventQuery
+        query, awaited = EventQuery(), AsyncEventQuery()
+        print(bool({use}))
+    """
+    done = run(sys.executable, "-c", program, EVENT_DATA_DIR=str(tmp_path / "data"))
+
+    assert ("", "True\n") == (done.stderr, done.stdout)
+    assert not list(tmp_path.glob("data/**/postmaster.pid"))
