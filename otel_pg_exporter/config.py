@@ -14,101 +14,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import urlsplit
 
-from . import misspelt
+from . import misspelt, parsing
 from .errors import ConfigurationError
 
 __all__ = ["Settings", "parse", "sdk_is_disabled"]
 
-_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
 _WHERE = ("host", "port", "database", "user")
 _LOCATION = (*_WHERE, "password", "ssl_mode", "ssl_root_cert")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SECRET_PARAMETERS = re.compile(r"(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
-_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
-
-_Parser = Callable[[str], Any]
 
 
-def _integer(low: int, high: int) -> _Parser:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?\d{1,18}", text) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in _TRUE | _FALSE:
-        return text.lower() in _TRUE
-    raise ValueError("one of true, false, 1, 0, yes, no, on, off")
-
-
-def _identifier(text: str) -> str:
-    if not _IDENTIFIER.fullmatch(text):
-        raise ValueError(f"a name matching ^{_IDENTIFIER.pattern}$")
-    return text
-
-
-def _prefix(text: str) -> str:
-    return text and _identifier(text)
-
-
-def _one_of(*words: str) -> _Parser:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError("one of " + ", ".join(words))
-        return text
-
-    return parse
-
-
-def _conninfo(text: str) -> str:
-    if text.startswith(("postgresql://", "postgres://")):
-        try:
-            _ = urlsplit(text).port
-        except ValueError:
-            raise ValueError("a URI postgresql://user:password@host:port/database, port from 0 to 65535") from None
-        return text
-    if "://" in text or "=" not in text:
-        raise ValueError("a URI postgresql://user:password@host:port/database or libpq's 'host=… dbname=…'")
-    return text
-
-
-def _regexes(text: str) -> tuple[str, ...]:
-    found = _lines(text.replace("||", "\n"))
-    for pattern in found:
-        try:
-            re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(
-                f"regular expressions, one a line or separated by ||; {pattern!r:.60} is none: {error}"
-            ) from None
-    return found
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return _lines(text.replace(",", "\n"))
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _redis_url(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("a URL redis://user:password@host:port/number, rediss://… or unix:///path")
-    return text
-
-
-def _option(env: str, path: str, parse: _Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:
+def _option(env: str, path: str, parse: parsing.Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:
     about = {"env": env, "path": path, "parse": parse, "unit": unit, "secret": secret}
     return field(default=default, metadata=about, repr=not secret)
 
@@ -121,11 +44,11 @@ class Settings:
         ConfigurationError: a field has a value that is not allowed.
     """
 
-    dsn: str | None = _option("OTEL_EXPORTER_POSTGRES_DSN", "database.dsn", _conninfo, None)
+    dsn: str | None = _option("OTEL_EXPORTER_POSTGRES_DSN", "database.dsn", parsing.conninfo, None)
     """libpq connection string or URI; wins over `POSTGRES_*`."""
     host: str | None = _option("POSTGRES_HOST", "database.host", str, None)
     """Server name, address or socket folder."""
-    port: int | None = _option("POSTGRES_PORT", "database.port", _integer(1, 65535), None)
+    port: int | None = _option("POSTGRES_PORT", "database.port", parsing.integer(1, 65535), None)
     """TCP port; libpq's default is 5432."""
     database: str | None = _option("POSTGRES_DATABASE", "database.name", str, None)
     """Database name."""
@@ -133,129 +56,135 @@ class Settings:
     """Role that connects."""
     password: str | None = _option("POSTGRES_PASSWORD", "database.password", str, None, secret=True)
     """Password of that role; never shown."""
-    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", "database.ssl_mode", _one_of(*_SSL_MODES), None)
+    ssl_mode: str | None = _option("POSTGRES_SSL_MODE", "database.ssl_mode", parsing.one_of(*_SSL_MODES), None)
     """libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full."""
     ssl_root_cert: str | None = _option("POSTGRES_SSL_ROOT_CERT", "database.ssl_root_cert", str, None)
     """libpq's sslrootcert: file with the CA that signs the server's certificate, or `system`."""
-    schema: str = _option("EVENT_SCHEMA", "database.schema", _identifier, "otel")
+    schema: str = _option("EVENT_SCHEMA", "database.schema", parsing.schema, "otel")
     """Schema of the tables; created on first use."""
-    table_prefix: str = _option("EVENT_TABLE_PREFIX", "database.table_prefix", _prefix, "")
+    table_prefix: str = _option("EVENT_TABLE_PREFIX", "database.table_prefix", parsing.prefix, "")
     """Put before each table's name."""
-    auto_migrate: bool = _option("EVENT_AUTO_MIGRATE", "database.auto_migrate", _boolean, True)
+    auto_migrate: bool = _option("EVENT_AUTO_MIGRATE", "database.auto_migrate", parsing.boolean, True)
     """Create or upgrade the tables on first use."""
-    batch_size: int | None = _option("EVENT_BATCH_SIZE", "batch.size", _integer(1, 100_000), None, unit="records")
+    batch_size: int | None = _option(
+        "EVENT_BATCH_SIZE", "batch.size", parsing.integer(1, 100_000), None, unit="records"
+    )
     """Records per export; default `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, else 2048."""
     batch_timeout_millis: int | None = _option(
-        "EVENT_BATCH_TIMEOUT", "batch.timeout_millis", _integer(1, 3_600_000), None, unit="ms"
+        "EVENT_BATCH_TIMEOUT", "batch.timeout_millis", parsing.integer(1, 3_600_000), None, unit="ms"
     )
     """Longest wait before a part-filled batch is exported, ms; default `OTEL_BSP_SCHEDULE_DELAY`, else 200."""
     queue_size: int | None = _option(
-        "EVENT_QUEUE_SIZE", "batch.queue_size", _integer(1, 10_000_000), None, unit="records"
+        "EVENT_QUEUE_SIZE", "batch.queue_size", parsing.integer(1, 10_000_000), None, unit="records"
     )
     """Records held in memory while Postgres is busy; default `OTEL_BSP_MAX_QUEUE_SIZE`, else 65536."""
     queue_max_bytes: int = _option(
-        "EVENT_QUEUE_MAX_BYTES", "batch.queue_max_bytes", _integer(1 << 20, 1 << 40), 256 << 20, unit="bytes"
+        "EVENT_QUEUE_MAX_BYTES", "batch.queue_max_bytes", parsing.integer(1 << 20, 1 << 40), 256 << 20, unit="bytes"
     )
     """Memory that waiting spans, and again log records, may hold, about, bytes; beyond it the oldest go."""
     export_timeout_millis: int = _option(
-        "EVENT_EXPORT_TIMEOUT", "batch.export_timeout_millis", _integer(100, 25_000), 10_000, unit="ms"
+        "EVENT_EXPORT_TIMEOUT", "batch.export_timeout_millis", parsing.integer(100, 25_000), 10_000, unit="ms"
     )
     """Longest time that one export may take with all its retries, ms."""
-    notify: bool = _option("EVENT_NOTIFY", "batch.notify", _boolean, False)
+    notify: bool = _option("EVENT_NOTIFY", "batch.notify", parsing.boolean, False)
     """Say so by NOTIFY when a batch was stored, for tails that listen; at most 20 times a second and exporter."""
     connect_timeout_seconds: int = _option(
-        "EVENT_CONNECT_TIMEOUT", "database.connect_timeout_seconds", _integer(2, 60), 5, unit="s"
+        "EVENT_CONNECT_TIMEOUT", "database.connect_timeout_seconds", parsing.integer(2, 60), 5, unit="s"
     )
     """Longest wait for one connection, s (libpq counts in whole seconds, at least 2)."""
-    pool_min_size: int = _option("EVENT_POOL_MIN", "pool.min_size", _integer(0, 50), 0, unit="connections")
+    pool_min_size: int = _option("EVENT_POOL_MIN", "pool.min_size", parsing.integer(0, 50), 0, unit="connections")
     """Connections that queries keep open."""
-    pool_max_size: int = _option("EVENT_POOL_MAX", "pool.max_size", _integer(2, 50), 4, unit="connections")
+    pool_max_size: int = _option("EVENT_POOL_MAX", "pool.max_size", parsing.integer(2, 50), 4, unit="connections")
     """Connections that queries may open at once."""
-    durability: str = _option("EVENT_DURABILITY", "spool.durability", _one_of("memory", "process", "power"), "memory")
+    durability: str = _option(
+        "EVENT_DURABILITY", "spool.durability", parsing.one_of("memory", "process", "power"), "memory"
+    )
     """What survives the death of the program: memory (what is stored or spooled), process (all that ended
     survives kill -9), power (also a power cut)."""
     spool_dir: str | None = _option("EVENT_SPOOL_DIR", "spool.dir", str, None)
     """Folder for batches that PostgreSQL could not take; default the platform's folder for a user's state."""
     spool_max_bytes: int = _option(
-        "EVENT_SPOOL_MAX_BYTES", "spool.max_bytes", _integer(0, 1 << 50), 1 << 30, unit="bytes"
+        "EVENT_SPOOL_MAX_BYTES", "spool.max_bytes", parsing.integer(0, 1 << 50), 1 << 30, unit="bytes"
     )
     """Most that the spool may hold, bytes; 0 switches it off."""
     spool_policy: str = _option(
-        "EVENT_SPOOL_POLICY", "spool.policy", _one_of("drop-oldest", "drop-newest"), "drop-oldest"
+        "EVENT_SPOOL_POLICY", "spool.policy", parsing.one_of("drop-oldest", "drop-newest"), "drop-oldest"
     )
     """What is given up when the spool is full."""
-    flush_on_sigterm: bool = _option("EVENT_FLUSH_ON_SIGTERM", "spool.flush_on_sigterm", _boolean, False)
+    flush_on_sigterm: bool = _option("EVENT_FLUSH_ON_SIGTERM", "spool.flush_on_sigterm", parsing.boolean, False)
     """SIGTERM kills a program only after what has ended is stored or spooled; for `configure()` in the main thread."""
-    runs: bool = _option("EVENT_RUNS", "runs.enabled", _boolean, True)
+    runs: bool = _option("EVENT_RUNS", "runs.enabled", parsing.boolean, True)
     """Spans that are open for longer than a second are seen while they run, and as lost when their process died."""
-    heartbeat_seconds: int = _option("EVENT_HEARTBEAT", "runs.heartbeat_seconds", _integer(1, 3600), 10, unit="s")
+    heartbeat_seconds: int = _option(
+        "EVENT_HEARTBEAT", "runs.heartbeat_seconds", parsing.integer(1, 3600), 10, unit="s"
+    )
     """Time from one sign of life of a process with runs to the next, s; without three of them its runs are lost."""
-    retention_days: int = _option("EVENT_RETENTION_DAYS", "retention.days", _integer(0, 36_500), 0, unit="days")
+    retention_days: int = _option("EVENT_RETENTION_DAYS", "retention.days", parsing.integer(0, 36_500), 0, unit="days")
     """So long is kept what is stored, days; 0 for ever."""
     retention_task_days: int | None = _option(
-        "EVENT_RETENTION_TASK_DAYS", "retention.task_days", _integer(0, 36_500), None, unit="days"
+        "EVENT_RETENTION_TASK_DAYS", "retention.task_days", parsing.integer(0, 36_500), None, unit="days"
     )
     """The same of task events alone; default `EVENT_RETENTION_DAYS`."""
     retention_agent_days: int | None = _option(
-        "EVENT_RETENTION_AGENT_DAYS", "retention.agent_days", _integer(0, 36_500), None, unit="days"
+        "EVENT_RETENTION_AGENT_DAYS", "retention.agent_days", parsing.integer(0, 36_500), None, unit="days"
     )
     """The same of agent events alone."""
     retention_deployment_days: int | None = _option(
-        "EVENT_RETENTION_DEPLOYMENT_DAYS", "retention.deployment_days", _integer(0, 36_500), None, unit="days"
+        "EVENT_RETENTION_DEPLOYMENT_DAYS", "retention.deployment_days", parsing.integer(0, 36_500), None, unit="days"
     )
     """The same of deployment events alone."""
     retention_system_days: int | None = _option(
-        "EVENT_RETENTION_SYSTEM_DAYS", "retention.system_days", _integer(0, 36_500), None, unit="days"
+        "EVENT_RETENTION_SYSTEM_DAYS", "retention.system_days", parsing.integer(0, 36_500), None, unit="days"
     )
     """The same of system events alone."""
-    retention_automatic: bool = _option("EVENT_RETENTION_AUTOMATIC", "retention.automatic", _boolean, True)
+    retention_automatic: bool = _option("EVENT_RETENTION_AUTOMATIC", "retention.automatic", parsing.boolean, True)
     """Programs that store drop by themselves what is over these limits; without it `otel-pg partitions prune` does."""
     retention_interval_seconds: int = _option(
-        "EVENT_RETENTION_INTERVAL", "retention.interval_seconds", _integer(1, 86_400), 300, unit="s"
+        "EVENT_RETENTION_INTERVAL", "retention.interval_seconds", parsing.integer(1, 86_400), 300, unit="s"
     )
     """Time from one look of a program at what is over these limits to the next, s."""
-    max_bytes: int = _option("EVENT_MAX_BYTES", "retention.max_bytes", _integer(0, 1 << 50), 0, unit="bytes")
+    max_bytes: int = _option("EVENT_MAX_BYTES", "retention.max_bytes", parsing.integer(0, 1 << 50), 0, unit="bytes")
     """Most that the tables may take in the database with their indexes, bytes; 0 for no limit."""
     max_bytes_policy: str = _option(
-        "EVENT_MAX_BYTES_POLICY", "retention.max_bytes_policy", _one_of("drop-oldest", "refuse"), "drop-oldest"
+        "EVENT_MAX_BYTES_POLICY", "retention.max_bytes_policy", parsing.one_of("drop-oldest", "refuse"), "drop-oldest"
     )
     """What is given up at that limit: the oldest days, or new rows, which wait in the spool."""
-    health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", _boolean, True)
+    health_monitoring: bool = _option("EVENT_HEALTH_MONITORING", "health.monitoring", parsing.boolean, True)
     """An event store looks at its database again and again, in a thread of its own."""
     health_interval_seconds: int = _option(
-        "EVENT_HEALTH_INTERVAL", "health.interval_seconds", _integer(1, 86_400), 30, unit="s"
+        "EVENT_HEALTH_INTERVAL", "health.interval_seconds", parsing.integer(1, 86_400), 30, unit="s"
     )
     """Time from one such look to the next, s; while the database is away it looks more often."""
-    integration_enabled: bool = _option("EVENT_INTEGRATION_ENABLED", "integration.enabled", _boolean, True)
+    integration_enabled: bool = _option("EVENT_INTEGRATION_ENABLED", "integration.enabled", parsing.boolean, True)
     """An event integration begins enabled; `set_enabled` changes it."""
-    auto_capture_tasks: bool = _option("EVENT_AUTO_CAPTURE_TASKS", "auto_capture.tasks", _boolean, True)
+    auto_capture_tasks: bool = _option("EVENT_AUTO_CAPTURE_TASKS", "auto_capture.tasks", parsing.boolean, True)
     """An event integration stores task events; handlers hear them anyway."""
-    auto_capture_agents: bool = _option("EVENT_AUTO_CAPTURE_AGENTS", "auto_capture.agents", _boolean, True)
+    auto_capture_agents: bool = _option("EVENT_AUTO_CAPTURE_AGENTS", "auto_capture.agents", parsing.boolean, True)
     """An event integration stores agent events; handlers hear them anyway."""
     auto_capture_deployments: bool = _option(
-        "EVENT_AUTO_CAPTURE_DEPLOYMENTS", "auto_capture.deployments", _boolean, True
+        "EVENT_AUTO_CAPTURE_DEPLOYMENTS", "auto_capture.deployments", parsing.boolean, True
     )
     """An event integration stores deployment events; handlers hear them anyway."""
     routing_file: str | None = _option("EVENT_ROUTING_FILE", "routing.file", str, None)
     """A TOML or JSON file with rules and columns that come before the built-in ones."""
     prices_file: str | None = _option("EVENT_PRICES_FILE", "prices.file", str, None)
     """A JSON file with prices of models that come before the built-in ones."""
-    redact: bool = _option("EVENT_REDACT", "redaction.enabled", _boolean, True)
+    redact: bool = _option("EVENT_REDACT", "redaction.enabled", parsing.boolean, True)
     """Take secrets out before anything is stored."""
-    redact_keys: tuple[str, ...] = _option("EVENT_REDACT_KEYS", "redaction.keys", _names, ())
+    redact_keys: tuple[str, ...] = _option("EVENT_REDACT_KEYS", "redaction.keys", parsing.names, ())
     """Names of secrets beside the built-in ones."""
-    redact_patterns: tuple[str, ...] = _option("EVENT_REDACT_PATTERNS", "redaction.patterns", _regexes, ())
+    redact_patterns: tuple[str, ...] = _option("EVENT_REDACT_PATTERNS", "redaction.patterns", parsing.regexes, ())
     """Regular expressions for secrets beside the built-in ones."""
-    store_content: bool = _option("EVENT_STORE_CONTENT", "redaction.store_content", _boolean, True)
+    store_content: bool = _option("EVENT_STORE_CONTENT", "redaction.store_content", parsing.boolean, True)
     """Store inputs, outputs, messages, prompts and bodies; false leaves them out."""
     shared_text_length: int = _option(
-        "EVENT_SHARED_TEXT_LENGTH", "storage.shared_text_length", _integer(0, 1 << 30), 2048, unit="characters"
+        "EVENT_SHARED_TEXT_LENGTH", "storage.shared_text_length", parsing.integer(0, 1 << 30), 2048, unit="characters"
     )
     """Inputs, outputs and attributes of so many characters or more are stored once a day, in parts, however often they
     are sent; 0 stores each in its row."""
-    cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", _redis_url, None)
+    cache_url: str | None = _option("EVENT_CACHE_URL", "cache.url", parsing.redis_url, None)
     """Redis that keeps answers of queries for a while; none without it."""
-    cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", _integer(1, 3600), 30, unit="s")
+    cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", parsing.integer(1, 3600), 30, unit="s")
     """Longest time that a kept answer may differ from the one that the tables would give, s."""
     data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
     """Folder of the embedded server; default the platform's user data folder."""

@@ -5,10 +5,11 @@ Queries and migrations borrow an ordinary connection: `Database`, `AsyncDatabase
 `write_in` and `write_in_async` use a connection that is the program's own.
 """
 
+from .asynchronous import AsyncDatabase
+from .blocking import Database, Session, opened
 from .borrowed import write_in, write_in_async
 from .connecting import Record, limits
 from .listener import Listener
-from .pools import AsyncDatabase, Database, Session, opened
 from .writer import Copy, Writer
 
 __all__ = [

@@ -9,8 +9,8 @@ import psycopg
 
 from .. import forks
 from ..errors import EventStoreError
+from .blocking import Database
 from .connecting import Connection, connect
-from .pools import Database
 
 __all__ = ["Listener"]
 

@@ -21,9 +21,9 @@ from psycopg.errors import error_from_result
 from .. import forks
 from ..encoding.binary_copy import HEADER, TRAILER
 from ..errors import DataRefused
+from .blocking import Database
 from .connecting import Record, connect
 from .failures import translate
-from .pools import Database
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult

@@ -77,7 +77,7 @@ def test_libpq_variables_are_left_to_libpq(monkeypatch):
     [
         ("EVENT_TABLE_PREFIX", 'x"; DROP TABLE y; --', "^[a-z_]"),
         ("EVENT_TABLE_PREFIX", "Upper", "^[a-z_]"),
-        ("EVENT_SCHEMA", "a-b", "^[a-z_]"),
+        ("EVENT_SCHEMA", "a-b", "^(?!pg_)[a-z_]"),
         ("EVENT_BATCH_SIZE", "0", "from 1 to"),
         ("EVENT_BATCH_SIZE", "many", "a whole number"),
         ("EVENT_POOL_MAX", "51", "from 2 to 50"),
@@ -227,6 +227,7 @@ def test_settings_that_differ_are_told_without_secrets():
         ("batch_size", 0, "a whole number from 1 to 100000"),
         ("auto_migrate", "perhaps", "one of true, false"),
         ("schema", "Events", "a name matching"),
+        ("schema", "pg_events", "a name matching"),
         ("password", object(), "a text"),
         ("spool_dir", b"/tmp", "a text"),
         ("host", ["a", "b"], "a text"),

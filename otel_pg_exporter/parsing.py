@@ -1,0 +1,105 @@
+"""What the text of a setting says. A parser raises ValueError with what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+__all__ = [
+    "Parser", "boolean", "conninfo", "integer", "names", "one_of", "prefix", "redis_url", "regexes", "schema",
+]  # fmt: skip
+
+Parser: TypeAlias = Callable[[str], Any]
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,30}")
+_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,30}")
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def integer(low: int, high: int) -> Parser:
+    """A whole number of this range."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?\d{1,18}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    """A word for yes or no, in any case."""
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError("one of true, false, 1, 0, yes, no, on, off")
+
+
+def prefix(text: str) -> str:
+    """The beginning of a name of PostgreSQL that needs no quotes; or nothing."""
+    return text and _matching(_IDENTIFIER, text)
+
+
+def schema(text: str) -> str:
+    """A name that PostgreSQL has not for itself."""
+    return _matching(_SCHEMA, text)
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError(f"a name matching ^{pattern.pattern}$")
+    return text
+
+
+def one_of(*words: str) -> Parser:
+    """One of these words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def conninfo(text: str) -> str:
+    """A URI or libpq's keywords and values."""
+    if text.startswith(("postgresql://", "postgres://")):
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise ValueError("a URI postgresql://user:password@host:port/database, port from 0 to 65535") from None
+        return text
+    if "://" in text or "=" not in text:
+        raise ValueError("a URI postgresql://user:password@host:port/database or libpq's 'host=… dbname=…'")
+    return text
+
+
+def regexes(text: str) -> tuple[str, ...]:
+    """Regular expressions, one a line or separated by ||."""
+    found = _lines(text.replace("||", "\n"))
+    for pattern in found:
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(
+                f"regular expressions, one a line or separated by ||; {pattern!r:.60} is none: {error}"
+            ) from None
+    return found
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names, one a line or separated by commas."""
+    return _lines(text.replace(",", "\n"))
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def redis_url(text: str) -> str:
+    """A URL of Redis."""
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("a URL redis://user:password@host:port/number, rediss://… or unix:///path")
+    return text
