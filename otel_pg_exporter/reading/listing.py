@@ -113,5 +113,5 @@ def _totals(names: Names, trace_ids: Iterable[UUID]) -> Question[dict[UUID, dict
             for name in _TOTALS:
                 of_trace[name] += int(row[name])
             if row["cost"] is not None:
-                of_trace["cost"] = (of_trace["cost"] or 0.0) + row["cost"]
+                of_trace["cost"] = (of_trace["cost"] or 0.0) + float(row["cost"])
     return totals

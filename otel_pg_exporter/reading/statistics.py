@@ -229,6 +229,7 @@ def _counts(groups: Mapping[str, Group]) -> dict[str, int]:
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
     p50, p95, p99 = _percentiles(row) or (None, None, None)
-    plain = ("count", "errors", "average_duration_ns", "cost")
+    plain = ("count", "errors", "average_duration_ns")
     tokens = {name: int(row[name]) for name in ("input_tokens", "output_tokens")}
-    return {**{name: row[name] for name in plain}, **tokens, "p50": p50, "p95": p95, "p99": p99}
+    cost = None if row["cost"] is None else float(row["cost"])
+    return {**{name: row[name] for name in plain}, **tokens, "cost": cost, "p50": p50, "p95": p95, "p99": p99}

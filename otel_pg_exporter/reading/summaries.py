@@ -93,6 +93,7 @@ class Usage:
     def from_row(cls, row: Mapping[str, Any]) -> Usage:
         """What a query of usage gave."""
         p50, p95 = row["percentiles"] or (None, None)
-        plain = {name: row[name] for name in ("name", "count", "errors", "cost")}
+        plain = {name: row[name] for name in ("name", "count", "errors")}
         read, written = int(row["input_tokens"]), int(row["output_tokens"])
-        return cls(**plain, input_tokens=read, output_tokens=written, p50=p50, p95=p95)
+        cost = None if row["cost"] is None else float(row["cost"])
+        return cls(**plain, cost=cost, input_tokens=read, output_tokens=written, p50=p50, p95=p95)

@@ -47,7 +47,7 @@ SELECT grouping(category, event_type, status, agent_id) AS missing,
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ns) AS percentiles,
        coalesce(sum(input_tokens), 0) AS input_tokens,
        coalesce(sum(output_tokens), 0) AS output_tokens,
-       sum(cost)::float8 AS cost
+       sum(cost) AS cost
   FROM selected
  GROUP BY GROUPING SETS ((), (category), (event_type), (status), (agent_id))
 
@@ -73,7 +73,7 @@ SELECT grouping(category, event_type, status, agent_id) AS missing,
        sum(histogram)::text AS histogram,
        coalesce(sum(input_tokens), 0) AS input_tokens,
        coalesce(sum(output_tokens), 0) AS output_tokens,
-       sum(cost)::float8 AS cost
+       sum(cost) AS cost
   FROM parts
  GROUP BY GROUPING SETS ((), (category), (event_type), (status), (agent_id))
 
@@ -194,14 +194,15 @@ SELECT trace_id,
   FROM {table} WHERE trace_id = ANY(%(trace_ids)s) GROUP BY trace_id
 
 -- name: totals_of_agents
--- Tokens and cost, of which an agent's own run states the sum of its model calls. Sums of tokens need not fit a bigint.
+-- Tokens and cost, of which an agent's own run states the sum of its model calls. Sums of tokens need not fit a bigint;
+-- those of costs are exact, as in the statistics.
 coalesce(sum(input_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0) AS input_tokens,
 coalesce(sum(output_tokens) FILTER (WHERE action IS DISTINCT FROM 'invoke'), 0) AS output_tokens,
-sum(cost) FILTER (WHERE action IS DISTINCT FROM 'invoke') AS cost
+sum(cost::numeric) FILTER (WHERE action IS DISTINCT FROM 'invoke' AND cost > '-Infinity' AND cost < 'Infinity') AS cost
 
 -- name: totals_of_others
 -- The same of a table without tokens.
-0 AS input_tokens, 0 AS output_tokens, NULL::float8 AS cost
+0 AS input_tokens, 0 AS output_tokens, NULL::numeric AS cost
 
 -- name: outermost_trace_ids
 -- The first and the last trace id of a range, in one table: they are one if the range holds one trace.

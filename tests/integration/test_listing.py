@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from math import inf
 from uuid import UUID
 
 import pytest
@@ -189,3 +190,20 @@ def test_what_is_not_understood_is_named(dsn):
             with pytest.raises(QueryError) as raised:
                 ask(query)
             assert said in str(raised.value)
+
+
+def test_costs_add_up_as_they_are_written(rows, dsn):
+    """In lists of traces and of usage as in statistics: infinite ones count in none; a sum may be beyond a float."""
+    trace = UUID(int=7)
+    for cost in (0.1, 0.1, 0.1, "Infinity", "NaN", None):
+        rows.add("agent_events", trace_id=str(trace), agent_id="anna", action="llm", model="m", cost=cost)
+    for _ in range(2):
+        rows.add("agent_events", agent_id="bob", action="llm", model="n", cost=1.5e308)
+
+    with EventQuery(dsn=dsn) as query:
+        assert {"anna": 0.3, "bob": inf} == {one.name: one.cost for one in query.usage("agents")}
+        assert {"m": 0.3, "n": inf} == {one.name: one.cost for one in query.usage("models")}
+        assert 0.3 == next(one.cost for one in query.traces() if one.trace_id == trace.hex)
+        assert {"anna": 0.3, "bob": inf} == {
+            name: group.cost for name, group in query.statistics("agent", exact=True).by_agent.items()
+        }
