@@ -80,6 +80,8 @@ class _Intake:
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
         forks.notice()
+        if self._worker is None:
+            forks.can_start_threads()  # which renews the lock, if it has to
         if not put_off(self._take_safely, record):
             self._take_safely(record)
 
@@ -198,7 +200,7 @@ class _Intake:
             self._delivery.give_up(batch, "neither PostgreSQL nor the disk takes records, and too many wait in memory")
 
     def _start_worker(self) -> None:
-        if self._worker is None and not self._is_closed:
+        if self._worker is None and not self._is_closed and forks.can_start_threads():
             self._worker = threading.Thread(target=self._work, name=f"otel-pg-durable-{self._signal}", daemon=True)
             try:
                 self._worker.start()

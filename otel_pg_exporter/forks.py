@@ -1,7 +1,8 @@
 """What must not be shared with a forked child: locks that another thread held, connections, files, threads.
 
 Python tells of a fork, except where a server in C forked by itself (uWSGI): whoever is called for each record
-or batch asks `notice()`, which compares process ids.
+or batch asks `notice()`, which compares process ids. Of gevent's `patch_all()` nobody tells either: whoever is about
+to start a thread for good asks `can_start_threads()`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Guard", "in_child", "keep", "notice"]
+__all__ = ["Guard", "can_start_threads", "in_child", "keep", "notice"]
 
 _numbers = itertools.count()
 _methods: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _kept: list[Any] = []
 _pid = os.getpid()
+_make_lock = threading.Lock
+_THREADS = "otel-pg-"
+"""How the names of our threads begin."""
 
 
 def in_child(method: Callable[[], None]) -> None:
@@ -40,6 +44,25 @@ def notice() -> None:
     """Begin anew if this process was forked without Python's knowledge."""
     if _pid != os.getpid():
         _run()
+
+
+def can_start_threads() -> bool:
+    """Whether a thread that is started here will run; asked before one is.
+
+    Not in a thread of gevent's pool: what is a greenlet there runs only while that thread waits in gevent. And if
+    gevent has put its own in place of threads and locks since ours were made, and none is in use yet, all begin anew:
+    a greenlet that waits for a lock of before stops all others, and so the one that holds it. Programs that are
+    recorded from outside call `patch_all()` when we are there already, and gunicorn's workers after the fork.
+    """
+    global _make_lock
+    if threading.Lock is not _make_lock:
+        _make_lock = threading.Lock
+        if not any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
+            _run()
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return True
+    return bool(sys.modules["gevent"].get_hub().main_hub)
 
 
 class Guard:

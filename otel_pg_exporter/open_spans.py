@@ -69,11 +69,11 @@ class OpenSpanProcessor(SpanProcessor):
             forks.notice()
             context: Any = span._context
             if context[3] & 1:
+                if self._thread is None:
+                    self._begin()
                 key = context[:2]
                 # pop(key, the reference): a span that nobody ends is forgotten when it dies
                 self._open[key] = ref(span, partial(self._forget, key))
-                if self._thread is None:
-                    self._begin()
         except Exception as error:
             warn(f"a span is not seen while it is open: {type(error).__name__}: {error}", topic="runs")
 
@@ -98,6 +98,8 @@ class OpenSpanProcessor(SpanProcessor):
             thread.join(_JOIN_SECONDS)
 
     def _begin(self) -> None:
+        if not forks.can_start_threads():
+            return
         with self._beginning:
             if self._thread is None and not self._stopped.is_set():
                 self._thread = threading.Thread(target=self._run, name="otel-pg-runs", daemon=True)

@@ -87,6 +87,8 @@ class _Queue(Generic[T]):
         if self._is_closed:
             self.late += 1
             return
+        if self._worker is None:
+            self._start()
         records, fit = self._records, self._fit
         if not self._taken & _BETWEEN:
             fit.look(record)
@@ -96,8 +98,6 @@ class _Queue(Generic[T]):
         records.append(record)
         if self._is_closed:  # by another thread, since the look above
             self._take_back(record)  # type: ignore[unreachable]
-        elif self._worker is None:
-            self._start()
         if len(records) >= fit.batch and not self._awake.is_set():
             self._awake.set()
 
@@ -151,7 +151,7 @@ class _Queue(Generic[T]):
 
     def _start(self) -> None:
         # not waiting: this may be a signal handler, in the middle of this very function
-        if not self._starting.acquire(blocking=False):
+        if not (forks.can_start_threads() and self._starting.acquire(blocking=False)):
             return
         try:
             if self._worker is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - for names of servers: imported in a thread, at a fork, it would hang the child
+import importlib
+import selectors
 from collections.abc import Generator
 from functools import cache
 from ipaddress import ip_address
@@ -12,10 +14,11 @@ from traceback import clear_frames
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
+from .. import forks
 from ..config import Settings
 from ..diagnostics import warn
 from ..errors import DatabaseUnavailable, UnsupportedServer
@@ -63,6 +66,25 @@ class Connection(psycopg.Connection[Record]):
                 wanted = gen.send(ready)
         except StopIteration as done:
             return done.value
+
+
+class _Waiting:
+    """How the driver waits, which it decides when it is imported: after gevent's `patch_all()` it has to do so again.
+
+    In its first way a server that does not answer would stop every greenlet, also those that wait for another.
+    """
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector
+        forks.in_child(self._decide)
+
+    def _decide(self) -> None:
+        if selectors.DefaultSelector is not self._selector:
+            self._selector = selectors.DefaultSelector
+            importlib.reload(waiting)
+
+
+_waiting = _Waiting()
 
 
 def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connection:

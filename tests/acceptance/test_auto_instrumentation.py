@@ -616,6 +616,61 @@ def test_gunicorn_and_its_workers_are_recorded(dsn, folder, gunicorn):
     assert 20 * ["load"] == stored(dsn, "task_events")
 
 
+PATCHED = """
+from gevent import monkey; monkey.patch_all()
+import gevent, logging
+from opentelemetry import _logs, trace
+from otel_pg_exporter import configure
+
+telemetry, ticks = configure(), 0
+with trace.get_tracer("app").start_as_current_span("work"):
+    pass
+_logs.get_logger("app").emit(event_name="logged", body="done")
+while telemetry.progress["spool_depth"] < 2:
+    gevent.sleep(0.01)
+    ticks += 1
+print(ticks)
+"""
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_greenlets_go_on_while_postgresql_is_silent(folder, durability):
+    """gevent's `patch_all()` comes when we are there already: what waits for PostgreSQL waits as gevent does."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]}"
+        done = run(
+            "--durability", durability, "python", "-c", PATCHED, cwd=folder, dsn=dsn,
+            EVENT_SPOOL_DIR=str(folder / "spool"),
+        )  # fmt: skip
+
+    assert 0 == done.returncode, done.stderr
+    assert int(done.stdout) > 25  # of some 300 in the three seconds that a batch tries; else one or two
+
+
+POOLED = """
+from gevent import monkey; monkey.patch_all()
+import gevent
+from opentelemetry import trace
+from otel_pg_exporter import configure
+
+telemetry, tracer = configure(), trace.get_tracer("app")
+gevent.get_hub().threadpool.apply(lambda: tracer.start_span("in the pool").end())
+tracer.start_span("beside it").end()
+with gevent.Timeout(60):
+    while telemetry.counts.get("stored", 0) < 2:
+        gevent.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_a_first_span_in_the_thread_pool_of_gevent_holds_nothing_up(dsn, folder, durability):
+    """A thread that begins there would be a greenlet that nobody runs."""
+    done = start("python", "-c", POOLED, cwd=folder, dsn=dsn, EVENT_DURABILITY=durability)
+
+    assert 0 == done.returncode, done.stderr
+    assert ["beside it", "in the pool"] == stored(dsn)
+
+
 # functions by name
 
 
