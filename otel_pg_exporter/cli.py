@@ -51,10 +51,10 @@ def main(context: click.Context, dsn: str | None, schema: str | None, table_pref
 
     Exit codes: 0, 1 for what went wrong or was not found, 2 for wrong usage, 130 for Ctrl-C.
     """
-    if sys.stdout is None:  # closed by who started it: what is printed goes nowhere
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is None:  # closed by who started it: what is printed goes nowhere
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another
     if context.invoked_subcommand in _WITHOUT_SETTINGS:
         return  # a wrong variable is no reason not to start a program

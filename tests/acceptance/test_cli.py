@@ -419,6 +419,14 @@ def test_a_closed_stdout_is_nowhere(dsn, command):
     assert (0, "") == (done.returncode, done.stderr)
 
 
+@pytest.mark.parametrize("command", ["ls", "export", "export --format csv"])
+def test_a_closed_stderr_is_nowhere(dsn, command):
+    """As a scheduler may start it: there is no terminal to tell of progress, or that nothing was found."""
+    line = f"exec {shlex.quote(sys.executable)} -m otel_pg_exporter.cli --dsn {shlex.quote(dsn)} {command} 2>&-"
+
+    assert 0 == subprocess.run(["sh", "-c", line], capture_output=True, timeout=120, check=False).returncode
+
+
 @pytest.mark.parametrize("absent", ["click", "rich"])
 def test_without_its_extra_it_says_what_to_install(absent):
     """One line with the command for pip, and exit code 1."""
