@@ -101,9 +101,11 @@ def _rule(entry: Any) -> Rule:
         action or ("step" if category == "agent" else None),
         _word(entry, "status", STATUSES, is_wanted="status" in entry),
     )
+    if "value" in entry and "values" in entry:
+        raise ValueError("value and values are both given; allowed is one of them")
     if "value" not in entry and "values" not in entry:
         return Rule(attribute or "", default=route)
-    values = entry.get("values", [entry["value"]] if "value" in entry else [])
+    values = [entry["value"]] if "value" in entry else entry["values"]
     if not isinstance(values, list) or not values or any(isinstance(v, list | Mapping | float) for v in values):
         raise ValueError(f"values={values!r:.60} is not allowed; allowed is a list of words or whole numbers")
     return Rule(attribute or "", {str(value): route for value in values})

@@ -82,6 +82,10 @@ def test_toml_and_pyproject(tmp_path):
             "rule 1: status='ok' is not allowed; allowed is one of started, completed, error, cancelled, suspended",
         ),
         ({"rules": [{"attribute": "a", "category": "task", "values": []}]}, "rule 1: values=[] is not allowed"),
+        (
+            {"rules": [{"attribute": "a", "category": "task", "value": "x", "values": ["y"]}]},
+            "rule 1: value and values are both given; allowed is one of them",
+        ),
         ({"rules": [{"attribute": "a", "category": "task", "valeu": "x"}]}, "rule 1: 'valeu' is unknown; allowed are"),
         ({"rules": ["a"]}, "rule 1: 'a' is not allowed; allowed is a table"),
         ({"columns": {"trace_id": ["a"]}}, "column 'trace_id' cannot be filled; allowed are agent_id,"),
