@@ -35,7 +35,8 @@ class _Handler:
         if current in {self._handle, signal.SIG_IGN}:
             return
         if threading.current_thread() is not threading.main_thread() or current is None:
-            reason = "configure() was not called in the main thread" if current else "its handler is not Python's"
+            is_python = current is not None  # SIG_DFL is 0
+            reason = "configure() was not called in the main thread" if is_python else "its handler is not Python's"
             say(logging.WARNING, f"EVENT_FLUSH_ON_SIGTERM has no effect: {reason}")
             return
         self._previous = current

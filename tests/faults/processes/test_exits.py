@@ -312,6 +312,17 @@ def test_sigterm_does_nothing_new_unless_it_is_asked_for():
     assert Settings.from_env({"EVENT_FLUSH_ON_SIGTERM": "true"}).flush_on_sigterm is True
 
 
+def test_a_handler_of_sigterm_that_cannot_be_set_is_said():
+    """In another thread than the main one, with the reason."""
+    program = (
+        "import threading; from otel_pg_exporter import configure\n"
+        "threading.Thread(target=configure, kwargs={'dsn': 'host=nowhere', 'flush_on_sigterm': True}).start()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stderr == "EVENT_FLUSH_ON_SIGTERM has no effect: configure() was not called in the main thread\n"
+
+
 def losses(judge, durability):
     """Ids that the mode promises, and that are nowhere."""
     lost, _ = judge.verdict()
