@@ -53,6 +53,7 @@ class _Intake:
         self._signal, self._encode, self._delivery = signal, encode, delivery
         self._batch_size, self._delay = batch_size, delay_millis / 1000
         self._capacity, self._max_bytes = max_queue_size, max_queue_bytes
+        self._has_given_way = False
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -79,6 +80,8 @@ class _Intake:
 
     def take(self, record: Any) -> None:
         """Make a record safe. Raises nothing."""
+        if self._has_given_way:
+            return
         forks.notice()
         if self._worker is None:
             forks.can_start_threads()  # which renews the lock, if it has to
@@ -129,6 +132,10 @@ class _Intake:
             self._wake.notify_all()
         for batch in left:  # which the disk had no room for
             self._deliver(batch, None, 0.0)
+
+    def give_way(self) -> None:
+        """Take nothing more, also in children: another processor does."""
+        self._has_given_way = True
 
     def _new_journal(self) -> Journal | None:
         spool = self._delivery.spool
@@ -269,6 +276,10 @@ class _Durable:
     def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Store what is left; what cannot be stored stays on disk for the next process."""
         self._intake.close(timeout_millis / 1000)
+
+    def give_way(self) -> None:
+        """After the shutdown: another processor of ours takes what comes, and the next process would store it again."""
+        self._intake.give_way()
 
 
 class DurableSpanProcessor(_Durable, SpanProcessor):

@@ -101,6 +101,7 @@ def configure(
             earlier, _current = _current, Telemetry(settings, tracer_provider, logger_provider, resource, callback)
             if earlier is not None:
                 _current.tell_of_both(earlier)
+                earlier.give_way_to(_current)
             if settings.flush_on_sigterm:
                 sigterm.install()
         return _current
@@ -205,6 +206,17 @@ class Telemetry:
             f"configure() was called before for other tables: this program is stored in {first} and in {second}."
             " If one of them is meant, shut down what the other call gave",
         )
+
+    def give_way_to(self, later: Telemetry) -> None:
+        """After the shutdown: what a later `configure` stores in the same tables is not for the next process too."""
+        if not self.is_shut_down or self.database.place != later.database.place:
+            return
+        if self.tracer_provider is later.tracer_provider:
+            self._span_processor.give_way()
+        if self.logger_provider is later.logger_provider:
+            self._log_processor.give_way()
+        if self.delivery.spool is not None:
+            self.delivery.spool.close()  # what came since the shutdown is for the later one
 
     @property
     def query(self) -> EventQuery:

@@ -59,7 +59,7 @@ class _Queue(Generic[T]):
         self._exporter, self._name = exporter, name
         self._batch_size, self._delay, self._capacity = batch_size, delay_millis / 1000, capacity
         self._max_bytes = max_bytes
-        self._is_closed = False
+        self._is_closed = self._has_given_way = False
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -85,7 +85,7 @@ class _Queue(Generic[T]):
         if self._pid != os.getpid():
             forks.notice()
         if self._is_closed:
-            self.late += 1
+            self.late += not self._has_given_way
             return
         if self._worker is None:
             self._start()
@@ -121,6 +121,10 @@ class _Queue(Generic[T]):
         if left := self._taken_out(self._capacity):
             self._exporter.give_up(len(left), "the program ended before they could be stored")
         self._exporter.shutdown(timeout_millis=max(0.0, ends_at - monotonic()) * 1000)
+
+    def give_way(self) -> None:
+        """Count nothing more as late: another queue takes it."""
+        self._has_given_way = True
 
     def _export_last(self, ends_at: float) -> None:
         # the worker takes part, if there is one: none can be started when the interpreter is ending
@@ -258,6 +262,10 @@ class _Queued:
         """Export what is left, as far as the time allows."""
         self._queue.close(timeout_millis / 1000)
 
+    def give_way(self) -> None:
+        """After the shutdown: another processor of ours takes what comes."""
+        self._queue.give_way()
+
 
 class SpanQueue(_Queued, SpanProcessor):
     """Spans on their way to an exporter.
@@ -331,6 +339,9 @@ class NoQueue(SpanProcessor, LogRecordProcessor):
         """True: nothing waits."""
         return True
 
+    def give_way(self) -> None:
+        """Nothing."""
+
 
 class StandingQueue:
     """A processor that somebody else has put before an exporter of ours, seen as a queue."""
@@ -354,6 +365,9 @@ class StandingQueue:
     def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Export what waits, and close the exporter; the SDK's own processors take no time limit."""
         self.processor.shutdown()
+
+    def give_way(self) -> None:
+        """Nothing: after its shutdown it takes nothing."""
 
 
 def exporters_of(provider: Any) -> list[tuple[Any, Any]]:

@@ -81,6 +81,38 @@ def test_configuring_twice_stores_once(dsn):
     assert ("True 1\n", "") == (done.stdout, done.stderr)
 
 
+AGAIN = """
+import os
+def record(name):
+    trace.get_tracer("x").start_span(name).end()
+
+first = configure(); record("first"); first.shutdown()
+record("between")
+second = configure(); record("second")
+if os.fork() == 0:
+    record("in a child")
+else:
+    os.wait()
+    print(second.force_flush(), sum(second.progress["failed"].values()), len({first, second}))
+"""
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+def test_configuring_after_a_shutdown_stores_once(dsn, tmp_path, durability):
+    """Of what the second takes the first keeps nothing for the next process, that would store it again."""
+    surroundings = {
+        "OTEL_EXPORTER_POSTGRES_DSN": dsn, "EVENT_DURABILITY": durability, "EVENT_SPOOL_DIR": str(tmp_path / "spool"),
+    }  # fmt: skip
+    done = run(SET_UP + AGAIN, **surroundings)
+    run(SET_UP + "configure().force_flush(); trace.get_tracer('x').start_span('next').end()", **surroundings)
+
+    assert ("True 0 2\n", "") == (done.stdout, done.stderr)
+    with psycopg.connect(dsn) as connection:
+        names = [name for (name,) in connection.execute("SELECT event_name FROM otel.events ORDER BY 1")]
+    between = ["between"] if durability == "process" else []
+    assert [*between, "first", "in a child", "next", "second"] == names
+
+
 REDACT = "def redact(key, text): return text.replace('Ada', '[name]')\n"
 
 
