@@ -221,6 +221,7 @@ class Delivery:
                 return
         except SpoolError as error:
             reason = f"{reason}: {error}"
+            self._hand_over(batch.loss(), error)
         self._count_loss(len(batch), reason, "unreachable")
         warn(f"records may be lost: {reason}", topic="end")
 

@@ -152,6 +152,9 @@ class Spool:
                         reason = f"cannot write to {self.folder}: {error}"
                         if error.errno not in _FULL:
                             raise SpoolError(reason) from error
+                elif len(data) > self._settings.spool_max_bytes:  # then no room that others give up is enough
+                    limit = f"EVENT_SPOOL_MAX_BYTES={self._settings.spool_max_bytes}"
+                    raise SpoolError(f"the spool is too small: a batch of {len(data)} bytes is more than {limit}")
                 else:
                     reason = f"{self.folder} has reached EVENT_SPOOL_MAX_BYTES={self._settings.spool_max_bytes}"
                 if not self._makes_room(reason, segment):

@@ -510,6 +510,28 @@ def test_what_hangs_at_the_end_still_tells_of_losses(dsn, tmp_path, monkeypatch)
     assert [(5,)] == ledger(dsn, "dropped_before")
 
 
+def test_what_hangs_at_the_end_and_finds_no_room_is_told_as_a_loss(dsn, tmp_path, monkeypatch):
+    """Under the number of its batch, that would else be missing."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path), spool_max_bytes=1_000)
+    delivery, goes_on, has_begun = Delivery(Database(settings)), threading.Event(), threading.Event()
+    monkeypatch.setattr(delivery._sink, "store", lambda *given: has_begun.set() or goes_on.wait(SECONDS))
+    hanging = threading.Thread(target=delivery.deliver, args=(batch_of(7, 3), SECONDS))
+    hanging.start()
+    has_begun.wait(SECONDS)
+
+    delivery.close(0.1)
+
+    heir = Delivery(Database(settings))
+    assert heir.replay_now(SECONDS)
+    heir.close(1)
+    heir.database.close()
+    goes_on.set()
+    hanging.join()
+    delivery.database.close()
+    assert 7 == delivery.counts["dropped"]
+    assert [(3, 0, 7)] == ledger(dsn, "sequence, stored, dropped_before")
+
+
 @pytest.mark.parametrize("durability", ["memory", "process"])
 def test_a_handler_of_the_log_that_raises_costs_no_record(dsn, tmp_path, outage, durability, monkeypatch):
     """Each line about an outage is said while a batch is on its way to the spool."""

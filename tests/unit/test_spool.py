@@ -207,6 +207,19 @@ def test_a_full_spool_gives_up_the_oldest_and_counts_them(tmp_path):
     assert {batch.id for batch in batches} - {*kept} == {batch.id for batch in told}
 
 
+def test_a_batch_that_is_larger_than_the_spool_pushes_nothing_out(tmp_path):
+    """It could not be kept if all others gave way; what is too small is said."""
+    spool = limited(tmp_path, "drop-oldest")
+    first = batch_of(1, size=20_000)
+    spool.put(first)
+
+    with pytest.raises(SpoolError, match=r"too small: a batch of \d+ bytes is more than EVENT_SPOOL_MAX_BYTES=300000"):
+        spool.put(batch_of(*range(2, 40), size=20_000))
+
+    assert first.id == spool.oldest().id
+    assert 0 == spool.counts["dropped"]
+
+
 def test_what_is_stored_while_its_file_gives_way_is_no_loss(tmp_path):
     """Whoever stores the oldest batch has it in hand already: it is not counted as dropped too."""
     told = []
