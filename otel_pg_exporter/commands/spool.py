@@ -74,11 +74,13 @@ def status(settings: Settings, as_json: bool) -> None:
 def replay(settings: Settings, timeout: float) -> None:
     """Store now what programs that have ended left behind.
 
-    A server that is away is waited for; what takes a person, such as a missing right, ends it at once.
+    A server that is away is waited for; what takes a person, such as a missing right, ends it at once. Exit code 1 if
+    something is left, also a file that cannot be read.
     """
     from ..database import Database
     from ..delivery import Delivery
     from ..diagnostics import logger
+    from ..spool.inspection import look
 
     logger.addFilter(_says_more)
     try:
@@ -93,6 +95,8 @@ def replay(settings: Settings, timeout: float) -> None:
         click.echo(f"stored {stored}, stored before {before}")
     if not is_empty:
         raise click.ClickException(delivery.last_error or "the time ran out; what is left stays in the spool")
+    if any(file.error for file in look(settings)):  # which the log has named
+        sys.exit(1)
 
 
 def _replayed(delivery: Delivery, seconds: float) -> bool:

@@ -135,6 +135,18 @@ def test_replay_stores_what_waits(left_behind):
     assert "0 records wait, 1 refused" in otel_pg("status", **left_behind).stdout
 
 
+def test_replay_tells_of_a_file_that_cannot_be_read(left_behind):
+    """The others are stored, and it is not well: nobody is to believe that all is."""
+    (path,) = left_behind["spool_dir"].rglob("*.seg")
+    (damaged := path.with_stem("0" * 20 + "-damaged")).write_bytes(b"no file of the spool")
+
+    done = otel_pg("replay", **left_behind)
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("stored ")
+    assert f"{damaged} is not a file of the spool" in done.stderr
+
+
 def test_replay_says_what_is_in_the_way(left_behind):
     """What takes a person is one line and exit code 1, soon: nothing is waited for. Nothing is taken away."""
     with psycopg.connect(left_behind["dsn"]) as connection:
