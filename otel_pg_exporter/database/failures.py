@@ -18,6 +18,8 @@ __all__ = ["translate"]
 _ACCESS = ("28", "3D")
 _SCHEMA = frozenset({"3F000", "42P01", "42703", "42804", "42883"})
 _DATA = ("22", "23", "54")
+_RAISED = frozenset({"P0001", "P0004"})
+"""What a trigger raises that names no code; at a row it is about that row, else nobody knows."""
 _RETRY = ("08", "25", "40", "53", "55", "57", "58", "XX")
 _ACCESS_TEXTS = (
     "password authentication failed", "no password supplied", "no pg_hba.conf entry", "authentication failed",
@@ -90,12 +92,13 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
         return DatabaseUnavailable(f"{where} cannot do it now: {text}. {advice}", sqlstate=state)
     if state is None or state.startswith(_RETRY):
         return DatabaseUnavailable(f"cannot reach {where}: {text}", sqlstate=state)
-    if state.startswith(_DATA) and not _lacks_partition(error):
+    place = _place(error.diag.context or "")
+    if (state.startswith(_DATA) and not _lacks_partition(error)) or (state in _RAISED and place is not None):
         # the detail and the context of such an error quote the row: that must not get into logs
         return DataRefused(
             f"{where} refused a row: {state}: {error.diag.message_primary}",
             sqlstate=state,
-            place=_place(error.diag.context or ""),
+            place=place,
         )
     return DatabaseError(f"{where} answered {state}: {text}", sqlstate=state)
 

@@ -100,6 +100,15 @@ def test_the_place_of_a_refused_row_is_read_in_any_language(context, place):
     assert place == translate(refused("22P05", context=context), SETTINGS).place
 
 
+def test_what_a_trigger_raises_at_a_row_is_about_the_row():
+    """Without a place, as in a trigger for each statement, it may mean anything, and the batch waits."""
+    said = "PL/pgSQL function no() line 1 at RAISE"
+    found = translate(refused("P0001", context=f"{said}\nCOPY task_events, line 3"), SETTINGS)
+
+    assert (DataRefused, ("task_events", 3)) == (type(found), found.place)
+    assert DatabaseError is type(translate(refused("P0001", context=said), SETTINGS))
+
+
 def test_what_the_driver_says_in_lines_becomes_sentences():
     """Lines that go on with a small letter belong to the one before."""
     said = "connection failed: Connection refused\n\tIs the server running on that host\n\tand accepting connections?\n"
