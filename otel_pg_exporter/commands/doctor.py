@@ -48,7 +48,8 @@ def _print(found: Diagnosis, is_all: bool) -> None:
         if is_all or producer.gaps or producer.produced != producer.stored:
             _print_producer(producer)
     if found.refused:
-        click.echo(f"  {found.refused} rows were refused and lie in the spool: otel-pg spool export --dead")
+        what = "1 row was refused and lies" if found.refused == 1 else f"{found.refused:,} rows were refused and lie"
+        click.echo(f"  {what} in the spool: otel-pg spool export --dead")
         for reason in found.reasons:
             click.echo(f"    {_clean(reason)}")
     if found.risks:

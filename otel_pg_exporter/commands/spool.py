@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from logging import LogRecord
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,8 @@ def status(settings: Settings, as_json: bool) -> None:
             if file.rows > file.waiting(stored) and not file.is_dead:
                 what += f"; {file.rows - file.waiting(stored)} of the records are stored"
             click.echo(f"  {file.path.name}  {harmless(what)}")
-            for reason in file.reasons:
-                click.echo(f"    refused: {harmless(reason)}")
+            for reason, count in Counter(file.reasons).items():
+                click.echo(f"    refused: {harmless(reason)}{f' (×{count:,})' if count > 1 else ''}")
         if waiting and unknown:
             click.echo(f"some of what waits may be stored: {harmless(unknown)}", err=True)
     sys.exit(1 if waiting or dead or any(file.error for file in files) else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..errors import SpoolError
 from .contents import decode
 from .folder import spool_path
 from .records import REASON, records
-from .segment import contents_of
+from .segment import parts_of
 from .store import DEAD_SUFFIX, SUFFIX
 
 __all__ = ["SpoolFile", "batches_in", "look"]
@@ -60,8 +61,9 @@ def look(settings: Settings) -> list[SpoolFile]:
 def batches_in(file: SpoolFile) -> Iterator[Batch]:
     """The batches of a file that can be read."""
     data = file.path.read_bytes()
-    columns, extents, _ = contents_of(file.path, data)
-    for extent in extents.values():
+    columns, parts, _ = parts_of(file.path, data)
+    extents = [extent for _, extent in parts] if file.is_dead else dict(parts).values()
+    for extent in extents:
         batch, _ = decode(data[extent.start : extent.end])
         batch.columns = columns
         yield batch
@@ -71,9 +73,11 @@ def _described(path: Path) -> SpoolFile:
     is_dead = path.suffix == DEAD_SUFFIX
     try:
         data = path.read_bytes()
-        _, extents, damaged = contents_of(path, data)
+        _, parts, damaged = parts_of(path, data)
     except (OSError, SpoolError) as error:
         return SpoolFile(path, 0, 0, 0, 0, is_dead, error=str(error))
     reasons = tuple(found.payload.decode("utf-8", "replace") for found in records(data) if found.kind == REASON)
-    rows_of = {batch: extent.rows for batch, extent in extents.items()}
-    return SpoolFile(path, len(data), len(extents), sum(rows_of.values()), damaged, is_dead, reasons, rows_of=rows_of)
+    rows_of: Counter[uuid.UUID] = Counter()
+    for batch, extent in parts:
+        rows_of[batch] = extent.rows + (rows_of[batch] if is_dead else 0)  # each row that was refused is a part
+    return SpoolFile(path, len(data), len(rows_of), rows_of.total(), damaged, is_dead, reasons, rows_of=rows_of)

@@ -21,7 +21,7 @@ from .records import BATCH, END, FILE, ROW, Found, record, records, scan
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Extent", "Segment", "contents_of"]
+__all__ = ["Extent", "Segment", "contents_of", "parts_of"]
 
 FORMAT = 1
 _HEADER = record(FILE, orjson.dumps({"format": FORMAT, "columns": {t: list(c) for t, c in COLUMNS.items()}}))
@@ -118,9 +118,9 @@ class Segment:
     def _read(cls, path: Path, descriptor: int) -> Segment:
         size = os.fstat(descriptor).st_size
         found = scan(lambda length, offset: os.pread(descriptor, length, offset), size)
-        columns, extents, damaged = _contents(path, size, found)
+        columns, parts, damaged = _parts(path, size, found)
         segment = cls(path, descriptor, columns)
-        segment.pending.update(extents)
+        segment.pending.update(parts)
         segment.size, segment.damaged = size, damaged
         segment.is_sealed = segment.is_taken_over = True
         return segment
@@ -194,11 +194,21 @@ def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Ex
     Raises:
         SpoolError: it is none of the spool's files, or a newer version's.
     """
-    return _contents(path, len(data), records(data))
+    columns, parts, damaged = parts_of(path, data)
+    return columns, OrderedDict(parts), damaged
 
 
-def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
-    extents: OrderedDict[uuid.UUID, Extent] = OrderedDict()
+def parts_of(path: Path, data: bytes) -> tuple[Any, list[tuple[uuid.UUID, Extent]], int]:
+    """The same of a file of refused rows, of which several may be of one batch: each is a part.
+
+    Raises:
+        SpoolError: as for `contents_of`.
+    """
+    return _parts(path, len(data), records(data))
+
+
+def _parts(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, list[tuple[uuid.UUID, Extent]], int]:
+    parts: list[tuple[uuid.UUID, Extent]] = []
     columns, damaged, current = None if size else COLUMNS, 0, None
     for found in whole:
         damaged += found.skipped
@@ -208,7 +218,8 @@ def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, Order
                 if found.kind == FILE:
                     columns = _columns(path, head)
                 else:
-                    current = extents[uuid.UUID(head["id"])] = Extent(found.start, found.end, 0)
+                    current = Extent(found.start, found.end, 0)
+                    parts.append((uuid.UUID(head["id"]), current))
             except (ValueError, TypeError, KeyError, AttributeError) as error:  # whole, and yet nothing of ours
                 raise SpoolError(f"{path} is not a file of the spool: {type(error).__name__}: {error}") from None
         elif current is not None:
@@ -218,7 +229,7 @@ def _contents(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, Order
                 current = None
     if columns is None:
         raise SpoolError(f"{path} is not a file of the spool, or its beginning is damaged")
-    return columns, extents, damaged
+    return columns, parts, damaged
 
 
 def _columns(path: Path, head: Any) -> Any:

@@ -72,6 +72,27 @@ def test_status_says_what_waits_and_what_was_refused(left_behind):
     assert (7, 1, 2) == (found["waiting"], found["dead"], len(found["files"]))
 
 
+def test_each_refused_row_of_a_batch_is_told_and_given(dsn, tmp_path):
+    """They lie in a file as batches of one id: all of them count, and come out, and a reason is said once."""
+    spool = Spool(Settings(dsn=dsn, spool_dir=str(tmp_path)))
+    batch = batch_of(5, 1)
+    for _ in range(3):
+        spool.set_aside(batch.take_out("task_events", 0), "violates a rule")
+    spool.set_aside(batch.take_out("task_events", 0), "violates another")
+    spool.close()
+    found = {"dsn": dsn, "spool_dir": tmp_path}
+
+    told = otel_pg("status", **found).stdout
+    given = [json.loads(line) for line in otel_pg("export", "--dead", **found).stdout.splitlines()]
+
+    assert "0 records wait, 4 refused" in told
+    assert "1 batch, 4 records" in told
+    assert ["    refused: violates a rule (×3)", "    refused: violates another"] == told.splitlines()[2:]
+    spans = [scope["spans"] for document in given for each in document["resourceSpans"] for scope in each["scopeSpans"]]
+    assert [f"{number:016x}" for number in range(1, 5)] == [span["spanId"] for some in spans for span in some]
+    assert "4 rows were refused and lie in the spool" in otel_pg(command="doctor", **found).stdout
+
+
 def test_what_is_stored_does_not_wait(left_behind, tmp_path_factory):
     """A file that a killed program left holds what it had stored, too: nobody has to do anything about that."""
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "spool"
