@@ -153,6 +153,8 @@ class Telemetry:
         forks.in_child(self._prepare)
         self._query: EventQuery | None = None
         self._standing: list[Any] = []
+        self._beside: list[StandingQueue] = []
+        """Of providers that have taken the place of ours, and bring an exporter for the same tables."""
         self._span_processor: Any = NoQueue()
         self._log_processor: Any = NoQueue()
         self._open_spans: OpenSpanProcessor | None = None
@@ -228,7 +230,7 @@ class Telemetry:
     @property
     def progress(self) -> dict[str, Any]:
         """What became of this program's records, as `Health` names it."""
-        queues = (self._span_processor, self._log_processor)
+        queues = (self._span_processor, self._log_processor, *self._beside)
         counts = self._counts
         failed = Counter(self.delivery.failures)
         failed["queue_full"] += sum(queue.untold for queue in queues)
@@ -286,23 +288,35 @@ class Telemetry:
     def _follow(self, provider: Any) -> None:
         if hasattr(provider, "add_log_record_processor"):
             self.logger_provider = provider
-            _add(provider, getattr(self._log_processor, "processor", self._log_processor))
+            self._follow_with(self._log_processor, provider, PostgresLogRecordExporter)
         else:
             self.tracer_provider = provider
-            _add(provider, getattr(self._span_processor, "processor", self._span_processor))
+            self._follow_with(self._span_processor, provider, PostgresSpanExporter)
             if self._open_spans is not None:
                 _add(provider, self._open_spans)
 
+    def _follow_with(self, processor: Any, provider: Any, kind: Any) -> None:
+        if (standing := self._standing_at(provider, kind)) is not None:
+            self._beside.append(standing)
+        else:
+            _add(provider, getattr(processor, "processor", processor))
+
     def _join(self, provider: Any, make: Any, kind: Any) -> Any:
         """Add our processor to a provider, unless an exporter of ours for the same tables is there."""
+        if (standing := self._standing_at(provider, kind)) is not None:
+            return standing
+        processor = make(self.settings, self.delivery, self.treatment)
+        _add(provider, processor)
+        return processor
+
+    def _standing_at(self, provider: Any, kind: Any) -> StandingQueue | None:
+        """What a provider has already before an exporter of ours for the same tables."""
         for processor, exporter in exporters_of(provider):
             if isinstance(exporter, kind) and exporter.database.place == self.database.place:
                 self._standing.append(exporter)
                 tell_of_changes(exporter.database.settings, self.settings)
                 return StandingQueue(processor)
-        processor = make(self.settings, self.delivery, self.treatment)
-        _add(provider, processor)
-        return processor
+        return None
 
     def _end(self, seconds: float) -> None:
         self.shutdown(int(seconds * 1000))
@@ -313,8 +327,9 @@ class Telemetry:
 
     def _flush(self, seconds: float) -> bool:
         ends_at = monotonic() + seconds
-        is_logged = self._log_processor.force_flush(_millis_until(ends_at))
-        return bool(self._span_processor.force_flush(_millis_until(ends_at)) and is_logged)
+        queues = (self._log_processor, self._span_processor, *self._beside)
+        flushed = [queue.force_flush(_millis_until(ends_at)) for queue in queues]
+        return all(flushed)
 
     def _shut_down_once(self, ends_at: float) -> None:
         # another thread may be at it: who comes second waits for it, for the process may be about to end

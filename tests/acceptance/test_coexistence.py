@@ -119,6 +119,32 @@ assert trace.get_tracer_provider() is own
 """
 
 
+OWN_EXPORTERS = """
+from opentelemetry import _logs, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from otel_pg_exporter import PostgresLogRecordExporter, PostgresSpanExporter, configure
+{configure}
+spans, logs = TracerProvider(), LoggerProvider()
+spans.add_span_processor(BatchSpanProcessor(PostgresSpanExporter()))
+logs.add_log_record_processor(BatchLogRecordProcessor(PostgresLogRecordExporter()))
+trace.set_tracer_provider(spans); _logs.set_logger_provider(logs)
+"""
+
+
+@pytest.mark.parametrize("through", [(), ("run",)], ids=["configure", "run"])
+def test_a_provider_that_brings_our_exporters_is_stored_once(dsn, through):
+    """Set after ours it is not given a second one for the same tables; a flush waits for it, and its records count."""
+    program = OWN_EXPORTERS.format(configure="" if through else "configure()")
+
+    done = python(program + EMIT + "t = configure()\n" + COUNT, *through, dsn=dsn)
+
+    assert ("True 2\n", "") == (done.stdout, done.stderr)
+    assert ["log", "span"] == stored(dsn)
+
+
 @pytest.mark.parametrize("order", ["before", "after", "run", "run and configure"])
 def test_a_programs_own_provider_stays_in_force(dsn, order):
     """Set before ours or after it, the program's provider is the global one, and both get each span once."""
