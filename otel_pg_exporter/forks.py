@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Guard", "can_start_threads", "in_child", "keep", "notice"]
+__all__ = ["Guard", "are_greenlets", "can_start_threads", "in_child", "keep", "notice"]
 
 _numbers = itertools.count()
 _methods: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
@@ -59,10 +59,13 @@ def can_start_threads() -> bool:
         _make_lock = threading.Lock
         if not any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
             _run()
+    return not are_greenlets() or bool(sys.modules["gevent"].get_hub().main_hub)
+
+
+def are_greenlets() -> bool:
+    """Whether threads are greenlets of gevent's, and their numbers not those of the system."""
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return True
-    return bool(sys.modules["gevent"].get_hub().main_hub)
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 class Guard:

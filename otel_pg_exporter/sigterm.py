@@ -7,6 +7,7 @@ the program go on meanwhile: the line that was interrupted may hold the very loc
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from types import FrameType
@@ -58,7 +59,10 @@ class _Handler:
             (exits.flush if callable(self._previous) else exits.run)()
         finally:
             self._is_stored = True
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            if forks.are_greenlets():
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:  # which may sleep, and is not woken by a signal that another thread gets
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         if callable(self._previous):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from harness.frames import CLIENT, Frame
 from harness.wire import Link, Wire
@@ -321,6 +322,35 @@ def test_a_handler_of_sigterm_that_cannot_be_set_is_said():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert done.stderr == "EVENT_FLUSH_ON_SIGTERM has no effect: configure() was not called in the main thread\n"
+
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import gevent, os, signal
+from opentelemetry import trace
+from otel_pg_exporter import configure
+configure(flush_on_sigterm=True, batch_timeout_millis=60_000)
+trace.get_tracer("x").start_span("last words").end()
+gevent.spawn_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+gevent.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("way", [(), ("-m", "otel_pg_exporter.run", "python")], ids=["configure", "run"])
+def test_sigterm_ends_a_program_of_greenlets_when_all_is_stored(dsn, way):
+    """Its threads have numbers that the system does not know, and `patch_all()` may come after us."""
+    done = subprocess.run(
+        [sys.executable, *way, "-c", GREENLETS], capture_output=True, text=True, timeout=90, check=False,
+        env={
+            **os.environ, "OTEL_EXPORTER_POSTGRES_DSN": dsn, "EVENT_FLUSH_ON_SIGTERM": "true",
+            "EVENT_BATCH_TIMEOUT": "60000",
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+        },
+    )  # fmt: skip
+
+    assert -signal.SIGTERM == done.returncode, done.stderr
+    with psycopg.connect(dsn) as connection:
+        assert [("last words",)] == connection.execute("SELECT event_name FROM otel.events").fetchall()
 
 
 def losses(judge, durability):
