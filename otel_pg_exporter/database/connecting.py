@@ -168,9 +168,9 @@ def location(settings: Settings) -> tuple[str | None, ...]:
     conninfo = settings.conninfo
     if conninfo is None:
         return ("embedded", settings.data_dir)
-    known = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
     try:
+        known = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
         known.update({key: str(value) for key, value in conninfo_to_dict(conninfo).items()})
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         return (conninfo,)  # which will not connect anyway
     return (known.get("hostaddr") or known.get("host"), known.get("port"), known.get("dbname") or known.get("user"))

@@ -116,6 +116,23 @@ def test_configuring_after_a_shutdown_stores_once(dsn, tmp_path, durability):
 REDACT = "def redact(key, text): return text.replace('Ada', '[name]')\n"
 
 
+@pytest.mark.parametrize("where", ["host=127.0.0.1 port=1 password='\\udce9'", "host=127.0.0.1 port=x"])
+def test_configuring_where_no_server_can_be_does_not_keep_it_from_being_done_again(dsn, tmp_path, where):
+    """Which tables these are is asked by the next call: no error of the driver's comes of it."""
+    program = f"""
+configure(dsn="{where} dbname=x", spool_dir={str(tmp_path)!r}).shutdown()
+configure(dsn="{where} dbname=y", spool_dir={str(tmp_path)!r})
+telemetry = configure(dsn={dsn!r})
+trace.get_tracer("t").start_span("x").end()
+assert telemetry.force_flush()
+"""
+    done = run(SET_UP + program)
+
+    assert 0 == done.returncode, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {"x"} == stored(dsn)
+
+
 def test_the_redact_of_a_later_call_is_asked(dsn):
     """As in a program that is recorded from outside; where another one is asked already, a line says that it holds."""
     done = run(
