@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import IntEnum
 from typing import Any
 
 from ..encoding import values
@@ -35,7 +35,7 @@ _BOUNDS = {"start": _FROM_DAY.format("start"), "since": _FROM_DAY.format("since"
 known when the partitions are planned for: what an interval leads to depends on the session."""
 
 
-class _Parts(Enum):
+class _Parts(IntEnum):
     NONE = 0
     FEW = 1
     """Their ids are a parameter."""
@@ -128,13 +128,13 @@ class Search:
         """
         wanted = [name for is_missing, name in terms if not is_missing]
         best = min(wanted, key=self._parts_of, default=None)
-        return best if best is not None and self._parts_of(best) < _Parts.MANY.value else None
+        return best if best is not None and self._parts_of(best) < _Parts.MANY else None
 
-    def _parts_of(self, name: str) -> int:
-        return self.parts.get(name, _Parts.MANY).value
+    def _parts_of(self, name: str) -> _Parts:
+        return self.parts.get(name, _Parts.MANY)
 
     def _says(self, names: Names, name: str, bounds: str, is_indexed: bool) -> str:
-        parts = self.parts.get(name, _Parts.MANY)
+        parts = self._parts_of(name)
         if parts is _Parts.NONE:
             return _filled(f"({query('row_says_itself', names)})", name, bounds)
         if parts is _Parts.FEW:

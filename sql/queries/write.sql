@@ -51,7 +51,8 @@ VALUES (%(id)s, %(name)s, %(version)s, %(schema_url)s, %(attributes)s, %(attribu
 ON CONFLICT DO NOTHING
 
 -- name: insert_contents
--- Stores texts that rows share, and lists of them; another writer may have done so. In order, so that two never wait for each other.
+-- Stores texts that rows share, and lists of them; another writer may have done so. In order, so that two never wait
+-- for each other.
 INSERT INTO {contents} (content_id, "time", body, parts)
 SELECT content_id, timestamptz 'epoch' + day * interval '24 hours', body, parts
   FROM json_to_recordset(%(contents)s) AS shared(content_id uuid, day integer, body text, parts uuid[])

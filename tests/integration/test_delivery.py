@@ -488,6 +488,18 @@ def test_two_batches_at_once_tell_the_ledger_of_a_loss_once(delivery, dsn, monke
     assert 5 == sum(dropped for (dropped,) in ledger(dsn, "dropped_before"))
 
 
+def end_while_it_hangs(delivery, hanging, goes_on):
+    """The program ends, and the next one stores what it has left."""
+    delivery.close(0.1)
+    heir = Delivery(Database(delivery.database.settings))
+    assert heir.replay_now(SECONDS)
+    heir.close(1)
+    heir.database.close()
+    goes_on.set()
+    hanging.join()
+    delivery.database.close()
+
+
 def test_what_hangs_at_the_end_still_tells_of_losses(dsn, tmp_path, monkeypatch):
     """The batch in the spool has it with it, whether the attempt that hangs gets through or not."""
     settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
@@ -498,15 +510,8 @@ def test_what_hangs_at_the_end_still_tells_of_losses(dsn, tmp_path, monkeypatch)
     hanging.start()
     wait_until(lambda: delivery._account._telling)
 
-    delivery.close(0.1)
+    end_while_it_hangs(delivery, hanging, goes_on)
 
-    heir = Delivery(Database(settings))
-    assert heir.replay_now(SECONDS)
-    heir.close(1)
-    heir.database.close()
-    goes_on.set()
-    hanging.join()
-    delivery.database.close()
     assert [(5,)] == ledger(dsn, "dropped_before")
 
 
@@ -519,15 +524,8 @@ def test_what_hangs_at_the_end_and_finds_no_room_is_told_as_a_loss(dsn, tmp_path
     hanging.start()
     has_begun.wait(SECONDS)
 
-    delivery.close(0.1)
+    end_while_it_hangs(delivery, hanging, goes_on)
 
-    heir = Delivery(Database(settings))
-    assert heir.replay_now(SECONDS)
-    heir.close(1)
-    heir.database.close()
-    goes_on.set()
-    hanging.join()
-    delivery.database.close()
     assert 7 == delivery.counts["dropped"]
     assert [(3, 0, 7)] == ledger(dsn, "sequence, stored, dropped_before")
 
