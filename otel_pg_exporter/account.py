@@ -36,12 +36,29 @@ class Account:
         self._telling: dict[uuid.UUID, Counter[str]] = {}
         """Batch → what is just being told beside it."""
 
+        self._lost: dict[uuid.UUID, tuple[int, str]] = {}
+        """Batch → how many rows were counted as dropped, and why, until the ledger has been told."""
+
     def count(self, fate: str, count: int, cause: str | None = None) -> None:
         """Count rows, and why, if they were lost."""
         with undisturbed(self._lock):
             self.counts[fate] += count
             if cause is not None:
                 self.failures[cause] += count
+
+    def lose(self, batch_id: uuid.UUID, count: int, cause: str) -> None:
+        """Count the rows of a batch as dropped. Its COMMIT may have come through all the same, if the answer got lost:
+        `settle` says which."""
+        with undisturbed(self._lock):
+            self.count("dropped", count, cause)
+            self._lost[batch_id] = (count, cause)
+
+    def settle(self, batch_id: uuid.UUID, is_stored: bool) -> None:
+        """Whether the tables have the rows of a batch that may have been counted as dropped is known now."""
+        with undisturbed(self._lock):
+            count, cause = self._lost.pop(batch_id, (0, ""))
+            if is_stored and count:
+                self.count("dropped", -count, cause)
 
     def owe(self, producer_id: uuid.UUID, signal: str, untold: Mapping[str, int]) -> None:
         """Remember what is to be told of a producer: dropped, dead."""

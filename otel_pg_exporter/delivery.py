@@ -123,8 +123,7 @@ class Delivery:
         except EventStoreError as error:
             self._refusals.forget(batch)
             if held or self._is_ours(batch):
-                self._count_loss(len(batch), str(error), _CAUSES.get(type(error), "refused"))
-                self._tell(batch.loss())
+                self._lose(batch, str(error), _CAUSES.get(type(error), "refused"))
             raise
         except BaseException as error:
             # Ctrl-C, or a time-out of gevent's, in a thread of the program's
@@ -153,8 +152,7 @@ class Delivery:
 
     def give_up(self, batch: Batch, reason: str) -> None:
         """Count a batch as lost; the ledger is told."""
-        self._count_loss(len(batch), reason, "queue_full")
-        self._tell(batch.loss())
+        self._lose(batch, reason, "queue_full")
 
     def drop(self, producer_id: uuid.UUID, signal: str, count: int, reason: str, cause: str) -> None:
         """Count records that were lost before they were a batch; the producer's next batch tells the ledger."""
@@ -229,13 +227,15 @@ class Delivery:
         self._account.count("dropped", count, cause)
         self.last_error = reason
 
-    def _note_loss(self, count: int, reason: str) -> None:
-        self._account.count("dropped", count, "spool_full")
-        if count > 0:
-            self.last_error = reason
+    def _note_loss(self, batch_id: uuid.UUID, count: int, reason: str) -> None:
+        self._account.lose(batch_id, count, "spool_full")
+        self.last_error = reason
 
-    def _tell(self, loss: Batch) -> None:
-        """Have the ledger told of a loss, in this process or the next."""
+    def _lose(self, batch: Batch, reason: str, cause: str) -> None:
+        """Count a batch as lost, and have the ledger told, in this process or the next."""
+        self._account.lose(batch.id, len(batch), cause)
+        self.last_error = reason
+        loss = batch.loss()
         try:
             if self.spool is not None:
                 self.spool.put_notice(loss)
@@ -244,6 +244,7 @@ class Delivery:
                 return
         except SpoolError:
             pass
+        self._account.settle(batch.id, is_stored=False)  # the next batch tells, and nobody asks for this one
         self._account.owe(loss.producer_id, loss.signal, {"dropped": loss.dropped})
 
     def _leave_word(self, seconds: float) -> None:
@@ -369,6 +370,8 @@ class Delivery:
         begun = monotonic()
         try:
             fate = self._send(sink, batch, deadline, connections=1)
+            # a batch may have been given up while it was stored; and before, if the answer to its COMMIT got lost
+            is_stored = len(batch) > 0 or (fate == "duplicate" and sink.has_rows_of(batch, deadline))
         except EventStoreError as error:
             self.last_error = str(error)
             if isinstance(error, DatabaseUnavailable) and error.sqlstate is None:
@@ -379,6 +382,7 @@ class Delivery:
             raise
         if fate != "dead":  # which is counted already
             self._account.count("replayed" if fate == "stored" else fate, len(batch))
+        self._account.settle(batch.id, is_stored)
         self.last_error = None
         is_slow = monotonic() - begun > time_to_send(batch, _PATIENCE_SECONDS)
         self._blocked_until = monotonic() + _BLOCKED_SECONDS if is_slow else -inf

@@ -253,7 +253,7 @@ class Telemetry:
         lost, deadline = self._lost, monotonic() + timeout_millis / 1000
         is_exported = self._settle(timeout_millis / 1000)
         is_empty = self.delivery.wait_until_empty(max(0.0, deadline - monotonic()))
-        return is_exported and is_empty and self._lost == lost
+        return is_exported and is_empty and self._lost <= lost
 
     def shutdown(self, timeout_millis: int = _EXIT_MILLIS) -> None:
         """Store or spool what is left, as far as the time allows, and close. Runs by itself when the program ends."""

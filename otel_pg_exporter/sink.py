@@ -134,6 +134,15 @@ class Sink:
                 refused = middle
         return batch.place(taken)
 
+    def has_rows_of(self, batch: Batch, deadline: float) -> bool:
+        """Whether rows are stored under the id of a batch, which itself may only tell of their loss: the ledger knows.
+
+        Raises:
+            EventStoreError: the server cannot be asked in time.
+        """
+        about = {"batch_id": batch.id, "time_us": batch.time_us}
+        return bool(self.database.until(deadline).fetch(self.database.sql("batch_has_rows"), about))
+
     def doubt(self, error: DatabaseError) -> None:
         """After an error the tables may not be what they were: look again."""
         if isinstance(error, DataRefused):

@@ -54,8 +54,6 @@ class Segment:
         """Complete batches that wait to be stored, oldest first."""
         self.held: dict[uuid.UUID, Extent] = {}
         """Batches that the program is still writing, or storing by itself."""
-        self.given_up: dict[uuid.UUID, Extent] = {}
-        """Batches that went with the file at the limit of size: one of them may be in the middle of being stored."""
         self.is_sealed = False
         """Nothing will be appended any more."""
         self.is_taken_over = False

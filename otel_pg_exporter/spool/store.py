@@ -53,11 +53,10 @@ class Spool:
 
     Args:
         settings: where it lies, how large it may be, and what is given up then.
-        on_loss: called with a number of records that were given up, and why; with a negative one, if they were stored
-            after all.
+        on_loss: called with each batch that was given up, how many rows it had, and why.
     """
 
-    def __init__(self, settings: Settings, on_loss: Callable[[int, str], None] | None = None) -> None:
+    def __init__(self, settings: Settings, on_loss: Callable[[uuid.UUID, int, str], None] | None = None) -> None:
         self._on_loss = on_loss
         self.counts: Counter[str] = Counter()
         """Records by fate: dropped at the limit of size, dead (set aside), damaged (cannot be read)."""
@@ -224,8 +223,6 @@ class Spool:
         with undisturbed(self._lock):
             waiting.segment.pending.pop(waiting.id, None)
             waiting.segment.held.pop(waiting.id, None)
-            if extent := waiting.segment.given_up.pop(waiting.id, None):
-                self._count_dropped(-extent.rows, "stored after all")
             if waiting.segment is self._active and not waiting.segment.pending:
                 self._active, waiting.segment.is_sealed = None, True
             self._remove_if_done(waiting.segment)
@@ -251,11 +248,6 @@ class Spool:
     def _count(self, fate: str, count: int) -> None:
         with undisturbed(self._lock):
             self.counts[fate] += count
-
-    def _count_dropped(self, rows: int, reason: str) -> None:
-        self._count("dropped", rows)
-        if self._on_loss is not None:
-            self._on_loss(rows, reason)
 
     def close(self) -> None:
         """Leave what waits to the next process."""
@@ -355,9 +347,11 @@ class Spool:
             losses = self._losses(segment)
             if not self._remove(segment):
                 return False  # it would be given up for nothing
-            self._count_dropped(rows, reason)
+            self._count("dropped", rows)
             warn(f"the spool has dropped its {rows} oldest records: {reason}", topic="spool full")
-            segment.given_up.update(segment.pending)
+            for batch_id, extent in segment.pending.items():
+                if extent.rows and self._on_loss is not None:  # others tell of a loss that was counted before
+                    self._on_loss(batch_id, extent.rows, reason)
             segment.pending.clear()
             if segment is self._active:
                 self._active = None

@@ -30,6 +30,11 @@ INSERT INTO {event_batches} (
     timestamptz 'epoch' + %(last_us)s * interval '1 microsecond'
 ) ON CONFLICT DO NOTHING
 
+-- name: batch_has_rows
+-- Whether a batch was stored with rows: that it was given up is a row of the ledger too.
+SELECT stored FROM {event_batches}
+ WHERE batch_id = %(batch_id)s AND "time" = timestamptz 'epoch' + %(time_us)s * interval '1 microsecond' AND stored > 0
+
 -- name: wait_for_no_disk
 -- For what a later COMMIT of the same connection makes safe: that waits until the disk has all of the log before it.
 SET LOCAL synchronous_commit = off

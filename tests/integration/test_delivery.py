@@ -530,6 +530,110 @@ def test_what_hangs_at_the_end_and_finds_no_room_is_told_as_a_loss(dsn, tmp_path
     assert [(3, 0, 7)] == ledger(dsn, "sequence, stored, dropped_before")
 
 
+@pytest.fixture
+def small(dsn, tmp_path):
+    """A delivery whose spool has room for a few batches, and gives up the oldest."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path), spool_max_bytes=300_000)
+    delivery = Delivery(Database(settings))
+    yield delivery
+    delivery.close(1)
+    delivery.database.close()
+
+
+def lose_the_answer(monkeypatch, sink):
+    """The next batch is stored, and its COMMIT is answered by nobody."""
+    store = sink.store
+
+    def once(*given):
+        monkeypatch.setattr(sink, "store", store)
+        store(*given)
+        raise DatabaseUnavailable("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(sink, "store", once)
+
+
+def put_out_the_oldest(delivery):
+    """More than there is room for."""
+    for number in range(2, 30):
+        delivery.deliver(batch_of(3, number, "n" * 6_000), SECONDS)
+    return 28 * 3
+
+
+def test_what_was_stored_before_the_spool_gave_it_up_is_no_loss(small, dsn, outage, monkeypatch):
+    """The answer to its COMMIT got lost, so that it went to the spool: the ledger tells that the tables have it."""
+    lose_the_answer(monkeypatch, small._sink)
+    assert "spooled" == small.deliver(batch_of(14), SECONDS)
+    outage.begin()
+    given = 14 + put_out_the_oldest(small)
+    assert 14 < (given_up := small.counts["dropped"])
+
+    outage.end()
+    assert small.replay_now(SECONDS)
+
+    lost = given - len(spans_stored(dsn))
+    assert given_up - 14 == lost == small.counts["dropped"] == small.failures["spool_full"] > 0
+    assert lost == sum(told for (told,) in ledger(dsn, "dropped_before"))
+
+
+def test_what_is_stored_while_the_spool_gives_it_up_is_no_loss(small, dsn, outage, monkeypatch):
+    """Whoever stores the oldest batch has it in hand already."""
+    outage.begin()
+    small.deliver(batch_of(14), SECONDS)
+    store, has_begun, goes_on = small._replay._sink.store, threading.Event(), threading.Event()
+
+    def slowly(batch, *given):
+        if len(batch) == 14 and not has_begun.is_set():
+            has_begun.set()
+            goes_on.wait(SECONDS)
+        return store(batch, *given)
+
+    monkeypatch.setattr(small._replay._sink, "store", slowly)
+    assert has_begun.wait(SECONDS)
+    given = 14 + put_out_the_oldest(small)
+    given_up = small.counts["dropped"]
+
+    outage.end()
+    goes_on.set()
+    assert small.replay_now(SECONDS)
+
+    assert given_up - 14 == small.counts["dropped"] == given - len(spans_stored(dsn)) > 0
+
+
+def test_a_loss_of_which_the_ledger_was_told_twice_is_one(small, dsn, monkeypatch):
+    """The answer to the first telling got lost: that the ledger has the batch's row does not mean it was stored."""
+    lose_the_answer(monkeypatch, small._replay._sink)
+
+    small.give_up(batch_of(14), "too many wait in memory")
+    assert small.replay_now(SECONDS)
+
+    assert 14 == small.counts["dropped"]
+    assert [(0, 14)] == ledger(dsn, "stored, dropped_before")
+
+
+def test_what_was_stored_before_its_time_ran_out_is_no_loss(dsn, tmp_path, monkeypatch):
+    """Nobody answered its COMMIT, and it found no room on the disk."""
+    settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path), spool_max_bytes=1_000)
+    delivery = Delivery(Database(settings))
+    store = delivery._sink.store
+
+    def unanswered(*given, **more):
+        with suppress(DatabaseUnavailable):
+            store(*given, **more)
+        raise DatabaseUnavailable("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(delivery._sink, "store", unanswered)
+    with pytest.raises(DatabaseUnavailable):
+        delivery.deliver(batch_of(7, 3), 0.5)
+    assert 7 == delivery.counts["dropped"] == delivery.failures["unreachable"]
+
+    assert delivery.replay_now(SECONDS)
+
+    assert 0 == delivery.counts["dropped"] == delivery.failures["unreachable"]
+    assert [(3, 7, 0)] == ledger(dsn, "sequence, stored, dropped_before")
+    delivery.close(1)
+    delivery.database.close()
+
+
 @pytest.mark.parametrize("durability", ["memory", "process"])
 def test_a_handler_of_the_log_that_raises_costs_no_record(dsn, tmp_path, outage, durability, monkeypatch):
     """Each line about an outage is said while a batch is on its way to the spool."""

@@ -220,25 +220,6 @@ def test_a_batch_that_is_larger_than_the_spool_pushes_nothing_out(tmp_path):
     assert 0 == spool.counts["dropped"]
 
 
-def test_what_is_stored_while_its_file_gives_way_is_no_loss(tmp_path):
-    """Whoever stores the oldest batch has it in hand already: it is not counted as dropped too."""
-    told = []
-    settings = Settings(dsn="host=h", spool_dir=str(tmp_path), spool_max_bytes=300_000, spool_policy="drop-oldest")
-    spool = Spool(settings, lambda count, reason: told.append(count))
-    spool.put(batch_of(1))
-    in_hand = spool.oldest()
-    batch = spool.load(in_hand)
-    for number in range(2, 41):
-        spool.put(batch_of(number, size=20_000))
-    dropped = spool.counts["dropped"]
-
-    spool.done(in_hand)
-    spool.done(in_hand)
-
-    assert -len(batch) == told[-1]
-    assert dropped - len(batch) == spool.counts["dropped"] == sum(told)
-
-
 def test_a_full_spool_refuses_the_newest(tmp_path):
     """With drop-newest the first batches stay, and the caller learns that there is no room."""
     spool = limited(tmp_path, "drop-newest")
@@ -618,7 +599,7 @@ def test_a_loss_is_counted_though_the_ledger_cannot_be_told(tmp_path, monkeypatc
     """Another program may have taken the room that was made."""
     counted = []
     spool = limited(tmp_path, "drop-oldest")
-    spool._on_loss = lambda rows, reason: counted.append(rows)
+    spool._on_loss = lambda batch_id, rows, reason: counted.append(rows)
 
     def refuse(batch):
         raise SpoolError("no room")
