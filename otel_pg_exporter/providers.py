@@ -14,7 +14,6 @@ it sets later takes the place of ours, and our processor joins that.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import Counter
 from math import inf
@@ -32,25 +31,19 @@ from .config import Settings, sdk_is_disabled
 from .database import Database
 from .delivery import Delivery
 from .diagnostics import say
-from .durable import DurableLogRecordProcessor, DurableSpanProcessor
 from .encoding.scrubbing import Redact
 from .encoding.treatment import Treatment, switch_or_callback
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .id_generator import id_generator
 from .open_spans import OpenSpanProcessor
 from .own_resource import own_resource
+from .processors import log_processor, span_processor
 from .query import EventQuery
-from .queues import LogQueue, NoQueue, SpanQueue, StandingQueue, exporters_of
+from .queues import NoQueue, StandingQueue, exporters_of
 from .succession import yield_to_later
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
 
-_DEFAULTS = {"batch_size": 2048, "batch_timeout_millis": 200, "queue_size": 65_536}
-_SDK_VARIABLES = {
-    "batch_size": "MAX_EXPORT_BATCH_SIZE",
-    "batch_timeout_millis": "SCHEDULE_DELAY",
-    "queue_size": "MAX_QUEUE_SIZE",
-}
 _EXIT_MILLIS = 4_500
 _CLOSE_SECONDS = 0.2  # of these, for each of the steps after the last record
 _FIRST_SHARE = 0.6
@@ -167,12 +160,12 @@ class Telemetry:
         resource = resource or own_resource()
         is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self.tracer_provider = tracer_provider or _tracing(resource)
-        self._span_processor = self._join(self.tracer_provider, _span_processor, PostgresSpanExporter)
+        self._span_processor = self._join(self.tracer_provider, span_processor, PostgresSpanExporter)
         if settings.runs:
             self._open_spans = OpenSpanProcessor(self.database, self.treatment)
             _add(self.tracer_provider, self._open_spans)
         self.logger_provider = logger_provider or _logging(resource)
-        self._log_processor = self._join(self.logger_provider, _log_processor, PostgresLogRecordExporter)
+        self._log_processor = self._join(self.logger_provider, log_processor, PostgresLogRecordExporter)
         if is_first and tracer_provider is None:
             self.yield_to_later()
         hear(redact, [exporter.treatment for exporter in self._standing])
@@ -361,51 +354,6 @@ def _tables(settings: Settings) -> str:
 
 def _millis_until(moment: float) -> int:
     return max(0, int((moment - monotonic()) * 1000))
-
-
-def _span_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:
-    if settings.durability == "memory":
-        exporter = PostgresSpanExporter(delivery=delivery, treatment=treatment)
-        return SpanQueue(exporter, **_batching(settings, "BSP"))
-    return DurableSpanProcessor(delivery, treatment, **_durable_batching(settings, "BSP"))
-
-
-def _log_processor(settings: Settings, delivery: Delivery, treatment: Treatment) -> Any:
-    if settings.durability == "memory":
-        exporter = PostgresLogRecordExporter(delivery=delivery, treatment=treatment)
-        return LogQueue(exporter, **_batching(settings, "BLRP"))
-    return DurableLogRecordProcessor(delivery, treatment, **_durable_batching(settings, "BLRP"))
-
-
-def _durable_batching(settings: Settings, family: str) -> dict[str, Any]:
-    sizes = _batching(settings, family)
-    return {
-        "batch_size": sizes.pop("max_export_batch_size"),
-        "delay_millis": sizes.pop("schedule_delay_millis"),
-        **sizes,
-    }
-
-
-def _batching(settings: Settings, family: str) -> dict[str, Any]:
-    """Sizes and delay for a batch processor: ours, else the SDK's own variables, else our defaults."""
-    values = {name: getattr(settings, name) or _from_sdk(name, family) for name in _DEFAULTS}
-    return {
-        # the SDK refuses a batch that is larger than the queue
-        "max_export_batch_size": min(values["batch_size"], values["queue_size"]),
-        "schedule_delay_millis": values["batch_timeout_millis"],
-        "max_queue_size": values["queue_size"],
-        "max_queue_bytes": settings.queue_max_bytes,
-    }
-
-
-def _from_sdk(name: str, family: str) -> int:
-    variable = f"OTEL_{family}_{_SDK_VARIABLES[name]}"
-    text = os.environ.get(variable, "")
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    if text:
-        say(logging.WARNING, f"{variable}={text!r} is not a positive whole number: {_DEFAULTS[name]} is used")
-    return _DEFAULTS[name]
 
 
 def _add(provider: Any, processor: Any) -> None:
