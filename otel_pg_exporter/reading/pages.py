@@ -31,7 +31,8 @@ _FEW = 4000
 def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[list[tuple[str, dict[str, Any]]]]:
     """The rows of a page in their order, each with its category; one more than its limit if there are as many.
 
-    The newest are looked for today and yesterday, then in the last two weeks, then everywhere.
+    The newest are looked for today and yesterday, then in the last two weeks, then everywhere, but no further back than
+    the filter `start`.
 
     Args:
         names: where the tables are.
@@ -71,12 +72,15 @@ def page_of(names: Names, page: Page, category: str, is_since: bool = False, by_
 def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
     """How far back to look for the rows of a page, in turn; None for as far as there are any."""
     if page.is_newest_first:
+        start = page.parameters.get("start")
         latest = min(filter(None, (datetime.now(timezone.utc), end, page.after_time)))
         with suppress(OverflowError):  # near the year 1
             # from the start of a day, so that what a cache keeps is asked for in the same words all day
             day = latest.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-            yield day - _DAY
-            yield day - 14 * _DAY
+            for since in (day - _DAY, day - 14 * _DAY):
+                yield since
+                if start is not None and start >= since:
+                    return
     yield None
 
 

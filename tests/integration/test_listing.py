@@ -14,7 +14,7 @@ from harness.rows import DAY, NOW
 from otel_pg_exporter import AsyncEventQuery, EventQuery, EventStore
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.errors import QueryError
-from otel_pg_exporter.reading import listing
+from otel_pg_exporter.reading import listing, questions
 from otel_pg_exporter.sql_files import Names
 
 
@@ -112,6 +112,20 @@ def test_roots_are_found_by_their_index(rows, dsn):
     )
     assert f" {index} " in how, how
     assert f"_p{NOW - timedelta(days=5):%Y%m%d}" not in how
+
+
+def test_no_day_before_the_start_is_looked_into(rows, dsn):
+    """Of two hours, two days are asked alone, however few rows they have; of ten days, the two weeks then, and of all
+    days only who asks for those."""
+    rows.make_partitions(range(DAY - 60, DAY - 1))
+    rows.add("task_events", 2, event_name="root", trace_id="$md5(i::text)::uuid")
+
+    for start, looks in ((NOW - timedelta(hours=2), 1), (NOW - timedelta(days=10), 2), (NOW - timedelta(days=30), 3)):
+        for ask in (listing.traces, questions.events):
+            told, page = asked(Settings(dsn=dsn), ask(Names("otel"), "task", {"start": start}))
+            asked_for = [statement for statement, _, _ in told if " AS order_key" in statement]
+
+            assert (2, looks) == (len(page), len(asked_for)), (start, ask)
 
 
 def test_usage_is_summed_for_each_agent_and_model(stored):
