@@ -232,10 +232,12 @@ class Delivery:
         self.last_error = reason
 
     def _lose(self, batch: Batch, reason: str, cause: str) -> None:
-        """Count a batch as lost, and have the ledger told, in this process or the next."""
         self._account.lose(batch.id, len(batch), cause)
         self.last_error = reason
-        loss = batch.loss()
+        self._tell(batch.loss())
+
+    def _tell(self, loss: Batch) -> None:
+        """Have the ledger told of a loss, in this process or the next."""
         try:
             if self.spool is not None:
                 self.spool.put_notice(loss)
@@ -244,7 +246,7 @@ class Delivery:
                 return
         except SpoolError:
             pass
-        self._account.settle(batch.id, is_stored=False)  # the next batch tells, and nobody asks for this one
+        self._account.settle(loss.id, is_stored=False)  # the next batch tells, and nobody asks for this one
         self._account.owe(loss.producer_id, loss.signal, {"dropped": loss.dropped})
 
     def _leave_word(self, seconds: float) -> None:
