@@ -153,7 +153,8 @@ class SpanEncoder:
 
     def _contents(self, layout: Layout, attributes: dict[str, Any]) -> tuple[dict[str, Any], Sequence[bytes]]:
         """The attributes without what the columns of input and output keep, and these columns."""
-        kept, fields = attributes.copy(), list[bytes]()
+        kept = attributes.copy()
+        fields: list[bytes] = []
         for key, place in layout.contents:
             value = attributes.get(key)
             if self._presumes and seems_json(value):

@@ -140,14 +140,16 @@ class RowEncoder:
         row["resource_id"] = origin.fields
         row["scope_id"] = row["service_name"] = b""
         row["event_name"] = known if (known := known_text(name)) else _name(name, fixups)
-        kept, shared = attributes, list[Source]()
+        kept = attributes
+        shared: list[Source] = []
         for column, key, place in plan.contents:
             field, is_whole = content(attributes[key])
             row[column], row[f"{column}_contents"] = self.sharing.content(column, field, time_us, shared)
             if is_whole and place is not NULL:
                 row[f"{column}_attribute"] = place
                 kept = {**kept, key: None}
-        encoded, long = None, list[Source]()
+        encoded = None
+        long: list[Source] = []
         if values.is_plain(kept.values()):
             lean, row["attribute_contents"] = self.sharing.attributes(kept, time_us, long)
             encoded = values.dump_plain(lean)
