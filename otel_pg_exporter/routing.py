@@ -81,6 +81,16 @@ def _agent(action: str) -> Route:
 
 
 _MODEL_CALL = _agent("llm")
+# LiteLLM says which of its functions was called, where the conventions have an operation
+_LITELLM = {
+    f"{prefix}{function}": called
+    for function, called in {
+        **dict.fromkeys(("completion", "text_completion", "responses", "anthropic_messages"), _MODEL_CALL),
+        "embedding": _agent("embedding"),
+        "rerank": _agent("rerank"),
+    }.items()
+    for prefix in ("", "a")
+}
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -105,6 +115,7 @@ RULES: tuple[Rule, ...] = (
             "create_agent": _agent("create"),
             "invoke_workflow": TASK,
             "plan": _agent("plan"),
+            **_LITELLM,
         },
         default=_agent("other"),
     ),
@@ -133,12 +144,7 @@ RULES: tuple[Rule, ...] = (
     # instrumentations of OpenLLMetry before 0.50 say no more than this
     Rule(
         "llm.request.type",
-        {
-            "chat": _MODEL_CALL,
-            "completion": _MODEL_CALL,
-            "embedding": _agent("embedding"),
-            "rerank": _agent("rerank"),
-        },
+        {"chat": _MODEL_CALL, **_LITELLM},
     ),
     Rule(
         "mlflow.spanType",
@@ -261,6 +267,7 @@ SOURCES: Sources = {
             "reranker.model_name",
             "mlflow.llm.model#",
             "model_name",
+            "llm.invocation_parameters#model",  # all that OpenInference says of a call that failed
         ),
         "provider": (
             "gen_ai.provider.name",
@@ -304,7 +311,10 @@ SOURCES: Sources = {
             "gen_ai.usage.details.reasoning_tokens",
             "llm.token_count.completion_details.reasoning",
         ),
-        "cost": ("otel_pg.cost", "llm.cost.total", "gen_ai.usage.cost", "operation.cost", "mlflow.llm.cost#total_cost"),
+        "cost": (
+            *("otel_pg.cost", "llm.cost.total", "gen_ai.usage.cost", "gen_ai.cost.total_cost", "operation.cost"),
+            "mlflow.llm.cost#total_cost",
+        ),
     },
     "deployment": {
         **ANY_CATEGORY,

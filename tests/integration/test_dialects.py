@@ -111,6 +111,30 @@ def test_messages_that_are_spelled_out_become_a_list():
 
 
 @pytest.mark.parametrize(
+    ("function", "action"),
+    [
+        ("completion", "llm"), ("acompletion", "llm"), ("atext_completion", "llm"), ("aresponses", "llm"),
+        ("anthropic_messages", "llm"), ("aembedding", "embedding"), ("arerank", "rerank"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["llm.request.type", "gen_ai.operation.name"])
+def test_litellm_names_its_functions(name, function, action):
+    """Which stand where others name an operation; those for asyncio begin with an a."""
+    row = span({name: function, "gen_ai.request.model": "gpt-5", "gen_ai.cost.total_cost": 0.25})
+
+    assert ("agent_events", action, "gpt-5", 0.25) == (row["table"], row["action"], row["model"], row["cost"])
+
+
+def test_the_model_of_a_call_that_failed():
+    """OpenInference learns `llm.model_name` from the answer; without one it says what the call asked for."""
+    failed = {"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"model": "gpt-5", "stream": true}'}
+
+    assert "gpt-5" == span(failed)["model"]
+    assert "gpt-5-2025" == span({**failed, "llm.model_name": "gpt-5-2025"})["model"]
+    assert span({**failed, "llm.invocation_parameters": "{'model'"})["model"] is None
+
+
+@pytest.mark.parametrize(
     ("attributes", "told"),
     [
         ({"cicd.pipeline.name": "p", "cicd.pipeline.result": "success"}, {"status": "completed", "result": "success"}),
