@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -56,11 +57,19 @@ class Distro(BaseDistro):  # type: ignore[misc]  # ships no types
         try:
             super().load_instrumentor(entry_point, **options)
             set_aside(handlers)
-        except (ModuleNotFoundError, DependencyConflictError):
-            raise  # the library is not there: no failure
+        except DependencyConflictError:
+            raise  # OpenTelemetry tells of it, where it is a failure
         except (Exception, SystemExit) as error:
+            if isinstance(error, ModuleNotFoundError) and not _lacks_a_part(error):
+                raise  # the library is not there: no failure
             text = " ".join(str(error).split())
             say(logging.ERROR, f"instrumentor {entry_point.name} is not used: {type(error).__name__}: {text}")
+
+
+def _lacks_a_part(error: ModuleNotFoundError) -> bool:
+    """Whether the missing module belongs to a package that is there, of a version that does not fit."""
+    package = sys.modules.get((error.name or "").rpartition(".")[0])
+    return getattr(package, "__file__", None) is not None  # a folder that several packages share has none
 
 
 class _OneLine(logging.Filter):

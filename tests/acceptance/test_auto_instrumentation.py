@@ -515,6 +515,36 @@ def test_instrumentors_are_started(dsn, folder, disabled):
     assert ([] if disabled else ["GET /hello"]) == stored(dsn)
 
 
+def add_instrumentor(folder: Path, name: str, program: str) -> None:
+    """One that is installed wherever the folder is on the path."""
+    (folder / "instrumentor.py").write_text(program)
+    (folder / "instrumentor-1.dist-info").mkdir()
+    (folder / "instrumentor-1.dist-info" / "METADATA").write_text("Name: instrumentor\nVersion: 1\n")
+    (folder / "instrumentor-1.dist-info" / "entry_points.txt").write_text(
+        f"[opentelemetry_instrumentor]\n{name} = instrumentor:Instrumentor\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("shop.newer", "instrumentor shop is not used: ModuleNotFoundError: No module named 'shop.newer'\n"),
+        ("nosuch", ""),
+        ("nosuch.part", ""),
+        ("shared.nosuch", ""),
+    ],
+)
+def test_an_instrumentor_whose_library_is_of_another_version_is_told(dsn, folder, missing, said):
+    """A library that is not there is no failure; a part that one does not have is."""
+    (folder / "shared").mkdir()  # by several packages, as google is
+    add_instrumentor(folder, "shop", f"import {missing}")
+
+    done = run("python", "-c", "import app; app.work('a')", cwd=folder, dsn=dsn, PYTHONPATH=str(folder))
+
+    assert (0, said) == (done.returncode, done.stderr)
+    assert ["a", "a logged"] == stored(dsn)
+
+
 LOGGING = """
 import logging
 from opentelemetry import _logs
@@ -548,13 +578,8 @@ def test_what_a_program_says_is_stored_and_printed_as_without_us(dsn, folder):
     """A handler that an instrumentor puts at the root keeps neither Python's last resort nor basicConfig back, and
     raises nothing into the program, where Python's handlers would not.
     """
-    (folder / "instrumentor.py").write_text(LOGGING)
+    add_instrumentor(folder, "logging", LOGGING)
     (folder / "says.py").write_text(SAYS)
-    (folder / "instrumentor-1.dist-info").mkdir()
-    (folder / "instrumentor-1.dist-info" / "METADATA").write_text("Name: instrumentor\nVersion: 1\n")
-    (folder / "instrumentor-1.dist-info" / "entry_points.txt").write_text(
-        "[opentelemetry_instrumentor]\nlogging = instrumentor:Instrumentor\n"
-    )
 
     plain = start("python", "says.py", cwd=folder)
     done = run("python", "says.py", cwd=folder, dsn=dsn, PYTHONPATH=str(folder))
