@@ -80,7 +80,7 @@ class Usage:
     """Median duration in nanoseconds; None if none has a duration."""
     p95: float | None
     input_tokens: int
-    """Of an agent, those of all that it called."""
+    """Of an agent, those of all that bears its name or id."""
     output_tokens: int
     cost: float | None
     """US dollars; None if nothing states a cost."""

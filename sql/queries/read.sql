@@ -211,14 +211,17 @@ UNION ALL
 (SELECT trace_id FROM {table} WHERE trace_id BETWEEN %(first)s AND %(last)s ORDER BY trace_id DESC LIMIT 1)
 
 -- name: usage_of_agents
--- What agents did: their runs, and tokens and cost of all they called.
-SELECT coalesce(max(agent_name), agent_id) AS name,
+-- What agents did: their runs, and tokens and cost of all they called. By name, for some libraries give each run an id of
+-- its own, or all agents the same; a row without a name has that of other rows with its id.
+SELECT name,
        count(*) FILTER (WHERE action = 'invoke') AS count,
        count(*) FILTER (WHERE action = 'invoke' AND status = 'error') AS errors,
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ns)
            FILTER (WHERE action = 'invoke') AS percentiles,
        {tokens}
-  FROM {agent_events} WHERE agent_id IS NOT NULL AND {where} GROUP BY agent_id
+  FROM (SELECT *, coalesce(agent_name, max(agent_name) OVER (PARTITION BY agent_id), agent_id) AS name
+          FROM {agent_events} WHERE agent_id IS NOT NULL AND {where}) AS named
+ GROUP BY name
 
 -- name: usage_of_tools
 -- What tools were called.

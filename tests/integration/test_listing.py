@@ -140,6 +140,19 @@ def test_usage_is_summed_for_each_agent_and_model(stored):
         assert 1 == len(query.usage("agents", limit=1))
 
 
+def test_agents_are_told_apart_by_their_names(rows, dsn):
+    """Some libraries make an id for each run, others give all agents one; of some rows an id is all that is known."""
+    for agent_id, agent_name in (("run 1", "anna"), ("run 2", "anna"), ("agent", "bob"), ("agent", "carl")):
+        rows.add("agent_events", action="invoke", agent_id=agent_id, agent_name=agent_name)
+    rows.add("agent_events", action="llm", agent_id="run 2", input_tokens=5)
+    rows.add("agent_events", action="invoke", agent_id="nameless")
+
+    with EventQuery(dsn=dsn) as query:
+        found = {one.name: (one.count, one.input_tokens) for one in query.usage("agents")}
+
+    assert {"anna": (2, 5), "bob": (1, 0), "carl": (1, 0), "nameless": (1, 0)} == found
+
+
 def test_sums_of_tokens_may_be_larger_than_a_column_holds(rows, dsn):
     """Each of two calls states as many tokens as a bigint holds: neither a list of traces nor usage fails for that."""
     largest = (1 << 63) - 1
