@@ -18,9 +18,10 @@
 
 `task`, `agent`, `action` and `deployment` are decorators (bare or with arguments) on sync, async, generator and
 async-generator functions and methods, and `with` and `async with` blocks. They work with any OpenTelemetry
-set-up and exporter, and do next to nothing without one. Nothing in here raises into the program.
+set-up and exporter, and do next to nothing without one. They raise nothing into the program.
 
-`instrument(tasks=["myapp.jobs:*"])` records functions by name in code that is left as it is; it needs wrapt.
+`instrument(tasks=["myapp.jobs:*"])` records functions by name in code that is left as it is; it needs wrapt, and
+refuses what is no pattern when the program starts.
 
 Environment: `EVENT_CAPTURE_INPUTS` and `EVENT_CAPTURE_OUTPUTS` (true or false; default true),
 `EVENT_CAPTURE_MAX_LENGTH` (characters; default 16384), `EVENT_REDACT_KEYS` (names, separated by commas),

@@ -7,7 +7,7 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -106,3 +106,28 @@ def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return decorate
+
+
+@guarded(None)
+def tell_of_misfits(function: Callable[..., Any], more: Sequence[object], unknown: Mapping[str, object]) -> None:
+    """Say what of a call is left out. Such a call may stand where nobody looks before it is run."""
+    takes = list(inspect.signature(function).parameters.values())
+    named = ", ".join(one.name for one in takes if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+    wrong = [*unknown, *(f"a positional <{type(one).__name__:.64}>" for one in more)]
+    tell(f"{function.__name__}() left out {', '.join(wrong)!s:.200}; it takes {named}; your code goes on")
+
+
+def lenient(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function leave out arguments that it does not take, and tell of them, instead of raising TypeError."""
+    takes = inspect.signature(function).parameters
+    most = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in takes.values())
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        unknown = {name: value for name, value in kwargs.items() if name not in takes}
+        if unknown or len(args) > most:
+            tell_of_misfits(function, args[most:], unknown)
+        known = {name: value for name, value in kwargs.items() if name in takes}
+        return function(*args[:most], **known)  # type: ignore[arg-type]
+
+    return call

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from opentelemetry.trace import SpanKind
 
 from . import attributes as names
 from .blocks import Block
-from .guard import guarded, tell, warn
+from .guard import guarded, tell_of_misfits, warn
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def task(
     session's and the user's.
     """
     if more or unknown:
-        _tell_of_misfits(task, more, unknown)
+        tell_of_misfits(task, more, unknown)
     return _made(
         name,
         category="task",
@@ -122,7 +121,7 @@ def agent(
     The span bears the plain name, not GenAI's `invoke_agent name`: what was named is what is seen.
     """
     if more or unknown:
-        _tell_of_misfits(agent, more, unknown)
+        tell_of_misfits(agent, more, unknown)
     return _made(
         name,
         category="agent",
@@ -184,7 +183,7 @@ def action(
     of the four is a line in the log.
     """
     if more or unknown:
-        _tell_of_misfits(action, more, unknown)
+        tell_of_misfits(action, more, unknown)
     word = kind if isinstance(kind, str) else ""
     if word not in _OPERATIONS and 0 < len(word) <= _LONGEST_SLIP:
         _tell_of_slip(word)
@@ -251,7 +250,7 @@ def deployment(
     `.result()` said otherwise; `.build()` and `.tests()` record how these went.
     """
     if more or unknown:
-        _tell_of_misfits(deployment, more, unknown)
+        tell_of_misfits(deployment, more, unknown)
     return _made(
         name,
         category="deployment",
@@ -272,15 +271,6 @@ def deployment(
         capture_input=capture_input,
         capture_output=capture_output,
     )
-
-
-@guarded(None)
-def _tell_of_misfits(function: Callable[..., Any], more: Sequence[object], unknown: Mapping[str, object]) -> None:
-    """A wrong call may stand where nobody looks before it is run, and must not end what it would record."""
-    takes = list(inspect.signature(function).parameters.values())
-    named = ", ".join(one.name for one in takes if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
-    wrong = [*unknown, *(f"a positional <{type(one).__name__:.64}>" for one in more)]
-    tell(f"{function.__name__}() left out {', '.join(wrong)!s:.200}; it takes {named}; your code goes on")
 
 
 @guarded(None)

@@ -27,7 +27,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from . import attributes as names
 from . import scope
 from .blocks import Block
-from .guard import warn
+from .guard import lenient, warn
 from .recipe import Recipe
 
 _TOKEN = re.compile(r"([0-9]{1,4})\.([A-Za-z0-9_-]{1,65536})\.([0-9a-f]{16})")
@@ -101,8 +101,9 @@ def read(token: object) -> dict[str, Any]:
         raise BadTokenError("the token says something else than suspend() writes") from None
 
 
+@lenient
 def resume(
-    token: str,
+    token: str | None = None,
     *,
     attributes: Mapping[str, object] | None = None,
     capture_input: bool | None = None,

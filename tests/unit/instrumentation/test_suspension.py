@@ -165,6 +165,27 @@ def test_a_bad_token_is_said_and_the_work_is_recorded_all_the_same(recorded, com
     assert str(given) not in line.getMessage()
 
 
+def test_a_wrong_call_of_resume_goes_on_all_the_same(recorded, complaints_expected):
+    """What it does not take is left out and told of, by name; without a token the work is recorded where it stands."""
+    with task("pay") as first:
+        token = first.suspend()
+    for block in (resume(token, {"note": "s3cret"}, attribute={"note": "s3cret"}), resume()):
+        with block:
+            pass
+
+    _, again, alone = recorded.spans
+    assert ("pay", first.span_id) == (again.name, f"{again.parent.span_id:016x}")
+    assert (None, "the text is no token that suspend() gave") == (
+        alone.parent, alone.attributes["otel_pg.resume.error"],
+    )  # fmt: skip
+    misfits, no_token = complaints_expected.messages
+    assert (
+        "resume() left out attribute, a positional <dict>; it takes token, attributes, capture_input, capture_output;"
+        " your code goes on"
+    ) == misfits
+    assert no_token.startswith("resume(): the text is no token")
+
+
 def test_without_an_sdk_tokens_are_empty_and_go_on_quietly(recorded, monkeypatch, caplog):
     """What recorded nothing suspends into the empty token, which resumes as a block of its own."""
     provider = NoOpTracerProvider()
