@@ -285,7 +285,7 @@ class EventIntegration:
         for handlers, heard in ((self._handlers.get(name, ()), ()), (self._handlers.get("*", ()), (name,))):
             for handler in handlers:
                 try:
-                    handler(*heard, payload)
+                    handler(*heard, _copied(payload))
                 except Exception as error:  # a listener's trouble is not the speaker's
                     say(
                         logging.WARNING,
@@ -347,6 +347,15 @@ class EventIntegration:
             with undisturbed(self._lock):
                 self._lost[cause] += 1
             say(logging.WARNING, f"events of the integration were lost: {error}")
+
+
+def _copied(value: Any) -> Any:
+    """A payload for one listener: what it changes, the speaker and other listeners must not see."""
+    if isinstance(value, Mapping):
+        return {key: _copied(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(part) for part in value]
+    return value
 
 
 def _millis_until(moment: float) -> int:

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import uuid
+from datetime import datetime, timezone
 from functools import partial
 
 import psycopg
@@ -214,6 +215,27 @@ def test_handlers_hear_until_they_are_removed(dsn, events):
         events.on("task:begun", print)
     with pytest.raises(InvalidEventError, match="handler=None is not allowed"):
         events.on("*", None)
+
+
+def test_what_a_handler_does_to_its_payload_nobody_sees(dsn, events):
+    """Neither who emits, nor another handler, nor the row."""
+    heard = []
+
+    def spoil(payload):
+        heard.append(str(payload))
+        del payload["timestamp"]
+        payload["input"]["orders"].clear()
+
+    for _ in range(2):
+        events.on("task:started", spoil)
+    moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    payload = {"task_id": "1", "timestamp": moment, "input": {"orders": [{"id": 7}]}}
+    before = str(payload)
+    events.emit("task:started", payload)
+    events.force_flush()
+
+    assert [before] * 3 == [str(payload), *heard]
+    assert [(moment, {"orders": [{"id": 7}]})] == rows(dsn, "task_events", '"time", input')
 
 
 def test_an_async_handler_is_refused(events):
