@@ -74,7 +74,7 @@ class _Pipeline:
         self._treatment = treatment if rules is None else replace(treatment, rules=rules)
         self._encoder = encoder
         self._encode = encoder(self._treatment, True)
-        self._is_closed = False
+        self.is_closed = False
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -127,9 +127,9 @@ class _Pipeline:
 
     def close(self, seconds: float) -> None:
         """Close the connection; an export that still hangs after the time is left to itself."""
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._is_closed = True
+        self.is_closed = True
         if hanging := self._let_go():
             self.give_up(hanging, _TOO_LATE, "shut_down")
         if self._is_owned:
@@ -147,7 +147,7 @@ class _Pipeline:
         return self._treatment
 
     def _export(self, records: Sequence[Any]) -> bool:
-        if self._is_closed:
+        if self.is_closed:
             self.give_up(len(records), "the exporter was shut down", "shut_down")
             return False
         if self._misconfigured:
@@ -259,6 +259,11 @@ class _Exporter:
     def treatment(self) -> Treatment:
         """How records become rows."""
         return self._pipeline.treatment
+
+    @property
+    def is_shut_down(self) -> bool:
+        """It stores nothing any more."""
+        return self._pipeline.is_closed
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """True: nothing is kept back between exports."""

@@ -305,7 +305,8 @@ class Telemetry:
     def _standing_at(self, provider: Any, kind: Any) -> StandingQueue | None:
         """What a provider has already before an exporter of ours for the same tables."""
         for processor, exporter in exporters_of(provider):
-            if isinstance(exporter, kind) and exporter.database.place == self.database.place:
+            is_ours = isinstance(exporter, kind) and not exporter.is_shut_down
+            if is_ours and exporter.database.place == self.database.place:
                 self._standing.append(exporter)
                 tell_of_changes(exporter.database.settings, self.settings)
                 return StandingQueue(processor)

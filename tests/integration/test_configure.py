@@ -171,6 +171,26 @@ def test_what_a_call_asks_of_an_exporter_that_is_there(dsn):
     ] == done.stderr.splitlines()
 
 
+@pytest.mark.parametrize("who", ["provider", "configure()"])
+def test_an_exporter_that_is_there_and_was_shut_down_stores_nothing_more(dsn, who):
+    """`configure()` puts one of its own beside it."""
+    done = run(
+        SET_UP + "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import BatchSpanProcessor\n"
+        "from otel_pg_exporter import PostgresSpanExporter\n"
+        "provider = TracerProvider()\n"
+        "provider.add_span_processor(BatchSpanProcessor(PostgresSpanExporter()))\n"
+        "trace.set_tracer_provider(provider)\n"
+        f"{who}.shutdown()\n"
+        "t = configure()\n"
+        "trace.get_tracer('x').start_span('later').end(); print(t.force_flush(), t.counts)",
+        OTEL_EXPORTER_POSTGRES_DSN=dsn,
+    )
+
+    assert "True {'stored': 1}\n" == done.stdout
+    assert ["later"] == [*stored(dsn)]
+
+
 def test_a_resource_detector_that_configures(dsn, tmp_path):
     """It would run itself again, in a thread that waits for this one: it goes without, and one line says so."""
     (tmp_path / "detector.py").write_text(
