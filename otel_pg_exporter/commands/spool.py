@@ -54,6 +54,8 @@ def status(settings: Settings, as_json: bool) -> None:
             )
             if file.rows > file.waiting(stored) and not file.is_dead:
                 what += f"; {file.rows - file.waiting(stored)} of the records are stored"
+            if file.damaged:
+                what += f"; {file.damaged:,} of the bytes cannot be read"
             click.echo(f"  {file.path.name}  {harmless(what)}")
             for reason, count in Counter(file.reasons).items():
                 click.echo(f"    refused: {harmless(reason)}{f' (×{count:,})' if count > 1 else ''}")

@@ -13,7 +13,7 @@ from ..encoding.rows import Row
 from ..encoding.sources import Source
 from ..errors import SpoolError
 from ..sql_files import EVENT_TABLES
-from .records import BATCH, END, REASON, ROW, SOURCE, record, records
+from .records import BATCH, END, REASON, ROW, SOURCE, begins, record, records
 
 __all__ = ["begin", "decode", "encode", "end", "reason_record", "row_records"]
 
@@ -61,13 +61,14 @@ def reason_record(reason: str) -> bytes:
 
 
 def decode(data: bytes) -> tuple[Batch, int]:
-    """Read a batch, and how many of its rows are damaged.
+    """Read a batch, and how many of its rows are damaged, as far as can be told: of those that were cut off, one.
 
     Raises:
         SpoolError: the record that opens the batch is damaged.
     """
-    batch, announced = None, None
+    batch, announced, good = None, None, 0
     for found in records(data):
+        good = found.end
         if found.kind == BATCH:
             batch = _opened(found.payload)
         elif batch is None:
@@ -84,7 +85,9 @@ def decode(data: bytes) -> tuple[Batch, int]:
         raise SpoolError("a batch in the spool has lost its first record")
     if not len(batch):
         batch.use_own_time()
-    return batch, max(0, (announced or 0) - len(batch))
+    if announced is None:
+        return batch, int(begins(data, good, ROW))
+    return batch, max(0, announced - len(batch))
 
 
 def _opened(payload: bytes) -> Batch:

@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from struct import Struct
 from zlib import crc32
 
-__all__ = ["BATCH", "END", "FILE", "OVERHEAD", "REASON", "ROW", "SOURCE", "Found", "record", "records", "scan"]
+__all__ = [
+    "BATCH", "END", "FILE", "OVERHEAD", "REASON", "ROW", "SOURCE", "Found",
+    "begins", "record", "records", "scan",
+]  # fmt: skip
 
 FILE, BATCH, SOURCE, ROW, END, REASON = b"FBSREX"
 """Kinds: what the file is, a batch begins, a resource or scope, a row, a batch is complete, why it was set aside."""
@@ -44,6 +47,11 @@ def record(kind: int, payload: bytes) -> bytes:
     """One record."""
     check = crc32(payload, crc32(_CHECKED.pack(kind, len(payload))))
     return _HEAD.pack(_MAGIC, kind, len(payload), check) + payload
+
+
+def begins(data: bytes, position: int, kind: int) -> bool:
+    """Whether a record of this kind begins there, whole or not."""
+    return data.startswith(_MAGIC + bytes((kind,)), position)
 
 
 def records(data: bytes) -> Iterator[Found]:

@@ -207,9 +207,10 @@ def parts_of(path: Path, data: bytes) -> tuple[Any, list[tuple[uuid.UUID, Extent
 
 def _parts(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, list[tuple[uuid.UUID, Extent]], int]:
     parts: list[tuple[uuid.UUID, Extent]] = []
-    columns, damaged, current = None if size else COLUMNS, 0, None
+    columns, damaged, good, current = None if size else COLUMNS, 0, 0, None
     for found in whole:
         damaged += found.skipped
+        good = found.end
         if found.kind in (FILE, BATCH):
             try:
                 head = orjson.loads(found.payload)
@@ -227,7 +228,9 @@ def _parts(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, list[tup
                 current = None
     if columns is None:
         raise SpoolError(f"{path} is not a file of the spool, or its beginning is damaged")
-    return columns, parts, damaged
+    if current is not None:
+        current.end = size  # with the beginning of a record, if one was cut off
+    return columns, parts, damaged + size - good
 
 
 def _columns(path: Path, head: Any) -> Any:

@@ -311,6 +311,7 @@ class Spool:
                 warn(f"a file of the spool is left alone: {error}", topic=str(path))
                 continue
             if segment is not None:
+                _tell_damage(segment)
                 taken.append(segment)
         self._leaves_some = False
         return taken
@@ -385,3 +386,12 @@ class Spool:
         self._segments.remove(segment)
         self._used_bytes -= segment.size
         return True
+
+
+def _tell_damage(segment: Segment) -> None:
+    if segment.damaged:
+        readable = sum(extent.rows for extent in segment.pending.values())
+        warn(
+            f"{segment.path} is damaged: {segment.damaged:,} of its {segment.size:,} bytes cannot be read, and what"
+            f" they held is lost; {readable:,} records are left"
+        )

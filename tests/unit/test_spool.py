@@ -25,7 +25,7 @@ from otel_pg_exporter.errors import SpoolError
 from otel_pg_exporter.spool import Journal, Spool
 from otel_pg_exporter.spool.contents import decode, encode
 from otel_pg_exporter.spool.folder import spool_path
-from otel_pg_exporter.spool.records import BATCH, record
+from otel_pg_exporter.spool.records import BATCH, ROW, record, records
 from otel_pg_exporter.spool.segment import Segment, contents_of
 
 ENCODER = RowEncoder()
@@ -43,8 +43,8 @@ def span(number: int, size: int = 10) -> ReadableSpan:
 
 
 def batch_of(*numbers: int, sequence: int = 1, size: int = 10) -> Batch:
-    records = [span(number, size) for number in numbers]
-    return encode_batch(records, ENCODER.span, producer_id=uuid.UUID(int=5), sequence=sequence, signal="span")
+    spans = [span(number, size) for number in numbers]
+    return encode_batch(spans, ENCODER.span, producer_id=uuid.UUID(int=5), sequence=sequence, signal="span")
 
 
 def same(left: Batch, right: Batch) -> bool:
@@ -257,6 +257,29 @@ def test_what_a_damaged_file_still_holds_is_read(settings):
 
     assert [19, 19] == [rows[0], rows[2]]
     assert 0 < 19 - rows[1] == second.counts["damaged"]
+
+
+def test_a_file_that_was_cut_off_says_so_once_and_counts_what_can_be_counted(settings, heard):
+    """Cut in the middle of a row: what is whole is read, the row counted, and the log names file and bytes."""
+    first = Spool(settings)
+    first.put(batch_of(1, 2, 3, 4))
+    first.close()
+    (path,) = first.folder.iterdir()
+    data = path.read_bytes()
+    rows = [found for found in records(data) if found.kind == ROW]
+    path.write_bytes(data[: rows[2].end - 1])
+
+    second = Spool(settings)
+    waiting = second.oldest()
+    batch = second.load(waiting)
+    second.load(second.oldest())
+
+    assert (2, 1) == (len(batch), batch.dropped)
+    (said,) = heard
+    lost = rows[2].end - 1 - rows[2].start
+    assert f"{path} is damaged: {lost:,} of its {path.stat().st_size:,} bytes cannot be read" in said
+    assert said.endswith("2 records are left")
+    second.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"not ours", os.urandom(5000)], ids=["empty", "text", "noise"])
