@@ -95,6 +95,31 @@ def test_it_lists_what_runs_and_what_died(dsn):
         assert ["lost"] == [run.status for run in query.unfinished(lost["trace_id"])]
 
 
+TWO = """
+import sys, time
+from instrumentation import task
+from otel_pg_exporter import configure
+configure(dsn=sys.argv[1], heartbeat_seconds=1)
+with task("first"), task("second"): time.sleep(600)
+"""
+
+
+def test_a_list_that_its_limit_ends_says_so(dsn):
+    """On stderr, so that the lines of JSON stay as they are; not where all that runs is listed."""
+    with subprocess.Popen([sys.executable, "-c", TWO, dsn]) as process:
+        try:
+            lines(dsn, wanted=2)
+            deadline = time.monotonic() + 60
+            while len((some := ps(dsn, "--json", "--limit", "1")).stdout.splitlines()) != 1:
+                assert time.monotonic() < deadline
+            every = ps(dsn, "--json", "--limit", "3")
+        finally:
+            process.kill()
+
+    assert "there may be more than these 1: --limit 10000 lists more\n" == some.stderr
+    assert "" == every.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["--since", "1h"], "--lost"), (["--lost", "--since", "1y"], "1y"), (["--limit", "0"], "0")]
 )
