@@ -341,7 +341,7 @@ class Delivery:
 
     def _say_where(self, error: EventStoreError) -> None:
         folder = self.spool.folder if self.spool else None
-        warn(f"events are kept in {folder} until they can be stored: {error}", topic="spooling")
+        warn(f"events are kept in {folder} until they can be stored: {error}", topic=f"spooling {error.cause}")
 
     def _store(
         self, batch: Batch, deadline: float, *, unless_blocked: bool = False, connections: int | None = None
@@ -380,7 +380,7 @@ class Delivery:
                 self._block(error)  # no batch of the program has to find out by itself
                 self._say_where(error)
             else:
-                warn(f"events wait in the spool: {error}", topic="spooling")
+                warn(f"events wait in the spool: {error}", topic=f"spooling {error.cause}")
             raise
         if fate != "dead":  # which is counted already
             self._account.count("replayed" if fate == "stored" else fate, len(batch))

@@ -46,10 +46,16 @@ __all__ = [
 ]
 
 _SHOWN = 60
+_COMES_AND_GOES = ("08", "57P")
 
 
 class EventStoreError(Exception):
     """Base of every error of this library."""
+
+    @property
+    def cause(self) -> str:
+        """What has to be repaired: of two errors that differ in it, each is news in a log."""
+        return type(self).__name__
 
 
 class ConfigurationError(EventStoreError, ValueError):
@@ -83,6 +89,12 @@ class DatabaseError(EventStoreError):
         super().__init__(message)
         self.sqlstate = sqlstate
         """Five characters of PostgreSQL's own error class; None when the connection broke."""
+
+    @property
+    def cause(self) -> str:
+        """All ways in which a server comes and goes are one."""
+        state = self.sqlstate or ""
+        return super().cause + ("" if state.startswith(_COMES_AND_GOES) else state)
 
 
 class DatabaseUnavailable(DatabaseError):

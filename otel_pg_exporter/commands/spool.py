@@ -118,7 +118,7 @@ def _counted(number: int, what: str, ending: str = "s") -> str:
 
 def _says_more(record: LogRecord) -> bool:
     """Whether a warning is not the one that the command's own error repeats."""
-    return getattr(record, "topic", None) != "spooling"
+    return not str(getattr(record, "topic", "")).startswith("spooling")
 
 
 @spool.command()

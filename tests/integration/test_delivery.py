@@ -91,6 +91,21 @@ def test_what_comes_during_an_outage_is_stored_afterwards_in_order(delivery, dsn
     assert [] == list(delivery.spool.folder.iterdir())
 
 
+def test_another_cause_of_an_outage_is_said_at_once(delivery, dsn, outage, heard):
+    """Within the minute, too, as it wants another repair; ways in which a server comes and goes are one cause."""
+    delivery.deliver(batch_of(3, 1), SECONDS)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE otel.task_events ADD COLUMN mine text NOT NULL DEFAULT 'so far'")
+        connection.execute("ALTER TABLE otel.task_events ALTER COLUMN mine DROP DEFAULT")
+    outage.begin()
+    for number in range(2, 5):
+        delivery.deliver(batch_of(3, number), SECONDS)
+    assert ["events are kept in"] == [line[:18] for line in heard]
+    outage.end()
+
+    wait_until(lambda: any("column mine of yours" in line for line in heard))
+
+
 def test_what_a_program_left_behind_is_stored_by_the_next(dsn, tmp_path, outage):
     """A program that ends during an outage loses nothing: the next one stores its batches."""
     settings = Settings.from_env(dsn=dsn, spool_dir=str(tmp_path))
