@@ -75,7 +75,7 @@ class Lease:
             self._prepare(database, days)
             self._store(database, opened, beat, service_name)
         except DatabaseError as error:
-            self._is_ready = False
+            self._is_ready, self._known_until = False, -inf
             self._days.clear()
             if error.sqlstate != _NO_PARTITION:
                 raise

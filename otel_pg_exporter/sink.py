@@ -52,6 +52,8 @@ class Sink:
         """The tables are there, as far as is known."""
         self._days: set[int] = set()
         self._stored_sources = Remembered(_MAX_SOURCES)
+        self._tables: bytes | None = None
+        """Those that have them, as the writer tells."""
         self._notified_at = float("-inf")
         self._sound: tuple[uuid.UUID | None, float] = (None, 0.0)
         """A batch with a row that was refused, and how long the tables are trusted to be as they were just seen."""
@@ -234,6 +236,10 @@ class Sink:
         is_stored = self._writer.store(claim, self.copies(batch), deadline, self._notification())
         # by this COMMIT, or that of the attempt which stored the batch, the disk has what came before it in the log
         self._stored_sources.update(unsafe)
+        before, self._tables = self._tables, self._writer.tables
+        if before not in (None, self._tables):
+            self._stored_sources.clear()
+            self._store_sources(batch, deadline)
         return is_stored
 
     def _notification(self) -> str | None:

@@ -32,6 +32,7 @@ __all__ = ["Copy", "Writer"]
 
 _CHUNK_BYTES = 1 << 18
 """At once, about: as many rows as usually have it."""
+_TABLES = b"tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: psycopg.Connection[Record] | None = None
+        self.tables: bytes | None = None
+        """Which tables the last transaction found, as `begin_batch` tells."""
         forks.in_child(self._leave_to_parent)
 
     def execute(self, statements: str, deadline: float, copies: Sequence[Copy] = ()) -> None:
@@ -105,7 +108,8 @@ class Writer:
     def _run(self, statements: str, copies: Sequence[Copy], deadline: float) -> bool:
         try:
             connection = self._opened(deadline)
-            return _converse(connection.pgconn, statements, copies, deadline)
+            granted, self.tables = _converse(connection.pgconn, statements, copies, deadline)
+            return granted
         except psycopg.Error as error:
             reason = translate(error, self._database.settings, "INSERT")
             if not isinstance(reason, DataRefused):
@@ -128,11 +132,11 @@ class Writer:
         return self._connection
 
 
-def _converse(pgconn: PGconn, statements: str, copies: Sequence[Copy], deadline: float) -> bool:
-    """Send the statements, feed each COPY, read all results; True if the last INSERT inserted a row."""
+def _converse(pgconn: PGconn, statements: str, copies: Sequence[Copy], deadline: float) -> tuple[bool, bytes | None]:
+    """Send the statements, feed each COPY, read all results; True if the last INSERT inserted a row, and the tables."""
     pgconn.send_query(statements.encode())
     waiting = iter(copies)
-    granted, failure, is_refused = True, None, False
+    granted, failure, is_refused, tables = True, None, False, None
     for result in _results(pgconn, deadline):
         if result.status == pq.ExecStatus.COPY_IN:
             if granted:
@@ -144,11 +148,13 @@ def _converse(pgconn: PGconn, statements: str, copies: Sequence[Copy], deadline:
             failure = failure or result
         elif (tag := result.command_status) is not None and tag.startswith(b"INSERT"):
             granted = tag != b"INSERT 0 0"
+        elif result.nfields and result.fname(result.nfields - 1) == _TABLES:
+            tables = result.get_value(0, result.nfields - 1)
     if failure is not None:
         _roll_back(pgconn, deadline)
         if not is_refused:
             raise error_from_result(failure)
-    return granted
+    return granted, tables
 
 
 def _results(pgconn: PGconn, deadline: float) -> Iterator[PGresult]:

@@ -3,6 +3,7 @@
 -- A server that answers before its own disk has the rows would let us forget them too early;
 -- a stricter setting than "on" is left alone. While the server waits for rows no timeout of its own holds:
 -- from a client that has vanished it would wait for hours, and keep its batch from the next attempt.
+-- Its last column says which tables these are: others if they were made anew, or behind a pooler are another server's.
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
@@ -11,7 +12,8 @@ SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
             THEN set_config('synchronous_commit', 'on', true) END,
        CASE WHEN current_setting('server_version_num')::integer >= 170000
-            THEN set_config('transaction_timeout', '0', true) END
+            THEN set_config('transaction_timeout', '0', true) END,
+       concat_ws(' ', pg_postmaster_start_time(), pg_relation_filenode(to_regclass('{resources}'))) AS tables
 
 -- name: end_trial
 -- Ends a transaction in which rows were only tried: rules that wait for the COMMIT are looked at, and nothing is kept.

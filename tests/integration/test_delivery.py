@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import configure, diagnostics
+from otel_pg_exporter import configure, diagnostics, migrate, partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect
@@ -104,6 +104,22 @@ def test_another_cause_of_an_outage_is_said_at_once(delivery, dsn, outage, heard
     outage.end()
 
     wait_until(lambda: any("column mine of yours" in line for line in heard))
+
+
+@pytest.mark.parametrize("how", ["DROP SCHEMA otel CASCADE", "TRUNCATE otel.resources, otel.scopes"])
+def test_tables_that_were_made_anew_get_again_what_rows_refer_to(delivery, dsn, how):
+    """Between two batches, so that none fails: a program remembers what it has stored in tables that are gone."""
+    delivery.deliver(batch_of(3, 1), SECONDS)
+    with psycopg.connect(dsn) as connection:
+        connection.execute(how)
+    migrate.up(dsn=dsn)
+    partitions.ahead(delivery.database, 1)
+
+    assert "stored" == delivery.deliver(batch_of(3, 2), SECONDS)
+
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT resource FROM otel.spans ORDER BY time DESC LIMIT 1").fetchone()
+    assert ({"service.name": "s"},) == found
 
 
 def test_what_a_program_left_behind_is_stored_by_the_next(dsn, tmp_path, outage):

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 import psycopg
@@ -15,8 +16,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_pg_exporter import AsyncEventQuery, EventQuery, Settings, open_spans
-from otel_pg_exporter.errors import QueryError
-from otel_pg_exporter.lease import Lease
+from otel_pg_exporter.database import Database
+from otel_pg_exporter.errors import DatabaseError, QueryError
+from otel_pg_exporter.lease import Beat, Lease
 from otel_pg_exporter.providers import Telemetry
 
 
@@ -339,3 +341,18 @@ def test_a_new_day_by_the_servers_clock_gets_its_partition(dsn, program):
 
     until(lambda: one(dsn, "SELECT count(*) FROM otel.heartbeats"))
     span.end()
+
+
+def test_tables_that_were_made_anew_are_told_again_whose_runs_they_are(dsn):
+    """A process says who it is once an hour, but also where the tables that it told it are gone."""
+    lease = Lease(Database(Settings.from_env(dsn=dsn)))
+    lease.renew([], Beat(1, 0), "shop", time.monotonic() + 60)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DROP SCHEMA otel CASCADE")
+    with suppress(DatabaseError):
+        lease.renew([], Beat(1, 0), "shop", time.monotonic() + 60)
+
+    lease.renew([], Beat(1, 0), "shop", time.monotonic() + 60)
+
+    with psycopg.connect(dsn) as connection:
+        assert [("shop",)] == connection.execute("SELECT service_name FROM otel.processes").fetchall()
