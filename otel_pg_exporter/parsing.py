@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 __all__ = [
     "Parser", "boolean", "conninfo", "integer", "names", "one_of", "prefix", "redis_url", "regexes", "schema",
@@ -66,14 +65,21 @@ def one_of(*words: str) -> Parser:
 def conninfo(text: str) -> str:
     """A URI or libpq's keywords and values."""
     if text.startswith(("postgresql://", "postgres://")):
-        try:
-            _ = urlsplit(text).port
-        except ValueError:
-            raise ValueError("a URI postgresql://user:password@host:port/database, port from 0 to 65535") from None
+        authority = text.partition("://")[2].partition("/")[0]
+        hosts = (authority.partition("@")[2] if "@" in authority else authority).partition("?")[0]
+        if "@" in hosts:  # which libpq takes for a part of the host's name, and shows
+            raise ValueError("a URI postgresql://user:password@host:port/database, @ / : in a password as %40 %2F %3A")
+        if not all(_has_port_or_none(host) for host in hosts.split(",")):
+            raise ValueError("a URI postgresql://user:password@host:port,host:port/database, port from 0 to 65535")
         return text
     if "://" in text or "=" not in text:
         raise ValueError("a URI postgresql://user:password@host:port/database or libpq's 'host=… dbname=…'")
     return text
+
+
+def _has_port_or_none(host: str) -> bool:
+    port = host.rpartition("]")[2].partition(":")[2]  # an address in brackets has colons of its own
+    return re.fullmatch("[0-9]{0,5}", port) is not None and int(port or 0) <= 65535
 
 
 def regexes(text: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 -- which is used for a few rows.
 SELECT set_config('DateStyle', 'ISO, MDY', true), set_config('extra_float_digits', '1', true),
        set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
-       set_config('jit', 'off', true)
+       set_config('TimeZone', 'UTC', true), set_config('jit', 'off', true)
 
 -- name: lock_schema
 -- Lets one process at a time change the tables. Ends with the transaction: safe behind PgBouncer.

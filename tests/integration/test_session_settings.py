@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import closing
+from datetime import timedelta
 
 import psycopg
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import conninfo_to_dict
 
-from otel_pg_exporter import EventQuery, EventStore, configure, doctor, retention
+from otel_pg_exporter import EventQuery, EventStore, configure, doctor, migrate, retention
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import AsyncDatabase, Database
 from otel_pg_exporter.errors import DatabaseUnavailable
@@ -70,9 +71,14 @@ def test_a_setting_of_the_database_changes_nothing(empty_dsn, tmp_path, name, va
             cursor = page.next_cursor
         assert sorted(event.span_id for event in found) == sorted(event.span_id for event in pages)
         assert 6 == query.statistics().count
-        assert query.health().is_healthy
+        health = query.health()
+        assert health.is_healthy
     assert [] == retention.prune(settings)
-    assert () == doctor.examine(settings).obstacles
+    diagnosis = doctor.examine(settings)
+    assert () == diagnosis.obstacles
+    times = [health.last_batch_at, *(step.applied_at for step in migrate.status(settings))]
+    times += [producer.last_time for producer in diagnosis.producers]
+    assert {timedelta()} == {time.utcoffset() for time in times}
 
 
 def test_no_limit_for_transactions_cuts_a_batch_off(dsn, tmp_path):

@@ -85,6 +85,8 @@ def test_libpq_variables_are_left_to_libpq(monkeypatch):
         ("POSTGRES_PORT", "99999", "65535"),
         ("POSTGRES_SSL_MODE", "on", "verify-full"),
         ("OTEL_EXPORTER_POSTGRES_DSN", "mysql://h/d", "postgresql://"),
+        ("OTEL_EXPORTER_POSTGRES_DSN", "postgresql://h:5432,g:65536/d", "0 to 65535"),
+        ("OTEL_EXPORTER_POSTGRES_DSN", "postgresql://[::1]:x/d", "0 to 65535"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(variable, value, allowed):
@@ -93,6 +95,33 @@ def test_a_wrong_value_is_named_with_what_is_allowed(variable, value, allowed):
         Settings.from_env({variable: value})
 
     assert all(part in str(caught.value) for part in (variable, repr(value), allowed))
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u@a:5432,b:5433/d?target_session_attrs=read-write",
+        "postgresql://[::1]:5432,[2001:db8::1],c/d",
+        "postgres://u:p@%2Frun%2Fpg:6432/d",
+        "postgresql://a,b?dbname=d",
+        "postgresql://u:p#w@h:5432/d",
+        "postgresql:///d?host=a,b&port=5432,5433",
+        "postgresql://",
+    ],
+)
+def test_what_libpq_takes_for_a_uri_is_one(dsn):
+    """Several hosts with ports too, of which failover makes use."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    assert conninfo_to_dict(dsn) is not None
+    assert dsn == Settings.from_env({"OTEL_EXPORTER_POSTGRES_DSN": dsn}).conninfo
+
+
+def test_a_password_with_an_at_sign_is_not_taken_for_a_host():
+    """libpq would, and show the half of it in an error."""
+    with pytest.raises(ConfigurationError, match="%40") as caught:
+        Settings.from_env({}, dsn="postgresql://user:hun@ter2@h/d")
+    assert "ter2" not in str(caught.value)
 
 
 def test_an_unknown_setting_is_named():
