@@ -166,5 +166,6 @@ def _statements(database: Database, table: str, partition: str, bounds: Range) -
         "lower": lower,
         "upper": upper,
     }
-    for statement in ("create_partition", "attach_partition"):
+    loses_rows = table == f"{database.names.prefix}event_summaries"  # when they are merged
+    for statement in ("create_partition", *(["identify_partition"] if loses_rows else []), "attach_partition"):
         yield database.sql(statement).format(**filled)

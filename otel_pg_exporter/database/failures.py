@@ -20,7 +20,8 @@ _SCHEMA = frozenset({"3F000", "42P01", "42703", "42804", "42883"})
 _DATA = ("22", "23", "54")
 _RAISED = frozenset({"P0001", "P0004"})
 """What a trigger raises that names no code; at a row it is about that row, else nobody knows."""
-_RETRY = ("08", "25", "40", "53", "55", "57", "58", "XX")
+_AWAY = ("08", "57P")
+_RETRY = ("25", "40", "53", "55", "57", "58", "XX")
 _ACCESS_TEXTS = (
     "password authentication failed", "no password supplied", "no pg_hba.conf entry", "authentication failed",
     "does not exist", "is not permitted to log in", "permission denied for database",
@@ -90,8 +91,10 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
     if state in _ADVICE:
         advice = _ADVICE[state].format(role=quote(_role(settings)))
         return DatabaseUnavailable(f"{where} cannot do it now: {text}. {advice}", sqlstate=state)
-    if state is None or state.startswith(_RETRY):
+    if state is None or state.startswith(_AWAY):
         return DatabaseUnavailable(f"cannot reach {where}: {text}", sqlstate=state)
+    if state.startswith(_RETRY):
+        return DatabaseUnavailable(f"{where} cannot do it now: {text}", sqlstate=state)
     place = _place(error.diag.context or "")
     if (state.startswith(_DATA) and not _lacks_partition(error)) or (state in _RAISED and place is not None):
         # the detail and the context of such an error quote the row: that must not get into logs

@@ -92,6 +92,10 @@ SELECT 1 AS found
 -- A partition, made beside its table and then attached: writers and readers are not blocked.
 CREATE TABLE {partition} (LIKE {parent} INCLUDING ALL)
 
+-- name: identify_partition
+-- Its rows have no key: a subscriber to its table is told of one that is deleted by all of its columns.
+ALTER TABLE {partition} REPLICA IDENTITY FULL
+
 -- name: attach_partition
 -- Makes it a partition.
 ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({lower}) TO ({upper})

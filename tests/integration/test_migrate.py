@@ -299,3 +299,15 @@ def test_show_gives_the_sql_with_names_filled_in():
     assert 'CREATE TABLE "telemetry"."my_agent_events"' in shown
     assert "{events}" not in shown
     assert "{index:" not in shown
+
+
+def test_what_is_deleted_can_be_where_all_tables_are_published(dsn):
+    """For logical replication: PostgreSQL wants the rows to have a name, also those of partitions."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    with EventStore(dsn=dsn, health_monitoring=False) as store:
+        store.log_task_event(event_name="told", wait=True)
+
+    with psycopg.connect(dsn) as connection:
+        for table in ("event_summaries", "tenant_readers", "tenancy", "processes", "resources", "schema_migrations"):
+            connection.execute(f"DELETE FROM otel.{table}".encode())
