@@ -24,7 +24,7 @@ from .reading.recall import Recall
 from .reading.runs import Run
 from .reading.statistics import Statistics
 from .reading.summaries import TracePage, Usage
-from .reading.tail import AsyncTail, Position, check_poll_seconds, poll
+from .reading.tail import AsyncTail, Position, check, poll
 from .reading.trace import Trace
 from .sql_files import Names
 
@@ -59,23 +59,23 @@ class AsyncEventQuery:
 
     async def events(self, category: str | None = None, **options: Any) -> EventPage:
         """As `EventQuery.events`."""
-        return await self._recall(lambda: questions.events(self._names, category, options), "events", category, options)
+        return await self._page(category, options)
 
     async def system_events(self, **options: Any) -> EventPage:
         """As `EventQuery.system_events`."""
-        return await self.events("system", **options)
+        return await self._page("system", options)
 
     async def task_events(self, **options: Any) -> EventPage:
         """As `EventQuery.task_events`."""
-        return await self.events("task", **options)
+        return await self._page("task", options)
 
     async def agent_events(self, **options: Any) -> EventPage:
         """As `EventQuery.agent_events`."""
-        return await self.events("agent", **options)
+        return await self._page("agent", options)
 
     async def deployment_events(self, **options: Any) -> EventPage:
         """As `EventQuery.deployment_events`."""
-        return await self.events("deployment", **options)
+        return await self._page("deployment", options)
 
     async def trace(self, trace_id: str | UUID) -> Trace:
         """As `EventQuery.trace`."""
@@ -125,7 +125,7 @@ class AsyncEventQuery:
         **filters: Any,
     ) -> AsyncTail:
         """As `EventQuery.tail`, for `async for`; begins with the first event that is asked for."""
-        check_poll_seconds(poll_seconds)
+        check(category, filters, poll_seconds)
         listener = Listener(self._database.blocking) if listen else None
 
         async def wait() -> None:
@@ -171,6 +171,9 @@ class AsyncEventQuery:
     def pool_counts(self) -> dict[str, int]:
         """Connections for queries: open, idle and at most, and callers that wait for one. Empty before first use."""
         return self._database.pool_counts()
+
+    async def _page(self, category: str | None, options: dict[str, Any]) -> EventPage:
+        return await self._recall(lambda: questions.events(self._names, category, options), "events", category, options)
 
     async def _recall(self, ask: Callable[[], questions.Question[T]], *asked: Any) -> T:
         cache = self._cache

@@ -32,7 +32,7 @@ from .reading.recall import Recall
 from .reading.runs import Run
 from .reading.statistics import Statistics
 from .reading.summaries import TracePage, Usage
-from .reading.tail import Position, Tail, check_poll_seconds, poll
+from .reading.tail import Position, Tail, check, poll
 from .reading.trace import Trace
 
 __all__ = ["EventQuery"]
@@ -99,25 +99,23 @@ class EventQuery:
                 later pages neither repeat nor skip an event that was there for the first, whatever is
                 written meanwhile).
         """
-        return self._recall(
-            lambda: questions.events(self._database.names, category, options), "events", category, options
-        )
+        return self._page(category, options)
 
     def system_events(self, **options: Any) -> EventPage:
         """Events of the category system; options as for `events`."""
-        return self.events("system", **options)
+        return self._page("system", options)
 
     def task_events(self, **options: Any) -> EventPage:
         """Events of the category task; options as for `events`."""
-        return self.events("task", **options)
+        return self._page("task", options)
 
     def agent_events(self, **options: Any) -> EventPage:
         """Events of the category agent; options as for `events`."""
-        return self.events("agent", **options)
+        return self._page("agent", options)
 
     def deployment_events(self, **options: Any) -> EventPage:
         """Events of the category deployment; options as for `events`."""
-        return self.events("deployment", **options)
+        return self._page("deployment", options)
 
     def trace(self, trace_id: str | UUID) -> Trace:
         """All that is stored of a trace, by 32 hex digits or the UUID that SQL gives; without rows if nothing is."""
@@ -235,17 +233,17 @@ class EventQuery:
             category: system, task, agent or deployment; all if left out.
             from_start: begin with the oldest event that is there, instead of now.
             follow: wait for more; else it ends with what can be seen now.
-            poll_seconds: time from one look to the next while nothing comes, above 0.
+            poll_seconds: time from one look to the next while nothing comes, above 0, a day at most.
             listen: look at once when an exporter with `EVENT_NOTIFY=true` says that it has stored something.
                 Takes a connection of its own, and one that PgBouncer pools by transaction hears nothing:
                 then it polls.
             filters: those of `events`.
 
         Raises:
-            QueryError: a filter is not known, or the cursor is none.
+            QueryError: an argument has a value that is not allowed, or a filter is not known.
         """
         names = self._database.names
-        check_poll_seconds(poll_seconds)
+        check(category, filters, poll_seconds)
         listener = Listener(self._database) if listen else None
 
         def wait(stopped: threading.Event) -> None:
@@ -329,6 +327,11 @@ class EventQuery:
             return Health(is_healthy=False, error=str(error), **where)
         except Exception as error:  # the one who asks is a health check: any answer is better than a traceback
             return Health(is_healthy=False, error=f"{type(error).__name__}: {error}", **where)
+
+    def _page(self, category: str | None, options: dict[str, Any]) -> EventPage:
+        return self._recall(
+            lambda: questions.events(self._database.names, category, options), "events", category, options
+        )
 
     def _recall(self, ask: Callable[[], questions.Question[T]], *asked: Any) -> T:
         """The answer, from the cache if it is there and still true."""

@@ -19,19 +19,21 @@ from uuid import UUID
 
 import orjson
 
-from ..errors import QueryError
+from ..errors import QueryError, shown
 from ..routing import CATEGORIES
 from ..sql_files import EVENT_TABLES, Names, query
 from .events import Event
 from .filters import Page, build_page
 from .questions import Question, Rows, whole
 
-__all__ = ["AsyncTail", "Position", "Tail", "Tailed", "check_poll_seconds", "poll"]
+__all__ = ["AsyncTail", "Position", "Tail", "Tailed", "check", "poll"]
 
 _SNAPSHOT = re.compile(r"(\d{1,19}):(\d{1,19}):(\d{1,19}(,\d{1,19})*)?")
 _NOTHING_SEEN = "1:1:"
 _MOST_BATCHES = 500
 _MOST_ROWS = 5_000
+_LONGEST_PAUSE = 86_400
+"""Seconds. Longer ones a thread may not wait."""
 _LAST = 1 << 31
 _FIRST_ID = UUID(int=0)
 
@@ -102,14 +104,17 @@ class Tailed:
     """They are all that can be seen now."""
 
 
-def check_poll_seconds(seconds: float) -> None:
-    """Refuse a pause that is none.
+def check(category: str | None, filters: Mapping[str, Any], poll_seconds: float) -> None:
+    """Refuse what no poll could be asked, before the first.
 
     Raises:
-        QueryError: it is not above 0.
+        QueryError: a category or filter is not known or has a value that is not allowed, or the pause is none.
     """
-    if not isinstance(seconds, int | float) or not seconds > 0:
-        raise QueryError(f"poll_seconds={seconds!r:.60} is not allowed; allowed is a number above 0")
+    build_page(category, filters)
+    is_number = isinstance(poll_seconds, int | float) and not isinstance(poll_seconds, bool)
+    if not is_number or not 0 < poll_seconds <= _LONGEST_PAUSE:
+        allowed = f"a number of seconds above 0, {_LONGEST_PAUSE:,} at most"
+        raise QueryError(f"poll_seconds={shown(poll_seconds)} is not allowed; allowed is {allowed}")
 
 
 def poll(names: Names, category: str | None, filters: Mapping[str, Any], position: Position) -> Question[Tailed]:

@@ -295,6 +295,21 @@ def test_a_categorys_own_filters_select_what_a_search_by_hand_does(query, rows, 
             method(**filters)
 
 
+def test_the_method_of_a_category_refuses_another_as_any_filter(dsn, query):
+    """It was a TypeError about a method that was not called."""
+
+    async def ask():
+        async with AsyncEventQuery(dsn=dsn) as asynchronous:
+            for category in CATEGORIES:
+                with pytest.raises(QueryError, match="unknown filter 'category'; known are: "):
+                    await getattr(asynchronous, f"{category}_events")(category="task")
+
+    for category in CATEGORIES:
+        with pytest.raises(QueryError, match="unknown filter 'category'; known are: "):
+            getattr(query, f"{category}_events")(category="task")
+    asyncio.run(ask())
+
+
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize(
     ("category", "order"),

@@ -322,11 +322,21 @@ def test_a_snapshot_that_postgres_gives_is_taken(query, snapshot):
     assert [] == names(query.tail(Position(snapshot).cursor, follow=False))
 
 
+@pytest.mark.parametrize("pause", [0, -1, float("nan"), float("inf"), 1e12, True, "1"])
+def test_a_pause_that_no_thread_makes_is_refused(query, pause):
+    """By its name, when the tail is asked for: the longest were an OverflowError, once there was nothing to give."""
+    with pytest.raises(QueryError, match=f"poll_seconds={pause!r} is not allowed; allowed is a number of seconds"):
+        query.tail(poll_seconds=pause)
+
+
 def test_bad_arguments_are_refused(query):
-    """A pause that is none, two places to begin, an unknown filter."""
-    with pytest.raises(QueryError, match="poll_seconds=0 is not allowed"):
-        query.tail(poll_seconds=0)
+    """Two places to begin, an unknown filter or category, wherever it begins, before anything is sent."""
     with pytest.raises(QueryError, match="one of them says where to begin"):
         query.tail(Position("1:1:").cursor, from_start=True)
-    with pytest.raises(QueryError, match="unknown filter 'colour'"):
-        query.tail(colour="red")
+    asynchronous = AsyncEventQuery(dsn="dbname=nowhere")
+    for ask in (query.tail, asynchronous.tail):
+        for begin in ({"from_start": True}, {"cursor": Position("1:1:").cursor}, {}):
+            with pytest.raises(QueryError, match="unknown filter 'colour'"):
+                ask(**begin, colour="red")
+            with pytest.raises(QueryError, match="category='red' is not allowed"):
+                ask(**begin, category="red")
