@@ -37,7 +37,7 @@ class Journal:
         data = row_records(batch, row)
         if self._segment is not None and not self._segment.is_open:  # the spool was closed
             self._segment = self._extent = None
-        if self._segment is None or (self._extent is None and self._segment.size > self._spool.segment_bytes):
+        if self._segment is None or (self._extent is None and not self._spool.takes_more(self._segment)):
             self._spool.seal(self._segment)
             self._segment = None
             self._segment = self._new_segment()

@@ -151,6 +151,16 @@ class Segment:
         return self._descriptor >= 0
 
     @property
+    def is_removed(self) -> bool:
+        """Somebody has deleted the file: only this process can still read it."""
+        return self.is_open and os.fstat(self._descriptor).st_nlink == 0
+
+    @property
+    def rows_waiting(self) -> int:
+        """Rows of complete batches that wait to be stored."""
+        return sum(extent.rows for extent in self.pending.values())
+
+    @property
     def is_done(self) -> bool:
         """Nothing in it is needed any more, and nothing will be added."""
         return self.is_sealed and not self.pending and not self.held

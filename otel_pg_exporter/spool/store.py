@@ -87,7 +87,7 @@ class Spool:
 
     @property
     def segment_bytes(self) -> int:
-        """A file that is larger is not appended to.
+        """To a file that is larger no batch is added.
 
         Each may be as large as all before it, so that there are few, for each costs a descriptor; and a quarter of the
         room there is at most, for as much is given up at once when that is used up.
@@ -96,11 +96,22 @@ class Spool:
             before = sum(segment.size for segment in self._segments if segment.is_sealed)
             return max(_MIN_SEGMENT_BYTES, min(self._room // 4, max(_FIRST_SEGMENT_BYTES, before)))
 
+    def takes_more(self, segment: Segment) -> bool:
+        """Whether another batch may go into a file: it is not too large, and still there for the next process.
+
+        Raises:
+            SpoolError: it is not there, and no other can be made.
+        """
+        if segment.is_removed:
+            self._rescue()
+            return False
+        return segment.size <= self.segment_bytes
+
     @property
     def rows_waiting(self) -> int:
         """Rows that this process has still to store from the spool."""
         with undisturbed(self._lock):
-            return sum(extent.rows for segment in self._segments for extent in segment.pending.values())
+            return sum(segment.rows_waiting for segment in self._segments)
 
     def put(self, batch: Batch) -> None:
         """Keep a batch.
@@ -110,7 +121,7 @@ class Spool:
         """
         data = encode(batch)
         with undisturbed(self._lock):
-            if self._active is None or self._active.size > self.segment_bytes:
+            if self._active is None or not self.takes_more(self._active):
                 self.seal(self._active)
                 self._active = None
                 made = self.new_segment()
@@ -252,6 +263,8 @@ class Spool:
     def close(self) -> None:
         """Leave what waits to the next process."""
         with undisturbed(self._lock):
+            with suppress(SpoolError):
+                self._rescue()
             for segment in self._segments:
                 if not segment.pending and not segment.held:
                     with suppress(OSError):
@@ -342,7 +355,7 @@ class Spool:
         for segment in self._segments:
             if segment.held or segment is writing:
                 continue
-            rows = sum(extent.rows for extent in segment.pending.values())
+            rows = segment.rows_waiting
             if not rows:
                 continue  # it only tells of losses
             losses = self._losses(segment)
@@ -361,6 +374,20 @@ class Spool:
                     self.put_notice(loss)
             return True
         return False
+
+    def _rescue(self) -> None:
+        """Write anew what waits in files that somebody has deleted, which only this process can still read."""
+        with undisturbed(self._lock):
+            for segment in [each for each in self._segments if each.pending and each.is_removed]:
+                warn(f"{segment.path} was removed; its {segment.rows_waiting:,} records are written anew")
+                made = self.new_segment()
+                made.is_sealed = True
+                while segment.pending:  # to have room for them may cost those that are left
+                    batch_id, extent = next(iter(segment.pending.items()))
+                    start = self.append(made, segment.read(extent))
+                    made.pending[batch_id] = Extent(start, made.size, extent.rows)
+                    segment.pending.pop(batch_id, None)
+                self._remove_if_done(segment)
 
     def _losses(self, segment: Segment) -> list[Batch]:
         found = []
@@ -390,8 +417,7 @@ class Spool:
 
 def _tell_damage(segment: Segment) -> None:
     if segment.damaged:
-        readable = sum(extent.rows for extent in segment.pending.values())
         warn(
             f"{segment.path} is damaged: {segment.damaged:,} of its {segment.size:,} bytes cannot be read, and what"
-            f" they held is lost; {readable:,} records are left"
+            f" they held is lost; {segment.rows_waiting:,} records are left"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -280,6 +281,43 @@ def test_a_file_that_was_cut_off_says_so_once_and_counts_what_can_be_counted(set
     assert f"{path} is damaged: {lost:,} of its {path.stat().st_size:,} bytes cannot be read" in said
     assert said.endswith("2 records are left")
     second.close()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_what_waits_in_a_folder_that_somebody_deletes_is_written_anew(settings, heard, goes_on):
+    """With the next batch, or when the program ends: only the process that has the file open can read it."""
+    spool = Spool(settings)
+    batches = [batch_of(number, sequence=number) for number in range(1, 5)]
+    for batch in batches[:3]:
+        spool.put(batch)
+    shutil.rmtree(settings.spool_dir)
+    if goes_on:
+        spool.put(batches[3])
+    spool.close()
+
+    heir = Spool(settings)
+    assert [batch.id for batch in batches[: 4 if goes_on else 3]] == waiting_ids(heir)
+    assert 1 == len(heard)
+    assert "was removed; its 3 records are written anew" in heard[0]
+
+
+def test_a_journal_leaves_a_file_that_somebody_has_deleted(settings):
+    """Its next batch is in another file, and what waited in the one before too."""
+    spool = Spool(settings)
+    journal = Journal(spool, is_synced=False)
+    batches = []
+    for number in range(1, 3):
+        batch = Batch(uuid.uuid4(), uuid.UUID(int=5), number, "span")
+        row = ENCODER.span(span(number), batch.id.bytes, 0)
+        journal.append(batch, row)
+        batch.add(row[0], row[1], row[3])
+        spool.release(journal.complete(batch))
+        batches.append(batch.id)
+        if number == 1:
+            shutil.rmtree(settings.spool_dir)
+    spool.close()
+
+    assert batches == waiting_ids(Spool(settings))
 
 
 @pytest.mark.parametrize("content", [b"", b"not ours", os.urandom(5000)], ids=["empty", "text", "noise"])
