@@ -53,7 +53,8 @@ def plainly(command: F) -> F:
             raise  # whoever read has seen enough
         except OSError as error:
             _give_up_output()
-            raise click.ClickException(f"cannot write: {error.strerror or error}") from None
+            what = f"cannot use {error.filename}" if error.filename else "cannot write"
+            raise click.ClickException(harmless(f"{what}: {error.strerror or error}")) from None
         except EventStoreError as error:
             # one line, also where the message ends with a piece of the server's log
             raise click.ClickException(harmless(" ".join(str(error).split()))) from None

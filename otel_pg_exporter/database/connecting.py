@@ -106,7 +106,8 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
         connection.close()
         found = f"PostgreSQL {version // 10000} with encoding {encoding}"
         raise UnsupportedServer(f"{settings.target} is {found}; needed are PostgreSQL 12 or newer and UTF8")
-    mode = connection.info.get_parameters().get("sslmode", "prefer")
+    # connection.info would look for .pgpass, and raise where the user has no home
+    mode = next((option.val or b"" for option in connection.pgconn.info if option.keyword == b"sslmode"), b"").decode()
     if is_exposed(connection.info.hostaddr, mode):
         _warn_once(settings.target, mode)
     connection.deadline = deadline

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -94,6 +95,19 @@ def test_no_limit_for_transactions_cuts_a_batch_off(dsn, tmp_path):
         )
 
     assert {"stored": 1} == store(dsn, str(tmp_path), NAME)
+
+
+def test_a_user_without_a_home_stores_and_reads(dsn, tmp_path, monkeypatch):
+    """As in a container that runs under a number of its own, without HOME: psycopg has .pgpass there by default."""
+
+    def home(self=None):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+
+    assert {"stored": 1} == store(dsn, str(tmp_path), NAME)
+    with EventQuery(dsn=dsn) as query:
+        assert 1 == len(query.agent_events(name=NAME))
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])

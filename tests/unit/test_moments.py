@@ -1,13 +1,14 @@
-"""What `--since` and `--until` understand."""
+"""What `--since` and `--until` understand, and how a command says what went wrong."""
 
 from __future__ import annotations
 
+import errno
 from datetime import datetime, timedelta, timezone
 
 import click
 import pytest
 
-from otel_pg_exporter.commands.errors import moment
+from otel_pg_exporter.commands.errors import moment, plainly
 
 CONTEXT = click.Context(click.Command("x"))
 OPTION = click.Option(["--since"])
@@ -46,3 +47,14 @@ def test_anything_else_says_what_is_allowed(text):
     """In a line."""
     with pytest.raises(click.BadParameter, match=r"is not allowed; allowed is a number and s, m, h, d or w \(90m"):
         moment(CONTEXT, OPTION, text)
+
+
+def test_a_file_that_cannot_be_used_is_named():
+    """It may be one that is read, such as another user's spool."""
+
+    @plainly
+    def command() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/var/spool/otel-pg")
+
+    with pytest.raises(click.ClickException, match=r"^cannot use /var/spool/otel-pg: Permission denied$"):
+        command()
