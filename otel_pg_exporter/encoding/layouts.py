@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from .binary_copy import NULL
-from .columns import CONTENTS, FORMS, Form
+from .columns import CONTENTS, Form
 from .costs import Costing
 from .plans import Plan, Values, values_of
 from .scrubbing import Scrubber
@@ -118,8 +118,8 @@ def layout_of(plan: Plan, code: int) -> Layout:
     Raises:
         Unusual: the plan does not say enough about where the name goes.
     """
-    if plan.gathered or not all(column in FORMS for column, _, _ in plan.columns):
-        raise Unusual  # a text that is part of an attribute does not stand where texts do
+    if plan.gathered:
+        raise Unusual  # what many attributes spell out
     keys = dict(zip(plan.text_columns, plan.text_keys, strict=True))
     forms = {column: (key, form) for column, key, form in plan.columns}
     if plan.name_column:

@@ -102,6 +102,7 @@ def test_configuring_after_a_shutdown_stores_once(dsn, tmp_path, durability):
     """Of what the second takes the first keeps nothing for the next process, that would store it again."""
     surroundings = {
         "OTEL_EXPORTER_POSTGRES_DSN": dsn, "EVENT_DURABILITY": durability, "EVENT_SPOOL_DIR": str(tmp_path / "spool"),
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # Python 3.12 warns of a fork beside threads
     }  # fmt: skip
     done = run(SET_UP + AGAIN, **surroundings)
     run(SET_UP + "configure().force_flush(); trace.get_tracer('x').start_span('next').end()", **surroundings)

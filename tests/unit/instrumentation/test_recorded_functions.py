@@ -459,6 +459,7 @@ class Bound:
         return args
 
 
+@pytest.mark.filterwarnings("ignore:functools.partial will be a method descriptor")  # Python 3.13
 @pytest.mark.parametrize(
     "make",
     [lambda: functools.partial(divmod, 7), lambda: functools.partial(AsyncTool(), 7), AsyncTool, Bound],
