@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
 __all__ = ["Price", "Prices", "Usage", "built_in_prices", "read_prices"]
 
-_BUILT_IN = Path(__file__).parent / "prices.json"
+_BUILT_IN: Traversable = files(__package__) / "prices.json"
 _RATES = ("input", "output", "cache_read", "cache_write", "reasoning")
 _KNOWN = ("provider", "model", "from", *_RATES, "source", "note")
 _MAX_MODELS = 4096
@@ -110,7 +114,7 @@ def built_in_prices() -> tuple[Price, ...]:
     return read_prices(_BUILT_IN)
 
 
-def read_prices(path: str | Path) -> tuple[Price, ...]:
+def read_prices(path: str | Path | Traversable) -> tuple[Price, ...]:
     """A table of prices from a JSON file.
 
     Raises:
@@ -118,7 +122,8 @@ def read_prices(path: str | Path) -> tuple[Price, ...]:
             file, the entry and what is allowed.
     """
     try:
-        entries = json.loads(Path(path).read_text("utf-8"))["prices"]
+        file = Path(path) if isinstance(path, str) else path
+        entries = json.loads(file.read_text("utf-8"))["prices"]
         if not isinstance(entries, list):
             raise TypeError
     except OSError as error:

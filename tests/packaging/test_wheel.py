@@ -104,6 +104,19 @@ def test_the_wheel_works_from_another_folder(installed, tmp_path, dsn):
     ] == done.stdout.splitlines()
 
 
+def test_it_works_out_of_an_archive(wheel, tmp_path, dsn):
+    """As in a zipapp: prices and SQL are read from where the modules come."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); import instrumentation, otel_pg_exporter as found\n"
+        f"telemetry = found.configure(dsn={dsn!r})\n"
+        "with instrumentation.action('m', kind='llm', model='gpt-5') as call: call.usage(input_tokens=1_000_000)\n"
+        "telemetry.force_flush(); (event,) = telemetry.query.events(); print(found.__file__, event.details['cost'])"
+    )
+    done = run(sys.executable, "-c", program, cwd=tmp_path)
+
+    assert (f"{wheel}/otel_pg_exporter/__init__.py 1.25\n", "") == (done.stdout, done.stderr)
+
+
 def test_the_exporters_are_found_by_name(installed, tmp_path):
     """OpenTelemetry finds `postgres` among its traces and logs exporters, and makes them without arguments."""
     program = (
