@@ -3,7 +3,7 @@
 Two tables of data. `RULES` looks at attributes that say a record's kind outright, in a fixed order;
 the first rule that knows the value decides. `SOURCES` names, for each column, the attributes that may
 fill it, first present wins, whichever convention they come from: OpenTelemetry's GenAI, CI/CD and
-messaging conventions (current and older names), OpenInference, OpenLLMetry, MLflow, Logfire, Celery.
+messaging conventions (current and older names), OpenInference, OpenLLMetry, MLflow, Logfire, Celery, Prefect.
 
 A name such as `gen_ai.agent.name` or `deployment.environment.name` never decides: both stand on
 records of every kind.
@@ -174,6 +174,7 @@ RULES: tuple[Rule, ...] = (
     Rule("deployment.name", default=DEPLOYMENT),
     Rule("deployment.status", default=DEPLOYMENT),
     Rule("celery.action", {"run": TASK}),
+    Rule("prefect.run.type", {"flow": TASK, "task": TASK}),
 )
 """In order of precedence; a user's own rules may be put before them."""
 
@@ -244,7 +245,13 @@ SOURCES: Sources = {
     "system": ANY_CATEGORY,
     "task": {
         **ANY_CATEGORY,
-        "task_id": ("otel_pg.task.id", "celery.task_id", "messaging.message.id", "messaging.message_id"),
+        "task_id": (
+            "otel_pg.task.id",
+            "celery.task_id",
+            "prefect.run.id",
+            "messaging.message.id",
+            "messaging.message_id",
+        ),
         "task_name": (
             "otel_pg.task.name",
             "celery.task_name",

@@ -125,6 +125,16 @@ def test_litellm_names_its_functions(name, function, action):
     assert ("agent_events", action, "gpt-5", 0.25) == (row["table"], row["action"], row["model"], row["cost"])
 
 
+@pytest.mark.parametrize("kind", ["flow", "task"])
+def test_prefects_runs_are_tasks(kind):
+    """Prefect 3 makes spans by itself, named as it names the run."""
+    row = span({"prefect.run.type": kind, "prefect.run.id": "01a2", "prefect.run.name": "n"})
+
+    assert ("task_events", "task_execution", "01a2", "n") == (
+        row["table"], row["event_type"], row["task_id"], row["task_name"],
+    )  # fmt: skip
+
+
 def test_the_model_of_a_call_that_failed():
     """OpenInference learns `llm.model_name` from the answer; without one it says what the call asked for."""
     failed = {"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"model": "gpt-5", "stream": true}'}
