@@ -73,11 +73,18 @@ class _Looks:
             r"|(?<=npm_)(?=[\w-]{16})|(?<=whsec_)(?=\S{8})|(?<=github_pat_)(?=\w{10})"
             r"|(?:(?<=gsk_)|(?<=pcsk_)|(?<=lsv2_[ps][tk]_))(?=[\w-]{16}))"
         ).search
-        # in JSON text without capitals
-        self.member = re.compile(
-            rf"(?:(?:pass[\W_]?(?:word|phrase|code|wd)|pwd|secret|token{_COUNTED}|cookie|credential|creds|authorization"
-            rf"|bearer|jwt|dsn|(?:{'|'.join(_OWNERS)})[^a-z]?key){_GOES_ON}|(?:auth|pass)[\W_]?){_END_OF_NAME}"
-        ).search
+        # in JSON text without capitals, each only where its word is
+        self.members = tuple(
+            (word, re.compile(f"{word}{rest}{_END_OF_NAME}").search)
+            for word, rest in (
+                ("pass", rf"[\W_]?(?:(?:word|phrase|code|wd){_GOES_ON})?"),
+                ("auth", rf"(?:orization{_GOES_ON}|[\W_]?)"),
+                ("cred", f"(?:entials?|s){_GOES_ON}"),
+                ("token", _COUNTED + _GOES_ON),
+                ("key", f"(?:{_KEY}){_GOES_ON}"),
+                *((word, _GOES_ON) for word in ("secret", "cookie", "pwd", "bearer", "jwt", "dsn")),
+            )
+        )
         # in flattened JSON text
         self.any_k = re.compile(
             rf"k(?:en(?<=token){_COUNTED}|ie(?<=cookie)|ey(?<=[ihsetgndr]key)|ey(?<=[ihsetgndr][^a-z]key))".encode()
@@ -142,4 +149,4 @@ def _has_word(looks: _Looks, flat: bytes) -> bool:
 
 
 def _is_member(looks: _Looks, folded: str) -> bool:
-    return _is_named(looks, folded) or bool(looks.member(folded))
+    return _is_named(looks, folded) or any(word in folded and named(folded) for word, named in looks.members)
