@@ -1,8 +1,14 @@
-"""Small pools of connections for queries: how they are made, and what they tell."""
+"""Small pools of connections for queries: how they are made, and what they tell.
+
+A connection that broke while it was idle is replaced before a query gets it, so that the first query after a server's
+restart does not fail: one empty round trip for each query. All others that are idle are replaced with it, for what
+ended one has ended them too, and the driver takes a second, two, four … for each that it finds out about.
+"""
 
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Any, TypeAlias
 
 import orjson
@@ -26,26 +32,49 @@ _ISOLATION = psycopg.IsolationLevel.READ_COMMITTED
 
 def pool_of(conninfo: str, settings: Settings) -> Pool:
     """A pool that is open."""
-    return ConnectionPool(
+
+    def check(connection: psycopg.Connection[Record]) -> None:
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            if (pool := mine()) is not None:
+                getattr(pool, "drain", pool.check)()
+            raise
+
+    made = ConnectionPool(
         conninfo,
         connection_class=_Pooled,
         **_pool_options(settings),
         configure=configure,
-        check=_check,
-        open=True,
+        check=check,
+        open=False,
     )
+    mine = weakref.ref(made)
+    made.open()
+    return made
 
 
 def async_pool_of(conninfo: str, settings: Settings) -> AsyncPool:
     """A pool that has to be opened yet."""
-    return AsyncConnectionPool(
+
+    async def check(connection: psycopg.AsyncConnection[Record]) -> None:
+        try:
+            await AsyncConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            if (pool := mine()) is not None:
+                await getattr(pool, "drain", pool.check)()
+            raise
+
+    made = AsyncConnectionPool(
         conninfo,
         connection_class=_AsyncPooled,
         **_pool_options(settings),
         configure=_configure_async,
-        check=_check_async,
+        check=check,
         open=False,
     )
+    mine = weakref.ref(made)
+    return made
 
 
 def why_none(pool: Pool | AsyncPool | None, settings: Settings) -> str:
@@ -85,11 +114,6 @@ class _Quiet(logging.Filter):
 
 
 logging.getLogger("psycopg.pool").addFilter(_Quiet())
-
-
-# A connection that broke while it was idle is replaced before a query gets it, so that the first query after
-# a server's restart does not fail. One empty round trip for each query.
-_check, _check_async = ConnectionPool.check_connection, AsyncConnectionPool.check_connection
 
 
 def counts(pool: Pool | AsyncPool | None) -> dict[str, int]:

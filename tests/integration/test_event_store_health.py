@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -396,6 +396,36 @@ def test_connections_that_broke_while_idle_disturb_nobody(dsn):
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
                     [conninfo_to_dict(dsn)["dbname"], connection.info.backend_pid],
                 )
+
+
+def test_many_connections_that_broke_while_idle_disturb_nobody_either(dsn):
+    """The driver finds out about one after the other, with pauses that grow: all are replaced with the first."""
+    settings = Settings(dsn=dsn, pool_max_size=8, connect_timeout_seconds=5)
+
+    def end_all() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
+                [conninfo_to_dict(dsn)["dbname"], connection.info.backend_pid],
+            )
+
+    async def asynchronous() -> None:
+        database = AsyncDatabase(settings)
+        async with AsyncExitStack() as lent:
+            for _ in range(8):
+                await lent.enter_async_context(database.connection())
+        end_all()
+        async with database.connection() as connection:
+            await connection.execute("SELECT 1")
+        await database.close()
+
+    with closing(Database(settings)) as database:
+        with ExitStack() as lent:
+            for _ in range(8):
+                lent.enter_context(database.connection())
+        end_all()
+        assert [{"one": 1}] == database.fetch("SELECT 1 AS one")
+    asyncio.run(asynchronous())
 
 
 def test_without_monitoring_there_is_no_thread(dsn):
