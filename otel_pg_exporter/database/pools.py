@@ -41,7 +41,7 @@ def pool_of(conninfo: str, settings: Settings) -> Pool:
                 getattr(pool, "drain", pool.check)()
             raise
 
-    made = ConnectionPool(
+    made: Pool = ConnectionPool(
         conninfo,
         connection_class=_Pooled,
         **_pool_options(settings),
@@ -65,7 +65,7 @@ def async_pool_of(conninfo: str, settings: Settings) -> AsyncPool:
                 await getattr(pool, "drain", pool.check)()
             raise
 
-    made = AsyncConnectionPool(
+    made: AsyncPool = AsyncConnectionPool(
         conninfo,
         connection_class=_AsyncPooled,
         **_pool_options(settings),
