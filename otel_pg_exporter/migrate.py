@@ -52,6 +52,7 @@ def up(where: Settings | Database | None = None, *, to: int | None = None, **ove
         DatabaseError: the server refused; the failing step has left no trace.
     """
     with opened(where, **overrides) as database:
+        _status(database)  # a role that may not read it would be told that the tables are of an earlier version
         return _up(database, to)
 
 

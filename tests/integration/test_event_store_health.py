@@ -108,6 +108,17 @@ def test_a_role_that_cannot_make_the_tables_is_not_healthy(empty_dsn, beggar):
     assert able.server_version == without.server_version is not None
 
 
+def test_tables_that_a_role_may_not_read_are_not_said_to_be_of_an_earlier_version(empty_dsn, beggar):
+    """Their owner would find nothing to do: what is missing is a right."""
+    role = conninfo_to_dict(beggar)["user"]
+    migrate.up(dsn=empty_dsn)
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(f'GRANT USAGE ON SCHEMA otel TO "{role}"')
+
+    with pytest.raises(AccessDenied, match=f'GRANT SELECT ON "otel"."schema_migrations" TO "{role}"$'):
+        migrate.up(dsn=beggar)
+
+
 def test_tables_of_an_earlier_version_are_well_for_their_owner_alone(empty_dsn, beggar):
     """Whoever owns them brings them to this version at the first use; another role is told who can."""
     role = conninfo_to_dict(beggar)["user"]
