@@ -43,7 +43,8 @@ def main(dsn: str) -> None:
         whole, shared = (store(dsn, f"bench_{name}_{size}", conversations, least) for name, least in MODES.items())
         print(
             f"  messages of {size:5,}: {sent / 1e6:5.1f} MB sent; in rows {whole[0] / 1e6:5.1f} MB on disk, stored"
-            f" once {shared[0] / 1e6:4.1f} MB, 1/{whole[0] / shared[0]:.1f}; CPU {shared[1] / whole[1]:.2f} x"
+            f" once {shared[0] / 1e6:4.1f} MB, 1/{whole[0] / shared[0]:.1f}; CPU of a turn"
+            f" {shared[1] / CONVERSATIONS / TURNS * 1e3:.2f} ms, {shared[1] / whole[1]:.2f} x"
         )
 
 

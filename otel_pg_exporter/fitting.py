@@ -21,6 +21,7 @@ _SPAN, _LOG = 4096, 1024
 _SPAN_OF_MEMORY = 16
 """Samples after which a mean has mostly forgotten what was before."""
 _MOST_VALUES = 10_000
+_TEXTS, _NUMBERS_OR_NONE = (str, bytes, bytearray), (int, float, type(None))
 
 
 class Fit:
@@ -70,14 +71,14 @@ def _within(attributes: Any) -> int:
 
 
 def _inside(value: Any) -> int:
-    if value is None or isinstance(value, int | float):
+    if isinstance(value, _NUMBERS_OR_NONE):
         return 0
     total, work = 0, [value]
     for _ in range(_MOST_VALUES):
         if not work:
             break
         item = work.pop()
-        if isinstance(item, str | bytes | bytearray):
+        if isinstance(item, _TEXTS):
             total += getsizeof(item)
         elif isinstance(item, Mapping):
             work.extend(islice(item.values(), _MOST_VALUES))

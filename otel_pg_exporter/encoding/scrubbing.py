@@ -19,30 +19,25 @@ from ..redaction import REDACTED, Redactor, words_of
 from ..remembered import Remembered
 from ..routing import SOURCES, Sources
 from ..suspicion import may_hold_secret
+from .content_names import ContentNames
 
-__all__ = ["CONTENT", "Redact", "Scrubber"]
+__all__ = ["Redact", "Scrubber"]
 
 Redact: TypeAlias = Callable[[str, str], str]
 """A user's own: is given the key (an attribute's, else name, status_message, body or event_name) and a text, and
 returns the text as it may be stored."""
 
-CONTENT = (
-    "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.prompt.*", "gen_ai.completion.*",
-    "gen_ai.event.content", "gen_ai.evaluation.explanation", "model_request_parameters", "llm.input_messages.*",
-    "llm.output_messages.*", "llm.prompts", "llm.prompts.*", "llm.choices.*", "llm.prompt_template.*", "llm.tools.*",
-    "llm.function_call", "llm.invocation_parameters", "tool.parameters", "retrieval.documents.*",
-    "reranker.input_documents.*", "reranker.output_documents.*", "reranker.query", "embedding.embeddings.*",
-    "embedding.text", "document.*", "traceloop.prompt.*", "mlflow.chat.*", "logfire.msg", "logfire.logging_args",
-    "messaging.message.body", "http.request.body", "http.response.body",
-)  # fmt: skip
-"""Attributes that hold content, beside those that fill `input` and `output`; `.*` stands for any ending."""
-
-_NUMBERS = ("mlflow.chat.tokenUsage",)
 _MAX_DEPTH = 64
 _MAX_KEYS = 8192
 _LARGE_NUMBER = re.compile(r"[0-9]{19}")
 _LONG, _MAX_INNOCENT = 256, 20_000
 """Characters from which a text is remembered, and how many are: some 3 MB."""
+_LONG_VALUES = 16
+"""Characters for each quotation mark of JSON text whose values are long."""
+_JSON_STARTS = frozenset('{["')
+# a union of types is made anew wherever it is written, in five times what asking for a tuple takes
+_TEXTS, _SEQUENCES, _CONTAINERS = (str, bytes, bytearray), (list, tuple), (dict, list, tuple, Mapping)
+_NUMBERS_OR_NONE = (int, float, type(None))
 
 
 class _Changed:
@@ -82,10 +77,7 @@ class Scrubber:
         self._redactor = Redactor(keys, self._patterns)
         self._redact, self._is_on, self._keeps_content = redact, is_on, keeps_content
         self._own_names = _own_names(keys)
-        filled = {name for columns in sources.values() for column in ("input", "output") for name in columns[column]}
-        content = {*CONTENT, *filled}
-        self._content = frozenset(name for name in content if not name.endswith(".*"))
-        self._content_starts = tuple(name[:-1] for name in content if name.endswith(".*"))
+        self._content = ContentNames(sources)
         self._known: dict[Any, bool] = {}
         self._wanted: dict[tuple[Any, ...], bool] = {}
         self._innocent = Remembered(_MAX_INNOCENT)
@@ -121,10 +113,21 @@ class Scrubber:
         digest = _digest(text)
         if digest in self._innocent:
             return False
-        if self._looks_like_one(text):
+        if self._long_one_suspects(text):
             return True
         self._innocent.update((digest,))
         return False
+
+    def _long_one_suspects(self, text: str) -> bool:
+        # what JSON holds is looked at value by value in the end: from the beginning, where they are long, for of a
+        # history most came before, and are known
+        has_long_values = len(text) > _LONG_VALUES * text.count('"')
+        if not has_long_values and not self._looks_like_one(text):
+            return False
+        value = _json_of(text)
+        if value is not None:
+            return self._needs_change(value)
+        return not has_long_values or self._looks_like_one(text)
 
     def _looks_like_one(self, text: str) -> bool:
         return (
@@ -140,6 +143,11 @@ class Scrubber:
         if self._patterns or self._own_names is not None:
             return any(map(self.suspects, texts))
         return self._is_on and may_hold_secret("\n".join(texts))
+
+    def _suspects_one_of(self, texts: Sequence[str]) -> bool:
+        # together they may look like one that none of them holds
+        has_own = self._patterns or self._own_names is not None
+        return (has_own or (self._is_on and may_hold_secret("\n".join(texts)))) and any(map(self.suspects, texts))
 
     def span(self, span: Any) -> Any:
         """The span, as it may be stored."""
@@ -183,7 +191,7 @@ class Scrubber:
         kept = {}
         is_same = True
         for key, value in attributes.items():
-            if not self._keeps_content and self._is_content(key):
+            if not self._keeps_content and key in self._content:
                 is_same = False
                 continue
             name, new = self._member(key, value, attributes)
@@ -210,7 +218,7 @@ class Scrubber:
     def _goes(self, key: Any) -> bool:
         known = self._known.get(key) if type(key) is str else None
         if known is None:
-            known = (self._is_on and self._is_secret(key)) or (not self._keeps_content and self._is_content(key))
+            known = (self._is_on and self._is_secret(key)) or (not self._keeps_content and key in self._content)
             if type(key) is str:
                 if len(self._known) >= _MAX_KEYS:
                     self._known.clear()
@@ -221,11 +229,6 @@ class Scrubber:
         if isinstance(key, bytes):
             key = key[:256].decode("latin-1")
         return self._is_on and isinstance(key, str) and self._redactor.is_secret(key)
-
-    def _is_content(self, key: Any) -> bool:
-        if not isinstance(key, str) or key in _NUMBERS:
-            return False
-        return key in self._content or key.startswith(self._content_starts)
 
     def _with_attributes(self, holder: Any, **changes: Any) -> Any:
         old = holder.attributes
@@ -257,12 +260,16 @@ class Scrubber:
     def _needs_change(self, value: Any) -> bool:
         # without recursion: a value may be thousands of levels deep, or hold itself
         work, seen = [value], set()
+        short: list[str] = []
         while work:
             item = work.pop()
-            if isinstance(item, str | bytes | bytearray):
-                if self.suspects(_as_text(item)):
+            if isinstance(item, _TEXTS):
+                text = _as_text(item)
+                if len(text) < _LONG:
+                    short.append(text)
+                elif self.suspects(text):
                     return True
-            elif isinstance(item, Mapping | list | tuple):
+            elif isinstance(item, _CONTAINERS):
                 if id(item) in seen:
                     continue
                 seen.add(id(item))
@@ -274,18 +281,18 @@ class Scrubber:
                     if any(self._hidden_places(item)):
                         return True
                     work.extend(item)
-            elif not isinstance(item, int | float | None) and self.suspects(_described(item)):
+            elif not isinstance(item, _NUMBERS_OR_NONE) and self.suspects(_described(item)):
                 return True
-        return False
+        return self._suspects_one_of(short)
 
     def _rebuilt(self, key: str, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self.text(key, str.__str__(value))
-        if value is None or isinstance(value, int | float):
+        if isinstance(value, _NUMBERS_OR_NONE):
             return value
         if depth > _MAX_DEPTH:
             return REDACTED  # nobody looked into it
-        if isinstance(value, bytes | bytearray):
+        if isinstance(value, _TEXTS):
             text = _as_text(value)
             cleaned = self.text(key, text)
             return value if cleaned == text else cleaned
@@ -294,7 +301,7 @@ class Scrubber:
             new = dict(members)
             is_same = all(name in value and new[name] is value[name] for name in new)
             return value if is_same and len(new) == len(value) else new
-        if isinstance(value, list | tuple):
+        if isinstance(value, _SEQUENCES):
             hidden = self._hidden_places(value)
             items = [
                 REDACTED if hides and item is not None else self._rebuilt(key, item, depth + 1)
@@ -327,17 +334,16 @@ class Scrubber:
         if not self._is_on:
             return hidden
         for place, item in enumerate(items[:-1]):
-            is_name = (len(items) == 2 and isinstance(item, str | bytes)) or (type(item) is str and item[:1] == "-")
+            is_name = (len(items) == 2 and isinstance(item, _TEXTS)) or (type(item) is str and item[:1] == "-")
             if is_name and "=" not in (text := _as_text(item)[:256]) and self._is_secret(text):
                 hidden[place + 1] = items[place + 1] not in (None, REDACTED)
         return hidden
 
     def _json(self, key: str, text: str) -> str | None:
         """JSON text with secrets taken out, and still JSON; None if it is none."""
-        if text.lstrip()[:1] not in ("{", "[", '"'):
+        if (value := _json_of(text)) is None:
             return None
         try:
-            value = orjson.loads(text)
             if not self._needs_change(value):
                 return text
             if _LARGE_NUMBER.search(text) and (exact := self._exactly(key, text)) is not None:
@@ -366,6 +372,14 @@ class Scrubber:
         quiet = Scrubber.__new__(Scrubber)
         quiet.__dict__.update(self.__dict__, _redact=None)
         return quiet
+
+
+def _json_of(text: str) -> Any:
+    """What JSON text says; None if it is none, or no object, list or text."""
+    try:
+        return orjson.loads(text) if text.lstrip()[:1] in _JSON_STARTS else None
+    except ValueError:
+        return None
 
 
 def _digest(text: str) -> bytes:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from otel_pg_exporter.encoding import scrubbing
 from otel_pg_exporter.encoding.scrubbing import Scrubber
 from otel_pg_exporter.redaction import REDACTED, Redactor
 
@@ -42,6 +43,60 @@ def test_a_history_is_searched_where_it_is_new(looked_at):
         scrubber.text("x", json.dumps(messages))
 
     assert [f"{turn} {SUSPICIOUS}" for turn in range(20)] == looked_at
+
+
+def test_of_a_history_that_speaks_of_secrets_only_what_is_new_is_looked_at(monkeypatch):
+    """Not the whole of it at each turn, though it could hold one by its looks."""
+    looked_at, may_hold_secret = [], scrubbing.may_hold_secret
+    monkeypatch.setattr(scrubbing, "may_hold_secret", lambda text: looked_at.append(text) or may_hold_secret(text))
+    scrubber = Scrubber()
+    messages = [{"role": "user", "content": f"{number} {SUSPICIOUS}"} for number in range(50)]
+    assert may_hold_secret(json.dumps(messages))
+    scrubber.suspects(json.dumps(messages))
+    scrubber.text("x", json.dumps(messages))
+    looked_at.clear()
+
+    assert json.dumps([*messages, NEW]) == scrubber.text("x", json.dumps([*messages, NEW]))
+
+    assert sum(map(len, looked_at)) < 2 * len(NEW["content"])
+
+
+NEW = {"role": "assistant", "content": "A plain answer. " * 100}
+SECRETS = {
+    "in prose": {"content": INNOCENT + " password=planted8"},
+    "in a short value": {"content": NEW["content"], "note": "Bearer planted8planted8planted8"},
+    "by its name": {"content": NEW["content"], "password": "planted8"},
+    "by the name beside it": {"content": NEW["content"], "env": {"name": "DB_PASSWORD", "value": "planted8"}},
+    "after an option": {"content": NEW["content"], "args": ["run", "--token", "planted8"]},
+    "as one of two": {"content": NEW["content"], "header": ["Authorization", "planted8"]},
+    "in JSON text": {"content": NEW["content"], "arguments": json.dumps({"api_key": "planted8"})},
+    "as the key": {"content": NEW["content"], "password=planted8": 1},
+    "by a pattern": {"content": NEW["content"] + "planted8"},
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("place", [0, 10, 20])
+@pytest.mark.parametrize("message", [NEW, {"n": 1, "ok": True, "tags": ["a", "b"]}], ids=["long", "short"])
+def test_a_secret_in_a_history_is_found_wherever_it_is(secret, place, message):
+    """And nothing else changes, whether values are long or short; also in a turn after others without it."""
+    scrubber = Scrubber(patterns=["planted8"] if secret == "by a pattern" else ())
+    history = [message] * 20
+    assert json.dumps(history) == scrubber.text("x", json.dumps(history))
+    history.insert(place, SECRETS[secret])
+
+    found = scrubber.text("x", json.dumps(history))
+
+    assert "planted8" not in found
+    assert [message] * 20 == [one for one in json.loads(found) if one == message]
+    assert 21 == len(json.loads(found))
+
+
+def test_what_is_cut_off_in_the_middle_of_json_is_looked_through():
+    """It is a text like any other."""
+    text = json.dumps([NEW, SECRETS["by its name"], NEW])[:-20]
+
+    assert "planted8" not in Scrubber().text("x", text)
 
 
 def test_a_secret_is_found_each_time():
