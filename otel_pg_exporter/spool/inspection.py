@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import uuid
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
@@ -18,6 +20,8 @@ from .segment import parts_of
 from .store import DEAD_SUFFIX, SUFFIX
 
 __all__ = ["SpoolFile", "batches_in", "look"]
+
+_WITHOUT_WAITING = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def look(settings: Settings) -> list[SpoolFile]:
 
 def batches_in(file: SpoolFile) -> Iterator[Batch]:
     """The batches of a file that can be read."""
-    data = file.path.read_bytes()
+    data = _read(file.path)
     columns, parts, _ = parts_of(file.path, data)
     extents = [extent for _, extent in parts] if file.is_dead else dict(parts).values()
     for extent in extents:
@@ -69,10 +73,22 @@ def batches_in(file: SpoolFile) -> Iterator[Batch]:
         yield batch
 
 
+def _read(path: Path) -> bytes:
+    # what is no file, such as a pipe, would be waited for
+    descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SpoolError(f"{path} is no file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
 def _described(path: Path) -> SpoolFile:
     is_dead = path.suffix == DEAD_SUFFIX
     try:
-        data = path.read_bytes()
+        data = _read(path)
         _, parts, damaged = parts_of(path, data)
     except (OSError, SpoolError) as error:
         return SpoolFile(path, 0, 0, 0, 0, is_dead, error=str(error))

@@ -46,7 +46,7 @@ def otel_pg(*arguments, dsn, spool_dir, command="spool"):
     environment = {**os.environ, "OTEL_EXPORTER_POSTGRES_DSN": dsn, "EVENT_SPOOL_DIR": str(spool_dir)}
     return subprocess.run(
         [sys.executable, "-m", "otel_pg_exporter.cli", command, *arguments],
-        capture_output=True, text=True, check=False, env=environment,
+        capture_output=True, text=True, check=False, env=environment, timeout=120,
     )  # fmt: skip
 
 
@@ -166,6 +166,21 @@ def test_replay_tells_of_a_file_that_cannot_be_read(left_behind):
     assert done.returncode == 1
     assert done.stdout.startswith("stored ")
     assert f"{damaged} is not a file of the spool" in done.stderr
+
+
+def test_what_is_no_file_keeps_nobody_waiting(left_behind):
+    """A pipe, a folder, a link to what has no end: each is named, and what can be read is counted."""
+    (path,) = left_behind["spool_dir"].rglob("*.seg")
+    os.mkfifo(path.with_stem("0-pipe"))
+    path.with_stem("1-folder").mkdir()
+    path.with_stem("2-link").symlink_to("/dev/zero")
+
+    done = otel_pg("status", **left_behind)
+
+    assert 1 == done.returncode
+    assert "7 records wait, 1 refused" in done.stdout
+    for name in ("0-pipe", "1-folder", "2-link"):
+        assert name in done.stdout
 
 
 def test_replay_says_what_is_in_the_way(left_behind):
