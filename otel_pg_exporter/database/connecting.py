@@ -150,7 +150,7 @@ def options(settings: Settings, deadline: float = inf) -> dict[str, Any]:
         "prepare_threshold": None,  # PgBouncer in transaction mode has no prepared statements of ours
         "row_factory": dict_row,
         "connect_timeout": int(min(remaining, settings.connect_timeout_seconds)),
-        "application_name": "otel-pg-exporter",
+        "fallback_application_name": "otel-pg-exporter",
         "keepalives_idle": 30,
         "tcp_user_timeout": _ANSWER_MILLIS,
         **(_embedded_options() if settings.is_embedded else {}),

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from otel_pg_exporter import EventQuery, EventStore, configure, doctor, migrate, retention
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import AsyncDatabase, Database
+from otel_pg_exporter.database.connecting import connect
 from otel_pg_exporter.errors import DatabaseUnavailable
 
 NAME = "naïve ü"
@@ -95,6 +96,19 @@ def test_no_limit_for_transactions_cuts_a_batch_off(dsn, tmp_path):
         )
 
     assert {"stored": 1} == store(dsn, str(tmp_path), NAME)
+
+
+def test_the_name_in_pg_stat_activity_is_the_users_if_there_is_one(dsn, monkeypatch):
+    """By which a DBA tells programs apart: that of the DSN, else PGAPPNAME, else our own."""
+
+    def found(conninfo: str) -> str:
+        with closing(connect(conninfo, Settings(dsn=conninfo))) as connection:
+            return connection.execute("SHOW application_name").fetchone()["application_name"]
+
+    assert "otel-pg-exporter" == found(dsn)
+    assert "billing" == found(f"{dsn} application_name=billing")
+    monkeypatch.setenv("PGAPPNAME", "orders")
+    assert "orders" == found(dsn)
 
 
 def test_a_user_without_a_home_stores_and_reads(dsn, tmp_path, monkeypatch):
