@@ -182,8 +182,7 @@ class Page:
         """The WHERE clause for one table, with further conditions."""
         sql = " AND ".join((*self.conditions[category], *more)) or "true"
         if self.search is not None:
-            limits = [*self.parameters, *(["since"] if any("%(since)s" in one for one in more) else [])]
-            sql = sql.replace("{search}", self.search.condition(names, limits, by_index))
+            sql = sql.replace("{search}", self.search.condition(names, by_index))
         return sql
 
     def parts_asked(self, names: Names, since: datetime | None = None) -> tuple[str, dict[str, Any]] | None:

@@ -26,6 +26,8 @@ Question: TypeAlias = Generator[Statement, Rows, T]
 _DAY = timedelta(days=1)
 _FEW = 4000
 """Rows of a table. So many are sorted in a few milliseconds; of what is more frequent the first come soon."""
+_OF_DAY = '"time" >= %(day)s AND "time" < %(next_day)s'
+_OF_OTHER_DAYS = "date_trunc('day', \"time\" AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' <> ALL(%(days)s::timestamptz[])"
 
 
 def rows_of_page(names: Names, page: Page, end: datetime | None) -> Question[list[tuple[str, dict[str, Any]]]]:
@@ -56,8 +58,8 @@ def ask_parts(names: Names, page: Page, since: datetime | None = None) -> Questi
         page.know_parts((yield asked))
 
 
-def page_of(names: Names, page: Page, category: str, is_since: bool = False, by_index: bool = False) -> str:
-    """The statement for one table of a page; of what is not older than the parameter `since`, if that is there.
+def page_of(names: Names, page: Page, category: str, *conditions: str, by_index: bool = False) -> str:
+    """The statement for one table of a page, with further conditions.
 
     Args:
         by_index: for few rows alone, that optional indexes know.
@@ -65,8 +67,7 @@ def page_of(names: Names, page: Page, category: str, is_since: bool = False, by_
     name = "few_events_of_table" if by_index else "events_of_table"
     sql = query(name, names).replace("{table}", names.table(CATEGORIES[category]))
     filled = sql.replace("{key}", page.key).replace("{order_by}", page.order_by("order_key"))
-    since = ('"time" >= %(since)s',) if is_since else ()
-    return filled.replace("{where}", page.where(names, category, *since, by_index=by_index))
+    return filled.replace("{where}", page.where(names, category, *conditions, by_index=by_index))
 
 
 def _beginnings(page: Page, end: datetime | None) -> Iterator[datetime | None]:
@@ -103,7 +104,7 @@ def _of_tables(
     found: dict[str, Rows] = (yield from _few(names, page, since, indexed)) if indexed else {}
     for each in page.categories:
         if each not in found:
-            found[each] = yield page_of(names, page, each, since is not None), _parameters(page, since)
+            found[each] = yield page_of(names, page, each, *_not_before(since)), _parameters(page, since)
     return [(each, row) for each in page.categories for row in found[each]]
 
 
@@ -112,12 +113,37 @@ def _few(names: Names, page: Page, since: datetime | None, indexed: Sequence[str
     found = {}
     yield query("plan_for_indexes", names), {}
     for each in indexed:
-        sql = page_of(names, page, each, since is not None, by_index=True)
-        rows = yield sql, {**_parameters(page, since), "few": _FEW}
-        if not rows or rows[0]["found"] < _FEW:
-            found[each] = [{name: value for name, value in row.items() if name != "found"} for row in rows]
+        rows = yield from _by_index(names, page, since, each)
+        if rows is not None:
+            found[each] = rows
     yield query("plan_as_usual", names), {}
     return found
+
+
+def _by_index(names: Names, page: Page, since: datetime | None, category: str) -> Question[Rows | None]:
+    """The first rows of one table, if it has few, asked for by the day where a search says so."""
+    search = page.search
+    by_day = search.by_day if search else {}
+    pieces: list[tuple[str, dict[str, Any]]] = [
+        (_OF_DAY, {**parameters, "day": day, "next_day": day + _DAY}) for day, parameters in by_day.items()
+    ]
+    if search and by_day:
+        pieces.append((_OF_OTHER_DAYS, {**search.of_other_days, "days": [*by_day]}))
+    found, count = [], 0
+    for piece, parameters in pieces or [("true", {})]:
+        sql = page_of(names, page, category, *_not_before(since), piece, by_index=True)
+        rows = yield sql, {**_parameters(page, parameters.get("day", since)), **parameters, "few": _FEW}
+        count += rows[0]["found"] if rows else 0
+        if count >= _FEW:
+            return None
+        found += [{name: value for name, value in row.items() if name != "found"} for row in rows]
+    if by_day:
+        found.sort(key=lambda row: _position((category, row)), reverse=page.direction == "desc")
+    return found[: page.limit + 1]
+
+
+def _not_before(since: datetime | None) -> tuple[str, ...]:
+    return ('"time" >= %(since)s',) if since is not None else ()
 
 
 def _parameters(page: Page, since: datetime | None) -> dict[str, Any]:
@@ -125,5 +151,6 @@ def _parameters(page: Page, since: datetime | None) -> dict[str, Any]:
 
 
 def _position(found: tuple[str, Mapping[str, Any]]) -> tuple[Any, ...]:
-    _, row = found
-    return row["order_key"], row["batch_id"], row["batch_index"]
+    key = found[1]["order_key"]
+    is_nan = key != key  # above all numbers, as PostgreSQL has it
+    return is_nan, 0 if is_nan else key, found[1]["batch_id"], found[1]["batch_index"]

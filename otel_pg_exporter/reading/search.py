@@ -12,10 +12,13 @@ many parts say is looked for in those of each row instead: to compare them with 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
+from uuid import UUID
 
 from ..encoding import values
 from ..errors import QueryError
@@ -27,7 +30,9 @@ _MAX_BYTES = 1_000
 """PostgreSQL takes no word of 2,047 bytes or more, and a letter may take more of them in lower case."""
 _MAX_TERMS = 20
 _FEW_PARTS, _SOME_PARTS = 1_000, 20_000
-"""So many parts are named by their ids, and so many an index is asked for."""
+"""So many parts are named by their ids wherever a term is looked for, and so many where an index is asked."""
+_AT_ONCE = 100
+"""So many an index of all days is asked for at once."""
 _TERM = re.compile(r'(-*)("[^"]*"?|[^\s"-][^\s"]*)')
 _FROM_DAY = "\"time\" >= date_trunc('day', %({})s::timestamptz AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
 _BOUNDS = {"start": _FROM_DAY.format("start"), "since": _FROM_DAY.format("since"), "end": '"time" < %(end)s'}
@@ -52,6 +57,11 @@ class Search:
     parameters: dict[str, Any]
     parts: Mapping[str, _Parts] = field(default_factory=dict)
     """How many parts say a term, once that was asked."""
+    by_day: Mapping[datetime, Mapping[str, Any]] = field(default_factory=dict)
+    """Beginning of a day → parameters with the parts of that day alone, where an index is to be asked by the day: no
+    row refers to parts of another day, and to look for all of them in each partition takes so many times as long."""
+    of_other_days: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters for days that have none."""
 
     @classmethod
     def of(cls, text: Any) -> Search:
@@ -78,10 +88,15 @@ class Search:
         return cls(tuple(tuple(terms) for terms in alternatives if terms), parameters)
 
     def parts_asked(self, names: Names, limits: Iterable[str]) -> tuple[str, dict[str, Any]]:
-        """A statement for which parts of long texts say each term, with its parameters; `limits` as of `condition`."""
+        """A statement for which parts of long texts say each term, with its parameters.
+
+        Args:
+            names: where the tables are.
+            limits: parameters that limit the time of the rows.
+        """
         bounds = _bounds(limits)
         terms = [
-            _filled(query("few_parts_that_say", names), name, bounds).replace("{term}", name)
+            _filled(query("parts_that_say", names), name, bounds).replace("{term}", name)
             for terms in self.alternatives
             for _, name in terms
         ]
@@ -89,33 +104,41 @@ class Search:
 
     def knowing(self, rows: Iterable[Mapping[str, Any]]) -> Search:
         """The search with the answer to that: its condition holds for the same limits."""
-        parts, ids = {}, {}
+        parts: dict[str, _Parts] = {}
+        of_days: dict[datetime, dict[str, list[UUID]]] = defaultdict(dict)
         for row in rows:
-            if row["ids"] is None:
-                parts[row["term"]] = _Parts.SOME if row["is_some"] else _Parts.MANY
-            else:
-                parts[row["term"]] = _Parts.FEW if row["ids"] else _Parts.NONE
-                ids[f"{row['term']}_parts"] = row["ids"]
-        return replace(self, parts=parts, parameters=self.parameters | ids)
+            parts[row["term"]] = _how_many(row)
+            if row["day"] is not None:
+                of_days[row["day"]][_named(row["term"])] = row["ids"]
+        none: dict[str, list[UUID]] = {_named(term): [] for term, many in parts.items() if many < _Parts.MANY}
+        ids = {name: [one for day in of_days.values() for one in day.get(name, ())] for name in none}
+        few = {_named(term): ids[_named(term)] for term, many in parts.items() if many <= _Parts.FEW}
+        is_at_once = sum(map(len, ids.values())) <= _AT_ONCE and len(few) == len(ids)
+        return replace(
+            self,
+            parts=parts,
+            parameters=self.parameters | few,
+            by_day={} if is_at_once else {day: none | of_days[day] for day in sorted(of_days)},
+            of_other_days={} if is_at_once else none,
+        )
 
     @property
     def is_by_index(self) -> bool:
         """An index knows rows for each of the alternatives."""
         return None not in map(self._indexed, self.alternatives)
 
-    def condition(self, names: Names, limits: Iterable[str], by_index: bool = False) -> str:
-        """The condition in SQL; `limits` names the parameters that limit the time of the rows.
+    def condition(self, names: Names, by_index: bool = False) -> str:
+        """The condition in SQL.
 
         Args:
             by_index: it is to be found by an index, and not to be looked for in one row after the other.
         """
-        bounds = _bounds(limits)
         lists = []
         for terms in self.alternatives:
             indexed = self._indexed(terms) if by_index else None
             # of a row without long texts the arrays are NULL
             said = [
-                self._says(names, name, bounds, name == indexed) + (" IS NOT TRUE" if is_missing else "")
+                self._says(names, name, name == indexed) + (" IS NOT TRUE" if is_missing else "")
                 for is_missing, name in terms
             ]
             lists.append(" AND ".join(said))
@@ -133,17 +156,26 @@ class Search:
     def _parts_of(self, name: str) -> _Parts:
         return self.parts.get(name, _Parts.MANY)
 
-    def _says(self, names: Names, name: str, bounds: str, is_indexed: bool) -> str:
+    def _says(self, names: Names, name: str, is_indexed: bool) -> str:
         parts = self._parts_of(name)
         if parts is _Parts.NONE:
-            return _filled(f"({query('row_says_itself', names)})", name, bounds)
-        if parts is _Parts.FEW:
-            ids = f"%({name}_parts)s::uuid[]"
-        elif is_indexed:
-            ids = query("parts_that_say", names)
-        else:
-            return _filled(query("row_says", names), name, bounds)
-        return _filled(query("row_says_by_parts", names).replace("{parts}", ids), name, bounds)
+            return _filled(f"({query('row_says_itself', names)})", name)
+        if parts > _Parts.FEW and not is_indexed:
+            return _filled(query("row_says", names), name)
+        return _filled(query("row_says_by_parts", names), name).replace("{parts}", f"%({_named(name)})s::uuid[]")
+
+
+def _how_many(row: Mapping[str, Any]) -> _Parts:
+    if row["is_many"]:
+        return _Parts.MANY
+    if row["day"] is None:
+        return _Parts.NONE
+    return _Parts.FEW if row["is_few"] else _Parts.SOME
+
+
+def _named(term: str) -> str:
+    """The parameter with the parts that say a term."""
+    return f"{term}_parts"
 
 
 def _bounds(limits: Iterable[str]) -> str:
@@ -151,7 +183,7 @@ def _bounds(limits: Iterable[str]) -> str:
     return "".join(f" AND {bound}" for limit, bound in _BOUNDS.items() if limit in given)
 
 
-def _filled(sql: str, name: str, bounds: str) -> str:
+def _filled(sql: str, name: str, bounds: str = "") -> str:
     return sql.replace("{bounds}", bounds).replace("{asked}", _asked(name))
 
 

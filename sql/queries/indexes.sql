@@ -13,25 +13,24 @@
 {words_of_event}(input, output, body, error_type, error_message) @@ {asked}
 
 -- name: parts_that_say
--- The parts of long texts that say something, and the lists with some of these.
-ARRAY(WITH said AS MATERIALIZED (
-          SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds})
-      SELECT content_id FROM said
-       UNION ALL
-      SELECT DISTINCT content_id
-        FROM (SELECT content_id, unnest(parts) AS part FROM {contents} WHERE parts IS NOT NULL{bounds}) AS lists
-       WHERE part IN (SELECT content_id FROM said))
-
--- name: few_parts_that_say
--- The same by the name under which it is looked for, or NULL if they are more than few; and whether they are not many.
+-- The parts of long texts that say something, and the lists with some of these, by the name under which it is looked
+-- for; of each day apart, and whether they are few in all, or many: then none is named.
 (WITH said AS MATERIALIZED (
-     SELECT content_id FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds} LIMIT %(some_parts)s + 1)
-SELECT '{term}' AS term, (SELECT count(*) FROM said) <= %(some_parts)s AS is_some,
-       CASE WHEN (SELECT count(*) FROM said) <= %(few_parts)s
-            THEN ARRAY(SELECT content_id FROM said
-                        UNION ALL
-                       SELECT content_id FROM {contents} WHERE parts && ARRAY(SELECT content_id FROM said){bounds})
-       END AS ids)
+     SELECT content_id, "time" FROM {contents} WHERE {words_of_text}(body) @@ {asked}{bounds} LIMIT %(some_parts)s + 1),
+     counted AS MATERIALIZED (
+     SELECT count(*) <= %(few_parts)s AS is_few, count(*) > %(some_parts)s AS is_many FROM said),
+     found AS (
+     SELECT content_id, "time" FROM said
+      UNION ALL
+     SELECT content_id, "time" FROM {contents}
+      WHERE (SELECT is_few FROM counted) AND parts && ARRAY(SELECT content_id FROM said){bounds}
+      UNION ALL
+     SELECT DISTINCT content_id, "time"
+       FROM (SELECT content_id, "time", unnest(parts) AS part FROM {contents}
+              WHERE (SELECT NOT is_few AND NOT is_many FROM counted) AND parts IS NOT NULL{bounds}) AS lists
+      WHERE part IN (SELECT content_id FROM said))
+SELECT '{term}' AS term, is_few, is_many, "time" AS day, ids
+  FROM counted LEFT JOIN (SELECT "time", array_agg(content_id) AS ids FROM found GROUP BY "time") AS of_days ON NOT is_many)
 
 -- name: tables_indexed
 -- Tables of which all partitions have some optional index.
