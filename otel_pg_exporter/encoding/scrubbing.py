@@ -38,6 +38,7 @@ _JSON_STARTS = frozenset('{["')
 # a union of types is made anew wherever it is written, in five times what asking for a tuple takes
 _TEXTS, _SEQUENCES, _CONTAINERS = (str, bytes, bytearray), (list, tuple), (dict, list, tuple, Mapping)
 _NUMBERS_OR_NONE = (int, float, type(None))
+_PLAIN_NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 class _Changed:
@@ -169,6 +170,10 @@ class Scrubber:
         if self.is_idle:
             return readable
         record, changes = readable.log_record, {}
+        if self._redact is None and self._keeps_content:  # then a look at all of it together may do
+            attributes = getattr(record.attributes, "_dict", record.attributes)  # the SDK's mapping locks itself
+            if not self._needs_change([attributes, record.body, record.event_name, record.severity_text]):
+                return readable
         for field in ("body", "event_name", "severity_text"):
             old = getattr(record, field)
             new = None if field == "body" and not self._keeps_content else self.part(field, old)
@@ -251,7 +256,7 @@ class Scrubber:
 
     def part(self, key: str, value: Any) -> Any:
         """Any value; the very same if nothing in it has to go."""
-        if type(value) in (int, float, bool, type(None)):
+        if type(value) in _PLAIN_NUMBERS:
             return value
         if self._redact is None and not self._needs_change(value):
             return value
@@ -263,8 +268,10 @@ class Scrubber:
         short: list[str] = []
         while work:
             item = work.pop()
+            if type(item) in _PLAIN_NUMBERS:
+                continue
             if isinstance(item, _TEXTS):
-                text = _as_text(item)
+                text = item if type(item) is str else _as_text(item)
                 if len(text) < _LONG:
                     short.append(text)
                 elif self.suspects(text):

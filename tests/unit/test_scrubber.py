@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,3 +155,46 @@ def test_a_callback_sees_every_text_each_time():
         scrubber.text("x", SUSPICIOUS)
 
     assert [SUSPICIOUS] * 3 == asked
+
+
+def log_of(attributes, body="b", event_name="e", severity_text="INFO"):
+    record = SimpleNamespace(attributes=attributes, body=body, event_name=event_name, severity_text=severity_text)
+    return SimpleNamespace(log_record=record, dropped_attributes=0)
+
+
+@pytest.mark.parametrize(
+    "readable",
+    [
+        log_of({"n": 1, "t": "x", "l": (1, "a"), "o": object(), "max_tokens": 5}),
+        log_of(None),
+        log_of({}, {"a": [None]}),
+    ],
+    ids=["of many types", "without attributes", "with a map"],
+)
+def test_a_log_record_with_nothing_to_take_out_is_handed_on(readable):
+    """The very same."""
+    assert readable is Scrubber().log(readable)
+
+
+@pytest.mark.parametrize(
+    "readable",
+    [
+        log_of({"password": "planted"}),
+        log_of({"a": "password=planted"}),
+        log_of({"name": "DB_PASSWORD", "value": "planted"}),
+        log_of({"a": ("--token", "planted")}),
+        log_of({}, "password=planted"),
+        log_of({}, {"api_key": "planted"}),
+        log_of({}, event_name="password=planted"),
+        log_of({}, severity_text="password=planted"),
+        log_of({"password=planted": 1}),
+    ],
+    ids=["name", "text", "pair", "option", "body", "map", "event", "severity", "key"],
+)
+def test_a_log_record_loses_its_secret_wherever_it_is(readable):
+    """In a stand-in."""
+    record = Scrubber().log(readable).log_record
+
+    found = str([record.body, record.event_name, record.severity_text, record.attributes])
+    assert "planted" not in found
+    assert REDACTED in found
