@@ -9,6 +9,9 @@ import statistics
 import time
 from collections.abc import Callable
 
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -81,6 +84,28 @@ def spans(count: int) -> list[ReadableSpan]:
         ):
             span.add_event("progress", {"step": 1, "of": "three"})
     return [span for span in memory.get_finished_spans() if span.name != "root"]
+
+
+def log_records(count: int) -> list[ReadableLogRecord]:
+    """Log records as a program's own logging makes them: a line with two arguments, three attributes and three of its
+    place in the code."""
+    memory = InMemoryLogRecordExporter()
+    provider = LoggerProvider(resource=RESOURCE, shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
+    logger = provider.get_logger("bench")
+    for _ in range(count):
+        number = next(_numbers)
+        logger.emit(
+            timestamp=time.time_ns(),
+            severity_number=SeverityNumber.INFO,
+            severity_text="INFO",
+            body=f"order {_scattered(number)} of customer anna was taken in {number % 50 / 10} ms",
+            attributes={
+                "order_id": _scattered(number), "customer": "anna", "took_ms": number % 50 / 10,
+                "code.file.path": "/srv/shop/orders.py", "code.function.name": "take", "code.line.number": 142,
+            },
+        )  # fmt: skip
+    return [*memory.get_finished_logs()]
 
 
 def cpu_per_item(action: Callable[[], object], items: int) -> float:
