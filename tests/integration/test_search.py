@@ -29,6 +29,7 @@ LONG = " ".join(f"w{number:06}" for number in range(300_000))
 SAID = {
     "parcel": ('{"question": "Where is my parcel? It is LATE"}', '{"answer": "on its way"}'),
     "invoice": ('{"question": "Where is my invoice?"}', '"lost"'),
+    "signed": ('{"balance": -4200}', None),
     "numbers": ('{"order": 4711, "price": 12.5, "paid": true}', None),
     "lines": ('"first line\\nbreaks here"', None),
     "escaped": ('["caf\\u00e9 \\ud83d\\ude00 cr\\u00e8me"]', None),
@@ -37,6 +38,8 @@ SAID = {
     "nothing": (None, None),
 }
 SEARCHES = {
+    '"-4200"': {"signed"},
+    "4200": set(),
     "parcel": {"parcel"},
     "PARCEL late": {"parcel"},
     "where my": {"parcel", "invoice"},
@@ -55,7 +58,7 @@ SEARCHES = {
     "straße": {"plain"},
     "w000001": {"long"},
     "w299999": set(),
-    "-where": {"numbers", "lines", "escaped", "plain", "long", "nothing"},
+    "-where": {"signed", "numbers", "lines", "escaped", "plain", "long", "nothing"},
     "(&!|:*": None,
 }
 
