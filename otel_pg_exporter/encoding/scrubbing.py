@@ -83,6 +83,8 @@ class Scrubber:
         self._wanted: dict[tuple[Any, ...], bool] = {}
         self._innocent = Remembered(_MAX_INNOCENT)
         """Long texts that hold none, by their hash: an agent sends them with every turn."""
+        self._suspicious: str | None = None
+        """The last long text that may hold one: it is asked for again before it is cleaned."""
         self.asks_program = redact is not None
         """A function of the program's has the last word, and may take its time."""
         self.is_idle = not is_on and redact is None and keeps_content
@@ -111,10 +113,13 @@ class Scrubber:
             return False
         if len(text) < _LONG:
             return self._looks_like_one(text)
+        if text is self._suspicious:
+            return True
         digest = _digest(text)
         if digest in self._innocent:
             return False
         if self._long_one_suspects(text):
+            self._suspicious = text
             return True
         self._innocent.update((digest,))
         return False
@@ -209,6 +214,7 @@ class Scrubber:
         cleaned = text
         if self.suspects(text):
             cleaned = self._json(key, text) or self._redactor.text(text)
+            self._suspicious = None
             if cleaned == text and len(text) >= _LONG:
                 self._innocent.update((_digest(text),))  # what is found depends on nothing but the text
         if self._redact is not None:
@@ -310,8 +316,13 @@ class Scrubber:
             return value if is_same and len(new) == len(value) else new
         if isinstance(value, _SEQUENCES):
             hidden = self._hidden_places(value)
+            leaves = depth == 0 and self._redact is None  # of a history most messages stay as they are
             items = [
-                REDACTED if hides and item is not None else self._rebuilt(key, item, depth + 1)
+                REDACTED
+                if hides and item is not None
+                else item
+                if leaves and not self._needs_change(item)
+                else self._rebuilt(key, item, depth + 1)
                 for item, hides in zip(value, hidden, strict=True)
             ]
             is_same = all(one is other for one, other in zip(items, value, strict=True))
