@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, create_key, detach, get_current
+from opentelemetry.context import Context, attach, detach, get_current
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BLOCK_KEY = create_key("instrumentation-block")
+BLOCK_KEY = "otel_pg.block"
+"""Also known to the exporter, which tells the spans of other libraries what blocks hand down."""
 # Setting span and block in one go copies the context once instead of four times.
 (SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 

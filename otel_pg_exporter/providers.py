@@ -35,6 +35,7 @@ from .encoding.scrubbing import Redact
 from .encoding.treatment import Treatment, switch_or_callback
 from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from .id_generator import id_generator
+from .inheritance import InheritanceProcessor
 from .open_spans import OpenSpanProcessor
 from .own_resource import own_resource
 from .processors import log_processor, span_processor
@@ -151,6 +152,7 @@ class Telemetry:
         self._span_processor: Any = NoQueue()
         self._log_processor: Any = NoQueue()
         self._open_spans: OpenSpanProcessor | None = None
+        self._inheritance = InheritanceProcessor()
         if sdk_is_disabled():
             self.tracer_provider = tracer_provider or trace.get_tracer_provider()
             """The provider that creates spans: yours if there was one."""
@@ -161,6 +163,7 @@ class Telemetry:
         is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self.tracer_provider = tracer_provider or _tracing(resource)
         self._span_processor = self._join(self.tracer_provider, span_processor, PostgresSpanExporter)
+        _add(self.tracer_provider, self._inheritance)
         if settings.runs:
             self._open_spans = OpenSpanProcessor(self.database, self.treatment)
             _add(self.tracer_provider, self._open_spans)
@@ -285,6 +288,7 @@ class Telemetry:
         else:
             self.tracer_provider = provider
             self._follow_with(self._span_processor, provider, PostgresSpanExporter)
+            _add(provider, self._inheritance)
             if self._open_spans is not None:
                 _add(provider, self._open_spans)
 

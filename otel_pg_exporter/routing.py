@@ -203,9 +203,26 @@ _MESSAGES_IN = ("gen_ai.input.messages", "gen_ai.prompt.*", "llm.input_messages.
 _MESSAGES_OUT = ("gen_ai.output.messages", "gen_ai.completion.*", "llm.output_messages.*", "gen_ai.completion")
 _ASSOCIATION = "traceloop.association.properties"
 
+AROUND: Mapping[str, str] = {
+    "otel_pg.task.id": "otel_pg.around.task_id",
+    "gen_ai.agent.id": "otel_pg.around.agent_id",
+    "gen_ai.agent.name": "otel_pg.around.agent_name",
+    "session.id": "otel_pg.around.session_id",
+    "user.id": "otel_pg.around.user_id",
+}
+"""What a block of `instrumentation` says of itself → the same, said of a span of another library inside it."""
+
 ANY_CATEGORY: Mapping[str, Sequence[str]] = {
-    "agent_id": ("gen_ai.agent.id", "agent.id", "gen_ai.agent.name", "agent.name", "agent_name"),
-    "task_id": ("otel_pg.task.id",),
+    "agent_id": (
+        "gen_ai.agent.id",
+        "agent.id",
+        "gen_ai.agent.name",
+        "agent.name",
+        "agent_name",
+        "otel_pg.around.agent_id",
+        "otel_pg.around.agent_name",
+    ),
+    "task_id": ("otel_pg.task.id", "otel_pg.around.task_id"),
     "session_id": (
         "session.id",
         "gen_ai.conversation.id",
@@ -214,8 +231,15 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         f"{_ASSOCIATION}.chat_id",
         f"{_ASSOCIATION}.thread_id",
         f"{_ASSOCIATION}.conversation_id",
+        "otel_pg.around.session_id",
     ),
-    "user_id": ("user.id", "enduser.id", "enduser.pseudo.id", f"{_ASSOCIATION}.user_id"),
+    "user_id": (
+        "user.id",
+        "enduser.id",
+        "enduser.pseudo.id",
+        f"{_ASSOCIATION}.user_id",
+        "otel_pg.around.user_id",
+    ),
     "error_type": ("error.type", "exception.type"),
     "error_message": ("exception.message", "celery.retry.reason"),
     "input": (
@@ -251,6 +275,7 @@ SOURCES: Sources = {
             "prefect.run.id",
             "messaging.message.id",
             "messaging.message_id",
+            "otel_pg.around.task_id",
         ),
         "task_name": (
             "otel_pg.task.name",
@@ -264,7 +289,7 @@ SOURCES: Sources = {
     },
     "agent": {
         **ANY_CATEGORY,
-        "agent_name": ("gen_ai.agent.name", "agent.name", "agent_name"),
+        "agent_name": ("gen_ai.agent.name", "agent.name", "agent_name", "otel_pg.around.agent_name"),
         "tool_name": ("gen_ai.tool.name", "tool.name"),
         "model": (
             "gen_ai.response.model",

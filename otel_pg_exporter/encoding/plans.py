@@ -13,7 +13,7 @@ from operator import itemgetter
 from struct import pack
 from typing import Any, TypeAlias
 
-from ..routing import CATEGORIES, OUTCOMES, STATUSES, Route, column_sources, route
+from ..routing import AROUND, CATEGORIES, OUTCOMES, STATUSES, Route, column_sources, route
 from .binary_copy import NULL, int2, label
 from .columns import CONTENTS, FORMS, Form, as_next_int4, as_text
 from .costs import Costing, costing
@@ -143,7 +143,7 @@ def _plan(
     level = attributes.get(_LEVEL)
     if type(level) is int and 0 < level <= _MAX_SEVERITY:
         row["severity_number"] = int2(level)  # Logfire counts as OpenTelemetry does
-    sources = column_sources(treatment.sources[routed.category], keys)
+    sources = _of_one_agent(column_sources(treatment.sources[routed.category], keys), routed.action == "invoke")
     if attributes.get(_JOB_KIND) in ("build", "test") and "result" in sources:
         sources.setdefault(f"{attributes[_JOB_KIND]}_result", sources["result"])
     counts_from_zero = sources.get("attempt") == "celery.retries"
@@ -209,6 +209,14 @@ def _plan(
         cost,
         has_numbers and not is_run,
     )
+
+
+def _of_one_agent(sources: dict[str, str], is_run: bool) -> dict[str, str]:
+    """Without the name and the id of the agent around, of a span that is an agent's own run, or names another."""
+    around = {column for column in ("agent_id", "agent_name") if sources.get(column) in AROUND.values()}
+    if is_run or ("agent_name" in around and "agent_id" not in around):
+        return {column: source for column, source in sources.items() if column not in around}
+    return sources
 
 
 def _part(name: str, form: Form) -> Form:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from harness.patience import PATIENT
 
-from otel_pg_exporter import configure
+from otel_pg_exporter import EventQuery, configure
 from otel_pg_exporter.config import hide_password
 
 SET_UP = "from opentelemetry import trace; from otel_pg_exporter import configure\n"
@@ -112,6 +112,48 @@ def test_configuring_after_a_shutdown_stores_once(dsn, tmp_path, durability):
         names = [name for (name,) in connection.execute("SELECT event_name FROM otel.events ORDER BY 1")]
     between = ["between"] if durability == "process" else []
     assert [*between, "first", "in a child", "next", "second"] == names
+
+
+INSIDE = """
+from instrumentation import agent, task
+configure()
+library = trace.get_tracer('a library')
+with task('answer', task_id='t-1', user_id='ann'), agent('researcher', session_id='s-1'):
+    with library.start_as_current_span('chat gpt-5', attributes={
+        'gen_ai.operation.name': 'chat', 'gen_ai.request.model': 'gpt-5',
+        'gen_ai.usage.input_tokens': 70, 'gen_ai.usage.output_tokens': 7,
+    }):
+        library.start_span('GET', attributes={'http.request.method': 'GET'}).end()
+    library.start_span('invoke_agent', attributes={'gen_ai.operation.name': 'invoke_agent'}).end()
+    library.start_span('chat by id', attributes={'gen_ai.operation.name': 'chat', 'gen_ai.agent.id': 'a-9'}).end()
+    with agent('helper'):
+        library.start_span('chat mini', attributes={'gen_ai.operation.name': 'chat', 'session.id': 's-2'}).end()
+library.start_span('outside', attributes={'gen_ai.operation.name': 'chat'}).end()
+"""
+
+
+def test_what_other_libraries_record_in_a_block_is_of_its_agent_and_session(dsn):
+    """With its tokens. An agent's own run, and what names another agent, keep their names."""
+    done = run(SET_UP + INSIDE, OTEL_EXPORTER_POSTGRES_DSN=dsn)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(
+            "SELECT event_name, agent_name, agent_id, session_id, user_id, task_id FROM otel.agent_events"
+            " WHERE event_name NOT IN ('researcher', 'helper') ORDER BY 1"
+        ).fetchall()
+        (request,) = connection.execute("SELECT agent_id, session_id FROM otel.events").fetchall()
+    assert [
+        ("chat by id", None, "a-9", "s-1", "ann", "t-1"),
+        ("chat gpt-5", "researcher", "researcher", "s-1", "ann", "t-1"),
+        ("chat mini", "helper", "helper", "s-2", "ann", "t-1"),
+        ("invoke_agent", "invoke_agent", "invoke_agent", "s-1", "ann", "t-1"),
+        ("outside", None, None, None, None, None),
+    ] == found
+    assert ("researcher", "s-1") == request
+    with EventQuery(dsn=dsn) as query:
+        usage = {one.name: one.input_tokens for one in query.usage("agents")}
+    assert {"researcher": 70, "helper": 0, "invoke_agent": 0, "a-9": 0} == usage
 
 
 REDACT = "def redact(key, text): return text.replace('Ada', '[name]')\n"
