@@ -351,6 +351,8 @@ def test_a_text_is_found_with_and_without_the_index(rows, settings):
     JSON; not in keys. An empty value has no words."""
     say(rows)
     searches = {text: names for text, names in SEARCHES.items() if names is not None}
+    if rows.connection.info.server_version < 140_000:  # which leaves the sign out of what is asked
+        searches['"-4200"'] = set()
 
     def answers(query):
         return {text: {event.event_name for event in query.task_events(text=text)} for text in searches}
