@@ -40,7 +40,7 @@ from .open_spans import OpenSpanProcessor
 from .own_resource import own_resource
 from .processors import log_processor, span_processor
 from .query import EventQuery
-from .queues import NoQueue, StandingQueue, exporters_of
+from .queues import NoQueue, StandingQueue, exporters_of, processors_of
 from .succession import yield_to_later
 
 __all__ = ["Telemetry", "apart", "configure", "configured"]
@@ -152,7 +152,6 @@ class Telemetry:
         self._span_processor: Any = NoQueue()
         self._log_processor: Any = NoQueue()
         self._open_spans: OpenSpanProcessor | None = None
-        self._inheritance = InheritanceProcessor()
         if sdk_is_disabled():
             self.tracer_provider = tracer_provider or trace.get_tracer_provider()
             """The provider that creates spans: yours if there was one."""
@@ -163,7 +162,7 @@ class Telemetry:
         is_first = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self.tracer_provider = tracer_provider or _tracing(resource)
         self._span_processor = self._join(self.tracer_provider, span_processor, PostgresSpanExporter)
-        _add(self.tracer_provider, self._inheritance)
+        _let_inherit(self.tracer_provider)
         if settings.runs:
             self._open_spans = OpenSpanProcessor(self.database, self.treatment)
             _add(self.tracer_provider, self._open_spans)
@@ -288,7 +287,7 @@ class Telemetry:
         else:
             self.tracer_provider = provider
             self._follow_with(self._span_processor, provider, PostgresSpanExporter)
-            _add(provider, self._inheritance)
+            _let_inherit(provider)
             if self._open_spans is not None:
                 _add(provider, self._open_spans)
 
@@ -371,6 +370,11 @@ def _add(provider: Any, processor: Any) -> None:
         )
     else:
         add(processor)
+
+
+def _let_inherit(provider: Any) -> None:
+    if not any(isinstance(one, InheritanceProcessor) for one in processors_of(provider)):
+        _add(provider, InheritanceProcessor())
 
 
 def _tracing(resource: Resource) -> Any:

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from . import errands, forks
 from .fitting import Fit
 
-__all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of"]
+__all__ = ["LogQueue", "NoQueue", "SpanQueue", "StandingQueue", "exporters_of", "processors_of"]
 
 T = TypeVar("T")
 
@@ -370,17 +370,21 @@ class StandingQueue:
         """Nothing: after its shutdown it takes nothing."""
 
 
-def exporters_of(provider: Any) -> list[tuple[Any, Any]]:
-    """(processor, its exporter) of a provider; the SDK keeps them to itself.
-
-    What cannot be found out is left out: at worst something is stored twice.
-    """
+def processors_of(provider: Any) -> tuple[Any, ...]:
+    """Those of a provider; the SDK keeps them to itself."""
     composite = getattr(provider, "_active_span_processor", None) or getattr(
         provider, "_multi_log_record_processor", None
     )
-    processors = getattr(composite, "_span_processors", ()) or getattr(composite, "_log_record_processors", ())
+    return tuple(getattr(composite, "_span_processors", ()) or getattr(composite, "_log_record_processors", ()))
+
+
+def exporters_of(provider: Any) -> list[tuple[Any, Any]]:
+    """(processor, its exporter) of a provider.
+
+    What cannot be found out is left out: at worst something is stored twice.
+    """
     found = []
-    for processor in processors:
+    for processor in processors_of(provider):
         holder = getattr(processor, "_batch_processor", processor)
         exporter = getattr(holder, "_exporter", None) or getattr(holder, "span_exporter", None)
         if exporter is not None:

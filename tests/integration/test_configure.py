@@ -116,7 +116,10 @@ def test_configuring_after_a_shutdown_stores_once(dsn, tmp_path, durability):
 
 INSIDE = """
 from instrumentation import agent, task
+from otel_pg_exporter.queues import processors_of
+configure().shutdown()
 configure()
+assert 1 == [type(one).__name__ for one in processors_of(trace.get_tracer_provider())].count('InheritanceProcessor')
 library = trace.get_tracer('a library')
 with task('answer', task_id='t-1', user_id='ann'), agent('researcher', session_id='s-1'):
     with library.start_as_current_span('chat gpt-5', attributes={

@@ -59,6 +59,8 @@ class Word(str):
     """A text of another type."""
 
 
+AROUND = {f"otel_pg.around.{name}": name for name in ("task_id", "agent_id", "agent_name", "session_id", "user_id")}
+
 mostly = st.sampled_from  # hypothesis likes the first ones best
 texts = st.text(max_size=8) | st.text(st.characters(exclude_categories=()), max_size=8)
 contents = st.sampled_from(
@@ -199,6 +201,13 @@ def levels(count: int) -> Any:
         {"attributes": bounded({"exception.message": "attribute"}), "status": Status(StatusCode.ERROR, "d")},
         {"attributes": bounded({"error.type": ""}), "status": Status(StatusCode.ERROR, "d")},
         {"attributes": bounded({"session.id": ("a", "b")})},
+        *(
+            {"attributes": bounded({"gen_ai.operation.name": operation, **AROUND, **own})}
+            for operation in ("chat", "invoke_agent")
+            for own in ({}, {"gen_ai.agent.id": "a"}, {"gen_ai.agent.name": "n"}, {"session.id": "s"})
+        ),
+        {"attributes": bounded({"celery.action": "run", **AROUND})},
+        {"attributes": bounded({"http.request.method": "GET", **AROUND})},
         *(
             {"attributes": bounded({"openinference.span.kind": "LLM", "llm.invocation_parameters": said})}
             for said in ('{"model": "gpt-5"}', '{"model": 5}', '{"model": ["a\\u0000"]}', "{}", "no JSON", 5)
