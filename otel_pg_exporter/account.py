@@ -35,7 +35,6 @@ class Account:
         self._signals: dict[uuid.UUID, str] = {}
         self._telling: dict[uuid.UUID, Counter[str]] = {}
         """Batch → what is just being told beside it."""
-
         self._lost: dict[uuid.UUID, tuple[int, str]] = {}
         """Batch → how many rows were counted as dropped, and why, until the ledger has been told."""
 

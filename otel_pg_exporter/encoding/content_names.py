@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..routing import Sources
 
-__all__ = ["CONTENT", "ContentNames"]
+__all__ = ["ContentNames"]
 
-CONTENT = (
+_CONTENT = (
     "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.prompt.*", "gen_ai.completion.*",
     "gen_ai.event.content", "gen_ai.evaluation.explanation", "model_request_parameters", "llm.input_messages.*",
     "llm.output_messages.*", "llm.prompts", "llm.prompts.*", "llm.choices.*", "llm.prompt_template.*", "llm.tools.*",
@@ -29,7 +29,7 @@ class ContentNames:
 
     def __init__(self, sources: Sources) -> None:
         filled = {name for columns in sources.values() for column in ("input", "output") for name in columns[column]}
-        names = {*CONTENT, *filled}
+        names = {*_CONTENT, *filled}
         self._names = frozenset(name for name in names if not name.endswith(".*"))
         self._starts = tuple(name[:-1] for name in names if name.endswith(".*"))
 

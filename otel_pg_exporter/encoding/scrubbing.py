@@ -303,6 +303,8 @@ class Scrubber:
             return self.text(key, str.__str__(value))
         if isinstance(value, _NUMBERS_OR_NONE):
             return value
+        if depth == 1 and self._redact is None and not self._needs_change(value):
+            return value  # of a history most messages stay as they are
         if depth > _MAX_DEPTH:
             return REDACTED  # nobody looked into it
         if isinstance(value, _TEXTS):
@@ -316,13 +318,8 @@ class Scrubber:
             return value if is_same and len(new) == len(value) else new
         if isinstance(value, _SEQUENCES):
             hidden = self._hidden_places(value)
-            leaves = depth == 0 and self._redact is None  # of a history most messages stay as they are
             items = [
-                REDACTED
-                if hides and item is not None
-                else item
-                if leaves and not self._needs_change(item)
-                else self._rebuilt(key, item, depth + 1)
+                REDACTED if hides and item is not None else self._rebuilt(key, item, depth + 1)
                 for item, hides in zip(value, hidden, strict=True)
             ]
             is_same = all(one is other for one, other in zip(items, value, strict=True))
