@@ -101,7 +101,7 @@ class Settings:
     )
     """What survives the death of the program: memory (what is stored or spooled), process (all that ended
     survives kill -9), power (also a power cut)."""
-    spool_dir: str | None = _option("EVENT_SPOOL_DIR", "spool.dir", str, None)
+    spool_dir: str | None = _option("EVENT_SPOOL_DIR", "spool.dir", parsing.folder, None)
     """Folder for batches that PostgreSQL could not take; default the platform's folder for a user's state."""
     spool_max_bytes: int = _option(
         "EVENT_SPOOL_MAX_BYTES", "spool.max_bytes", parsing.integer(0, 1 << 50), 1 << 30, unit="bytes"
@@ -186,7 +186,7 @@ class Settings:
     """Redis that keeps answers of queries for a while; none without it."""
     cache_ttl_seconds: int = _option("EVENT_CACHE_TTL", "cache.ttl_seconds", parsing.integer(1, 3600), 30, unit="s")
     """Longest time that a kept answer may differ from the one that the tables would give, s."""
-    data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", str, None)
+    data_dir: str | None = _option("EVENT_DATA_DIR", "database.data_dir", parsing.folder, None)
     """Folder of the embedded server; default the platform's user data folder."""
 
     def __post_init__(self) -> None:
@@ -307,7 +307,7 @@ def parse(option: Field[Any], source: str, raw: Any) -> Any:
     """
     if isinstance(option.default, tuple) and not isinstance(raw, str):
         raw = _together(source, raw)
-    elif option.metadata["parse"] is str and not isinstance(raw, str | int | os.PathLike):
+    elif option.metadata["parse"] in (str, parsing.folder) and not isinstance(raw, str | int | os.PathLike):
         # what str() makes of it is not meant: of a secret of pydantic's it is a row of stars
         raise ConfigurationError(f"{source}=<{type(raw).__name__}> is not allowed; allowed is a text")
     text = str(raw).lower() if isinstance(raw, bool) else str(raw)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 __all__ = [
-    "Parser", "boolean", "conninfo", "integer", "names", "one_of", "prefix", "redis_url", "regexes", "schema",
+    "Parser", "boolean", "conninfo", "folder", "integer", "names", "one_of", "prefix", "redis_url", "regexes", "schema",
 ]  # fmt: skip
 
 Parser: TypeAlias = Callable[[str], Any]
@@ -38,6 +39,14 @@ def boolean(text: str) -> bool:
 def prefix(text: str) -> str:
     """The beginning of a name of PostgreSQL that needs no quotes; or nothing."""
     return text and _matching(_IDENTIFIER, text)
+
+
+def folder(text: str) -> str:
+    """A folder, where it is now: a program may go to another one later."""
+    try:
+        return text and os.path.abspath(os.path.expanduser(text))
+    except OSError:
+        raise ValueError("a whole path, as the folder that the program is in is gone") from None
 
 
 def schema(text: str) -> str:

@@ -41,9 +41,9 @@ def spool_path(settings: Settings) -> Path:
     """
     if sys.platform == "win32":
         raise SpoolError("no spool on Windows: it has no file locks that end with their process")
-    base = Path(os.path.expanduser(settings.spool_dir)) if settings.spool_dir else default_spool_dir()
+    base = Path(settings.spool_dir) if settings.spool_dir else default_spool_dir()
     target = f"{settings.target}\n{settings.data_dir}\n{settings.schema}\n{settings.table_prefix}"
-    return base.absolute() / hashlib.sha256(target.encode()).hexdigest()[:16]
+    return base / hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
 def make_folder(folder: Path) -> None:

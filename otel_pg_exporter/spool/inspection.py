@@ -6,7 +6,8 @@ import os
 import stat
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..encoding.batches import Batch
 from ..errors import SpoolError
 from .contents import decode
 from .folder import spool_path
-from .records import REASON, records
+from .records import REASON, Found, scan
 from .segment import parts_of
 from .store import DEAD_SUFFIX, SUFFIX
 
@@ -64,36 +65,45 @@ def look(settings: Settings) -> list[SpoolFile]:
 
 def batches_in(file: SpoolFile) -> Iterator[Batch]:
     """The batches of a file that can be read."""
-    data = _read(file.path)
-    columns, parts, _ = parts_of(file.path, data)
-    extents = [extent for _, extent in parts] if file.is_dead else dict(parts).values()
-    for extent in extents:
-        batch, _ = decode(data[extent.start : extent.end])
-        batch.columns = columns
-        yield batch
+    with _opened(file.path) as (read, size):
+        columns, parts, _ = parts_of(file.path, size, scan(read, size))
+        extents = [extent for _, extent in parts] if file.is_dead else dict(parts).values()
+        for extent in extents:
+            batch, _ = decode(read(extent.end - extent.start, extent.start))
+            batch.columns = columns
+            yield batch
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Callable[[int, int], bytes], int]]:
+    """What gives so many bytes from an offset of a file, and its size: it need not fit into memory."""
     # what is no file, such as a pipe, would be waited for
     descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise SpoolError(f"{path} is no file")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+        yield lambda length, offset: os.pread(descriptor, length, offset), found.st_size
     finally:
         os.close(descriptor)
 
 
 def _described(path: Path) -> SpoolFile:
     is_dead = path.suffix == DEAD_SUFFIX
+    reasons = []
+
+    def noted(whole: Iterable[Found]) -> Iterator[Found]:
+        for found in whole:
+            if found.kind == REASON:
+                reasons.append(found.payload.decode("utf-8", "replace"))
+            yield found
+
     try:
-        data = _read(path)
-        _, parts, damaged = parts_of(path, data)
+        with _opened(path) as (read, size):
+            _, parts, damaged = parts_of(path, size, noted(scan(read, size)))
     except (OSError, SpoolError) as error:
         return SpoolFile(path, 0, 0, 0, 0, is_dead, error=str(error))
-    reasons = tuple(found.payload.decode("utf-8", "replace") for found in records(data) if found.kind == REASON)
     rows_of: Counter[uuid.UUID] = Counter()
     for batch, extent in parts:
         rows_of[batch] = extent.rows + (rows_of[batch] if is_dead else 0)  # each row that was refused is a part
-    return SpoolFile(path, len(data), len(rows_of), rows_of.total(), damaged, is_dead, reasons, rows_of=rows_of)
+    return SpoolFile(path, size, len(rows_of), rows_of.total(), damaged, is_dead, tuple(reasons), rows_of=rows_of)

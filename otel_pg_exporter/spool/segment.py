@@ -16,12 +16,12 @@ import orjson
 
 from ..encoding.tables import COLUMNS
 from ..errors import SpoolError
-from .records import BATCH, END, FILE, ROW, Found, record, records, scan
+from .records import BATCH, END, FILE, ROW, Found, record, scan
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Extent", "Segment", "contents_of", "parts_of"]
+__all__ = ["Extent", "Segment", "parts_of"]
 
 FORMAT = 1
 _HEADER = record(FILE, orjson.dumps({"format": FORMAT, "columns": {t: list(c) for t, c in COLUMNS.items()}}))
@@ -116,7 +116,7 @@ class Segment:
     def _read(cls, path: Path, descriptor: int) -> Segment:
         size = os.fstat(descriptor).st_size
         found = scan(lambda length, offset: os.pread(descriptor, length, offset), size)
-        columns, parts, damaged = _parts(path, size, found)
+        columns, parts, damaged = parts_of(path, size, found)
         segment = cls(path, descriptor, columns)
         segment.pending.update(parts)
         segment.size, segment.damaged = size, damaged
@@ -193,29 +193,16 @@ class Segment:
             os.close(descriptor)
 
 
-def contents_of(path: Path, data: bytes) -> tuple[Any, OrderedDict[uuid.UUID, Extent], int]:
-    """What a file holds: columns, batches, and bytes that are damaged.
+def parts_of(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, list[tuple[uuid.UUID, Extent]], int]:
+    """What a file of this size holds, by its whole records: columns, batches, and bytes that are damaged.
 
     A batch without its last record was being written when its process was killed: what there is of it
     is a batch too, for none of it can have been stored before it was complete. An empty file was being made.
+    In a file of refused rows several parts may be of one batch.
 
     Raises:
         SpoolError: it is none of the spool's files, or a newer version's.
     """
-    columns, parts, damaged = parts_of(path, data)
-    return columns, OrderedDict(parts), damaged
-
-
-def parts_of(path: Path, data: bytes) -> tuple[Any, list[tuple[uuid.UUID, Extent]], int]:
-    """The same of a file of refused rows, of which several may be of one batch: each is a part.
-
-    Raises:
-        SpoolError: as for `contents_of`.
-    """
-    return _parts(path, len(data), records(data))
-
-
-def _parts(path: Path, size: int, whole: Iterable[Found]) -> tuple[Any, list[tuple[uuid.UUID, Extent]], int]:
     parts: list[tuple[uuid.UUID, Extent]] = []
     columns, damaged, good, current = None if size else COLUMNS, 0, 0, None
     for found in whole:

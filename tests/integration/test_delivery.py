@@ -32,7 +32,8 @@ from otel_pg_exporter.encoding.batches import encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable
 from otel_pg_exporter.spool.contents import decode
-from otel_pg_exporter.spool.segment import contents_of
+from otel_pg_exporter.spool.records import records
+from otel_pg_exporter.spool.segment import parts_of
 
 PRODUCER = uuid.UUID(int=5)
 SECONDS = 60
@@ -286,9 +287,9 @@ def test_one_bad_row_in_512_costs_only_itself(delivery, dsn, monkeypatch, caplog
     assert "Failing row" not in caplog.text
     assert 1 == delivery.counts["dead"]
     (path,) = delivery.spool.folder.iterdir()
-    _, extents, _ = contents_of(path, path.read_bytes())
-    (extent,) = extents.values()
-    dead, _ = decode(path.read_bytes()[extent.start : extent.end])
+    data = path.read_bytes()
+    _, [(_, extent)], _ = parts_of(path, len(data), records(data))
+    dead, _ = decode(data[extent.start : extent.end])
     assert 1 == len(dead)
     assert b'violates check constraint "no"' in path.read_bytes()
     delivery.deliver(batch_of(1, 2), SECONDS)

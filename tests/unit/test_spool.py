@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tracemalloc
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +23,13 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.encoding.batches import Batch, encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
-from otel_pg_exporter.errors import SpoolError
+from otel_pg_exporter.errors import ConfigurationError, SpoolError
 from otel_pg_exporter.spool import Journal, Spool
 from otel_pg_exporter.spool.contents import decode, encode
 from otel_pg_exporter.spool.folder import spool_path
+from otel_pg_exporter.spool.inspection import batches_in, look
 from otel_pg_exporter.spool.records import BATCH, ROW, record, records
-from otel_pg_exporter.spool.segment import Segment, contents_of
+from otel_pg_exporter.spool.segment import Segment, parts_of
 
 ENCODER = RowEncoder()
 
@@ -157,6 +159,44 @@ def test_a_tilde_is_the_users_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
 
     assert spool_path(Settings(dsn="dbname=x", spool_dir="~/kept")).parent == tmp_path / "kept"
+
+
+def test_a_folder_is_where_it_was_when_it_was_named(tmp_path, monkeypatch):
+    """A program that goes to another folder before its first batch spools where it said, as the commands look."""
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_env({"EVENT_SPOOL_DIR": "kept", "EVENT_DATA_DIR": "data"})
+    monkeypatch.chdir("/")
+
+    assert tmp_path / "kept" == spool_path(settings).parent
+    assert str(tmp_path / "data") == settings.data_dir
+
+
+def test_a_folder_that_nobody_can_find_is_told(tmp_path, monkeypatch):
+    """The program is in a folder that is gone: a path from there leads nowhere, a whole one does."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(ConfigurationError, match="EVENT_SPOOL_DIR='kept' is not allowed; allowed is a whole path"):
+        Settings.from_env({"EVENT_SPOOL_DIR": "kept"})
+    assert "/kept" == Settings.from_env({"EVENT_SPOOL_DIR": "/kept"}).spool_dir
+
+
+def test_who_looks_at_a_large_file_needs_little_memory(spool, settings):
+    """Of a file, which may have a quarter of a gigabyte, one batch is in memory at a time, or a window of some."""
+    for number in range(1, 13):
+        spool.put(batch_of(number, size=1_500_000))
+    tracemalloc.start()
+    try:
+        files = look(settings)
+        rows = sum(len(batch) for file in files for batch in batches_in(file))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (12, 12) == (sum(file.rows for file in files), rows)
+    assert 16_000_000 < max(file.size for file in files)
+    assert most < 12_000_000
 
 
 def test_nobody_else_can_read_the_spool(spool):
@@ -566,7 +606,7 @@ def test_a_file_whose_process_was_killed_before_it_wrote_is_taken_for_empty_and_
     spool.put(batch_of(1))
     left = spool.folder / f"{1:020d}-0.seg"
     left.touch(0o600)
-    assert ({}, 0) == (contents_of(left, b"")[1], contents_of(left, b"")[2])
+    assert ([], 0) == parts_of(left, 0, records(b""))[1:]
     assert Spool(settings).oldest() is None
     assert left.exists()
 

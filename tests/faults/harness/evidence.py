@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 from otel_pg_exporter.encoding.contents import by_id, put_back
 from otel_pg_exporter.encoding.readable import decode_row
 from otel_pg_exporter.spool.contents import decode
-from otel_pg_exporter.spool.segment import contents_of
+from otel_pg_exporter.spool.records import records
+from otel_pg_exporter.spool.segment import parts_of
 from otel_pg_exporter.sql_files import EVENT_TABLES
 
 from .payload import Id, is_payload
@@ -77,8 +78,8 @@ def files(folder: Path, suffix: str = ".seg") -> set[Id]:
     found = set()
     for path in folder.rglob(f"*{suffix}"):
         data = path.read_bytes()
-        _, extents, _ = contents_of(path, data)
-        for extent in extents.values():
+        _, parts, _ = parts_of(path, len(data), records(data))
+        for extent in dict(parts).values():
             batch, _ = decode(data[extent.start : extent.end])
             found |= {identity_of(row) for rows in batch.rows.values() for row in rows}
     return found

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from otel_pg_exporter.spool.contents import decode
-from otel_pg_exporter.spool.segment import contents_of
+from otel_pg_exporter.spool.records import records
+from otel_pg_exporter.spool.segment import parts_of
 from otel_pg_exporter.sql_files import EVENT_TABLES
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -78,7 +79,7 @@ class Judge:
         found: Counter[str] = Counter()
         for path in self.spool.rglob("*.seg"):
             data = path.read_bytes()
-            for extent in contents_of(path, data)[1].values():
+            for extent in dict(parts_of(path, len(data), records(data))[1]).values():
                 batch, _ = decode(data[extent.start : extent.end])
                 found.update(row[6:22].hex() + row[26:34].hex() for rows in batch.rows.values() for row in rows)
         return found
