@@ -213,9 +213,10 @@ class Settings:
         misspelt.tell(environ, [option.metadata["env"] for option in known.values()])
         given = {name: value for name, value in overrides.items() if value is not None}
         dsn = known["dsn"].metadata["env"]
-        if (parts := [name for name in _LOCATION if given.get(name)]) and "dsn" not in given and environ.get(dsn):
+        if (parts := [name for name in _LOCATION if given.get(name)]) and ("dsn" in given or environ.get(dsn)):
             if not any(name in _WHERE for name in parts):
-                raise ConfigurationError(f"{parts[0]}= is given, and {dsn} says where the database is: say both there")
+                by = "dsn=" if "dsn" in given else dsn
+                raise ConfigurationError(f"{parts[0]}= is given, and {by} says where the database is: say both there")
             environ = {**environ, dsn: ""}  # arguments say where: the environment's must not win over them
         values = {}
         for name, option in known.items():

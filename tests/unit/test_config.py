@@ -48,10 +48,12 @@ def test_an_argument_wins_over_the_dsn_variable_and_that_over_the_parts():
 
 @pytest.mark.parametrize("given", [{"password": "hunter2"}, {"ssl_mode": "verify-full"}, {"ssl_root_cert": "/ca.pem"}])
 def test_what_says_how_to_connect_does_not_hide_where(given):
-    """Beside the DSN of the environment it is refused: neither may win alone, nor the embedded server be used."""
+    """Beside a DSN it is refused: neither may win alone, nor the embedded server be used."""
     (name,) = given
     with pytest.raises(ConfigurationError, match=f"^{name}= is given, and OTEL_EXPORTER_POSTGRES_DSN says where"):
         Settings.from_env({"OTEL_EXPORTER_POSTGRES_DSN": "host=b"}, **given)
+    with pytest.raises(ConfigurationError, match=f"^{name}= is given, and dsn= says where"):
+        Settings.from_env({}, dsn="host=a", **given)
     assert "host='c'" in str(Settings.from_env({"POSTGRES_HOST": "c"}, **given).conninfo)
     assert "host='d'" in str(Settings.from_env({"OTEL_EXPORTER_POSTGRES_DSN": "host=b"}, host="d", **given).conninfo)
 
