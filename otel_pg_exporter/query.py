@@ -93,9 +93,10 @@ class EventQuery:
                 An id may be a whole number or a UUID too. One category also takes its own: target; queue; action, tool,
                 model, provider; environment, branch, commit, pull_request, deployment_id, pipeline, pipeline_run_id,
                 build_result, test_result, result. Beside them order_by (time or duration; of agents
-                also input_tokens, output_tokens or cost), order_direction (asc or desc; events without
-                a value come last in both), limit (1 to 10,000; default 100), offset (of one category: how many
-                to leave out first, which costs as much as reading them) and cursor (a page's next_cursor:
+                also input_tokens, output_tokens or cost), order_direction (asc or desc, in any case;
+                events without a value come last in both), limit (1 to 10,000; default 100), offset (of one
+                category: how many to leave out first, which costs as much as reading them) and cursor (a page's
+                next_cursor:
                 later pages neither repeat nor skip an event that was there for the first, whatever is
                 written meanwhile).
         """

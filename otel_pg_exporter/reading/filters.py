@@ -264,6 +264,8 @@ def build_page(
     """
     _one_of("category", category, [None, *CATEGORIES])
     _one_of("order_by", order_by, ORDERS[category])
+    if isinstance(order_direction, str):
+        order_direction = order_direction.lower()
     _one_of("order_direction", order_direction, ["asc", "desc"])
     whole("limit", limit, 1, _MAX_LIMIT)
     whole("offset", offset, 0, _MAX_OFFSET)
