@@ -6,11 +6,14 @@ our distro: it starts the instrumentors too. Without it there are no instrumento
 
 from __future__ import annotations
 
+import logging
 import os
+from importlib.metadata import entry_points
 
 from .config import sdk_is_disabled
 from .configurator import Configurator, has_configured
-from .environment import DISTRO, NAME, prepare
+from .diagnostics import say
+from .environment import CONFIGURATOR, DISTRO, NAME, prepare
 
 __all__ = ["start"]
 
@@ -28,4 +31,16 @@ def start() -> None:
         prepare(os.environ)
         Configurator().configure()
     else:
+        _replace_what_is_not_installed()
         initialize()
+
+
+def _replace_what_is_not_installed() -> None:
+    """OpenTelemetry would go on without a distro or a configurator that it does not find, and not say so."""
+    for variable, group in ((DISTRO, "opentelemetry_distro"), (CONFIGURATOR, "opentelemetry_configurator")):
+        asked = os.environ.get(variable) or NAME
+        # to look for ours would take as long as a part of the start
+        if asked != NAME and asked not in (installed := {found.name for found in entry_points(group=group)}):
+            names = ", ".join(sorted(installed))
+            say(logging.ERROR, f"{variable}={asked!r} is not installed: {NAME} is used; installed are {names}")
+            os.environ[variable] = NAME

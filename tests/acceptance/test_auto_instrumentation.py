@@ -216,6 +216,8 @@ def test_a_disabled_sdk_is_nothing_at_all(folder, way):
         ({"OTEL_PYTHON_ID_GENERATOR": "x"}, "is not recorded: ConfigurationError: OTEL_PYTHON_ID_GENERATOR='x' is not"),
         ({"OTEL_TRACES_EXPORTER": "postgres,nosuch"}, "other exporters are not set up: RuntimeError: Requested"),
         ({"OTEL_CONFIG_FILE": "nosuch.yaml"}, "this program is not recorded: "),
+        ({"OTEL_PYTHON_DISTRO": "nosuch"}, "OTEL_PYTHON_DISTRO='nosuch' is not installed: otel_pg is used; installed"),
+        ({"OTEL_PYTHON_CONFIGURATOR": "nosuch"}, "OTEL_PYTHON_CONFIGURATOR='nosuch' is not installed: otel_pg is used"),
         ({"EVENT_CAPTURE_TASKS": "nonsense"}, "named functions are not recorded: ConfigurationError: pattern 'nons"),
         ({"EVENT_CAPTURE_FILE": "nosuch.toml"}, "named functions are not recorded: ConfigurationError: nosuch.toml"),
     ],
@@ -247,6 +249,14 @@ def test_runs_of_a_program_that_seeds_its_random_numbers_are_apart(dsn, folder, 
     with psycopg.connect(dsn) as connection:
         found = connection.execute("SELECT DISTINCT trace_id FROM otel.events WHERE event_name = 'learn'").fetchall()
     assert traces == len(found)
+
+
+@pytest.mark.parametrize("variable", ["OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR"])
+def test_a_start_that_is_not_installed_is_replaced_by_ours(dsn, folder, variable):
+    """A name that is misspelt: the program is recorded all the same."""
+    run("python", "app.py", cwd=folder, dsn=dsn, **{variable: "otel_pq"})
+
+    assert ["work", "work logged"] == stored(dsn)
 
 
 def test_an_exporter_that_is_still_there_after_a_failure_stores(dsn, folder):
