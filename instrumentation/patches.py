@@ -178,7 +178,8 @@ class _Patches:
             made: dict[int, Any] = {}
             for owner, path, raw in [*_members(module, module.__name__, ())]:
                 meant = [wish for wish in wishes if wish.pattern.fits_path(path)]
-                if meant and self._fulfil(meant[0], module, owner, path, raw, made):
+                # a name that is written out may stand for what a pattern may not
+                if any(self._fulfil(wish, module, owner, path, raw, made) for wish in meant):
                     for wish in meant:
                         wish.functions += 1
             self._exchange({id(patch.before): patch.after for patch in self._done[begin:]})

@@ -298,6 +298,19 @@ def test_a_plain_name_finds_what_a_decorator_hides(recorded):
     assert ["wrapped"] == names(recorded)
 
 
+def test_a_plain_name_counts_beside_a_pattern_that_fits_as_well(recorded):
+    """What the pattern may not record, of another kind too, the name that is written out does, or says why not."""
+    instrument(tasks=["named_jobs:**"], actions=["named_jobs:wrapped", "named_jobs:Worker.size"])
+    import named_jobs as jobs
+
+    jobs.wrapped()
+
+    ((name, category),) = [(span.name, span.attributes["otel_pg.category"]) for span in recorded.spans]
+    assert ("wrapped", "agent") == (name, category)
+    (size,) = unmatched()
+    assert "Worker.size in named_jobs is a property, not a function" == size.problem
+
+
 def test_modules_that_are_imported_already_are_patched(recorded):
     """So are the names under which other modules hold the functions; undone, all are as before."""
     import named_helpers
