@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "CATEGORIES",
+    "EVENT_CONTENTS",
     "OUTCOMES",
     "RULES",
     "SOURCES",
@@ -91,6 +92,9 @@ _LITELLM = {
     }.items()
     for prefix in ("", "a")
 }
+_SEMANTIC_KERNEL = {
+    f"{medium}.{way}completions": _MODEL_CALL for medium in ("chat", "text") for way in ("", "streaming_")
+}
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -116,6 +120,7 @@ RULES: tuple[Rule, ...] = (
             "invoke_workflow": TASK,
             "plan": _agent("plan"),
             **_LITELLM,
+            **_SEMANTIC_KERNEL,
         },
         default=_agent("other"),
     ),
@@ -166,6 +171,8 @@ RULES: tuple[Rule, ...] = (
         },
         root={"CHAIN": TASK},
     ),
+    # all that says so in the GenAI conventions before 1.27, which had no operation
+    Rule("gen_ai.request.model", default=_MODEL_CALL),
     Rule("cicd.pipeline.name", default=DEPLOYMENT),
     Rule("cicd.pipeline.run.id", default=DEPLOYMENT),
     Rule("cicd.pipeline.task.name", default=DEPLOYMENT),
@@ -247,6 +254,8 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         "gen_ai.tool.call.arguments",
         "tool_arguments",
         *_MESSAGES_IN,
+        "gen_ai.retrieval.query.text",
+        "gen_ai.memory.query.text",
         "traceloop.entity.input",
         "mlflow.spanInputs",
         "pydantic_ai.all_messages",
@@ -258,6 +267,8 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         "gen_ai.tool.call.result",
         "tool_response",
         *_MESSAGES_OUT,
+        "gen_ai.retrieval.documents",
+        "gen_ai.memory.records",
         "traceloop.entity.output",
         "mlflow.spanOutputs",
         "final_result",
@@ -362,6 +373,16 @@ SOURCES: Sources = {
     },
 }
 """What the built-in conventions call things."""
+
+
+EVENT_CONTENTS: Mapping[str, str] = {
+    "gen_ai.prompt": "input",
+    "gen_ai.input.messages": "input",
+    "gen_ai.completion": "output",
+    "gen_ai.output.messages": "output",
+}
+"""Attribute of a span's event → column that it fills where no attribute of the span does: the GenAI conventions
+before 1.28 have prompts and completions there, `gen_ai.content.prompt` and `gen_ai.content.completion`."""
 
 
 def route(

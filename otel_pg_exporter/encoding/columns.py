@@ -81,7 +81,9 @@ def as_next_int4(value: Any) -> bytes:
 
 
 def as_int8(value: Any) -> bytes:
-    """A count in a bigint column."""
+    """A count in a bigint column; some libraries give a whole number as a float."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return int8(value) if type(value) is int and 0 <= value <= _I63 else NULL
 
 

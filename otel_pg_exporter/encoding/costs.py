@@ -55,4 +55,6 @@ def _value(attributes: Mapping[str, Any], source: str) -> Any:
 
 def _count(attributes: Mapping[str, Any], source: str | None) -> int:
     value = source and _value(attributes, source)
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and value > 0 else 0

@@ -13,6 +13,7 @@ from opentelemetry.trace import Link
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from orjson import dumps
 
+from ..routing import EVENT_CONTENTS
 from .layouts import Unusual
 from .scrubbing import Scrubber
 from .values import SCALARS, is_plain, key_order
@@ -29,7 +30,7 @@ class Orders(dict[tuple[str, ...], str | None]):
     """Keys of an event or a link → their order, as `key_order` says it.
 
     Raises:
-        Unusual: by their names some of them must not be stored.
+        Unusual: by their names some of them must not be stored, or fill a column of the span.
     """
 
     def __init__(self, scrubber: Scrubber) -> None:
@@ -37,7 +38,7 @@ class Orders(dict[tuple[str, ...], str | None]):
         self._scrubber = scrubber
 
     def __missing__(self, keys: tuple[str, ...]) -> str | None:
-        if self._scrubber.wants(keys):
+        if self._scrubber.wants(keys) or not EVENT_CONTENTS.keys().isdisjoint(keys):
             raise Unusual
         if len(self) >= _MAX_ORDERS:
             self.clear()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from struct import Struct
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import orjson
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
+from ..routing import EVENT_CONTENTS
 from . import values
 from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
 from .columns import as_content, as_int8, as_text, as_texts, content, known_text
@@ -91,7 +93,8 @@ class RowEncoder:
             row["dropped_events"] = _count(dropped)
         if dropped := span.dropped_links:
             row["dropped_links"] = _count(dropped)
-        return self._finish(plan, row, span, attributes, span.name, time_us, fixups)
+        told = _told(events) if events else {}
+        return self._finish(plan, row, span, attributes, span.name, time_us, fixups, told)
 
     def log(self, readable: ReadableLogRecord, batch_id: bytes, index: int) -> Row:
         """Encode a log record as row number `index` of a batch."""
@@ -135,6 +138,7 @@ class RowEncoder:
         name: Any,
         time_us: int,
         fixups: values.Fixups,
+        told: Mapping[str, Any] = MappingProxyType({}),
     ) -> Row:
         origin = self.sources.origin(record.resource, record.instrumentation_scope)
         row["resource_id"] = origin.fields
@@ -142,6 +146,8 @@ class RowEncoder:
         row["event_name"] = known if (known := known_text(name)) else _name(name, fixups)
         kept = attributes
         shared: list[Source] = []
+        for column, value in told.items():
+            row[column], row[f"{column}_contents"] = self.sharing.content(column, as_content(value), time_us, shared)
         for column, key, place in plan.contents:
             field, is_whole = content(attributes[key])
             row[column], row[f"{column}_contents"] = self.sharing.content(column, field, time_us, shared)
@@ -230,6 +236,15 @@ def _events(events: Sequence[Any], fixups: values.Fixups) -> bytes:
             item["dropped_attributes"] = dropped
         items.append(item)
     return _items(items, "events", fixups)
+
+
+def _told(events: Sequence[Any]) -> dict[str, Any]:
+    """Input and output that events of a span tell, the first of each."""
+    told: dict[str, Any] = {}
+    for event in events:
+        for name in EVENT_CONTENTS.keys() & (event.attributes or {}).keys():
+            told.setdefault(EVENT_CONTENTS[name], event.attributes[name])
+    return told
 
 
 def _links(links: Sequence[Any], fixups: values.Fixups) -> bytes:

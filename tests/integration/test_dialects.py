@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter.encoding.plain_rows import SpanEncoder
@@ -133,6 +133,53 @@ def test_prefects_runs_are_tasks(kind):
     assert ("task_events", "task_execution", "01a2", "n") == (
         row["table"], row["event_type"], row["task_id"], row["task_name"],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ["chat.completions", "chat.streaming_completions", "text.completions"])
+def test_semantic_kernel_names_its_functions(function):
+    """Which are calls of models, and have a cost."""
+    usage = {"gen_ai.request.model": "gpt-4o-mini", "gen_ai.usage.input_tokens": 1_000_000}
+    row = span({"gen_ai.operation.name": function, **usage})
+
+    assert ("agent_events", "llm", 0.15) == (row["table"], row["action"], row["cost"])
+
+
+def test_a_call_before_there_were_operations():
+    """GenAI conventions before 1.27 say the model, and have prompt and completion on events of the span."""
+    usage = {"gen_ai.usage.prompt_tokens": 1_000_000, "gen_ai.usage.completion_tokens": 0}
+    events = [
+        Event("gen_ai.content.prompt", {"gen_ai.prompt": '[{"role": "user", "content": "q"}]'}, 7),
+        Event("gen_ai.content.completion", {"gen_ai.completion": "a"}, 8),
+    ]
+    attributes = {"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o-mini", **usage}
+    row = span(attributes, events=events)
+
+    assert ("agent_events", "llm", 1_000_000, 0.15) == (
+        row["table"], row["action"], row["input_tokens"], row["cost"],
+    )  # fmt: skip
+    assert ([{"role": "user", "content": "q"}], "a") == (row["input"], row["output"])
+    assert ["gen_ai.content.prompt", "gen_ai.content.completion"] == [event["name"] for event in row["events"]]
+    assert "mine" == span({**attributes, "input.value": "mine"}, events=events)["input"]
+
+
+def test_what_was_looked_for_and_found():
+    """A retrieval, or a memory, is given a query and gives back documents or records."""
+    found = {"gen_ai.retrieval.query.text": "q", "gen_ai.retrieval.documents": '[{"id": "1"}]'}
+    kept = {"gen_ai.memory.query.text": "q", "gen_ai.memory.records": '[{"id": "1"}]'}
+
+    for operation, attributes in (("retrieval", found), ("search_memory", kept)):
+        row = span({"gen_ai.operation.name": operation, **attributes})
+        assert (operation, "q", [{"id": "1"}]) == (row["action"], row["input"], row["output"])
+
+
+def test_tokens_that_were_counted_as_floats():
+    """A whole number is a count, whatever its type; another one is not."""
+    usage = {"gen_ai.request.model": "gpt-4o-mini", "gen_ai.operation.name": "chat"}
+
+    row = span({**usage, "gen_ai.usage.input_tokens": 1_000_000.0})
+    assert (1_000_000, 0.15) == (row["input_tokens"], row["cost"])
+    for wrong in (1.5, float("nan"), float("inf"), -1.0, 1e300, True, "7"):
+        assert span({**usage, "gen_ai.usage.input_tokens": wrong})["input_tokens"] is None
 
 
 def test_the_model_of_a_call_that_failed():

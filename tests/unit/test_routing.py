@@ -28,6 +28,8 @@ CONSUMER = 5
         ({"celery.action": "run"}, "task", None),
         ({"celery.action": "apply_async"}, "system", None),
         ({"gen_ai.agent.name": "x"}, "system", None),
+        ({"gen_ai.request.model": "gpt-5", "gen_ai.system": "openai"}, "agent", "llm"),
+        ({"gen_ai.request.model": "gpt-5", "traceloop.span.kind": "task"}, "task", None),
         ({"deployment.environment.name": "x"}, "system", None),
         ({"gen_ai.operation.name": 5}, "agent", "5"),
     ],
