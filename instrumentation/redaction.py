@@ -45,7 +45,7 @@ _VALUE = (
     r"""|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&;]+)"""
 )
 _NAMES = (
-    r"password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
+    r"password|passwd|pwd|passphrase|secret|token|api[ _-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
     r"|secret[_-]?key|account[_-]?key|credentials?|(?<=[A-Za-z0-9]_)pass"
 )
 _LOOKS_RANDOM = r"(?=\S*[0-9=]|\S*[a-z]\S*[A-Z])"
@@ -114,6 +114,34 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         r"(?<![A-Za-z0-9])(?:(?:gsk_|xai-|pplx-|tvly-|nvapi-|lsv2_[ps][tk]_|pcsk_)[A-Za-z0-9_-]{16,}"
         r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
         REDACTED,
+    ),
+    # a header as Python shows it
+    (
+        ",",
+        ("passw", "secret", "token", "key", "credential", "authorization", "cookie"),
+        rf"""(?i)([\[(]\s*b?(["'])[\w.-]{{0,64}}(?:{_NAMES}|authorization|cookie)\2\s*,\s*b?)"""
+        r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')(?=\s*[\])])""",
+        rf"\1{REDACTED}",
+    ),
+    # who has an address that is signed, or a webhook's, needs no more
+    (
+        ":",
+        ("signature:", "sig:"),
+        r"((?<![A-Za-z])(?:X-(?:Amz|Goog)-Signature|[Ss]ignature|sig)=)[A-Za-z0-9%+/_-]{16,}=*",
+        rf"\1{REDACTED}",
+    ),
+    (
+        "://",
+        ("hooks",),
+        r"(://(?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/(?:v[0-9]+/)?webhooks)/)"
+        r"[\w/-]+",
+        rf"\1{REDACTED}",
+    ),
+    (
+        "://",
+        ("curl",),
+        r"""(\bcurl\s(?:[^\n]{0,1000}?\s)??(?:-u|--user)(?:\s+|=)?["']?[^\s:"']{1,200}:(?!//))[^\s"']+""",
+        rf"\1{REDACTED}",
     ),
     (
         ":",

@@ -32,14 +32,14 @@ _KEY = "|".join(f"(?<={owner}key)|(?<={owner}[^a-z]key)" for owner in _OWNERS)
 _FLAT = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ=,_", b"abcdefghijklmnopqrstuvwxyz::-")
 _REST = bytes(set(range(128)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:=,-_"))
 _ENDINGS = (
-    "a(?:ls|s[es])|dsn|e(?:ds|ts|ys)|i(?:al|es|on)|jwt|k(?:e[ny]|ie)|o(?:de|rd)|pwd|r(?:ds|e[drt])|s(?:ic|id|wd)|uth"
-    "|yid|-id"
+    "a(?:ls|s[es])|dsn|e(?:ds|ts|ys)|i(?:al|es|on)|jwt|k(?:e[ny]|ie)|o(?:de|rd)|pwd|r(?:ds|e[drt])|s(?:i[cdg]|wd)"
+    "|u(?:re|th)|yid|-id"
 )
 """Three letters before a sign: with them end nearly no words but names of secrets."""
 _NAMES = (
     ".token cookie ookies ssword swords ...swd ...pwd ...jwt secret ecrets ..pass phrase sscode ..cred .creds ential"
-    " ntials ..auth zation ...dsn bearer .basic ..[ihsetgndr]key .[ihsetgndr][^a-z]key ..keys .keyid key-id keysid"
-    " eys-id"
+    " ntials ..auth zation ...dsn ...sig nature bearer .basic ..[ihsetgndr]key .[ihsetgndr][^a-z]key ..keys .keyid"
+    " key-id keysid eys-id"
 ).split()
 """Six letters before a sign."""
 _START = b"      "
@@ -64,9 +64,10 @@ class _Looks:
         )
         self.bearer = re.compile(rf"b(?:earer|asic)(?:\s|{_SIGN})").search
         # in any text
+        self.signature = re.compile(r"=(?:(?<=sig=)|(?<=ignature=))").search
         self.dash = re.compile(
             r"-(?:(?<=sk-)(?<![A-Za-z0-9]sk-)(?=[\w-]{8})|(?<=glpat-)|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)"
-            r"|(?<=xai-)|(?<=pplx-)|(?<=tvly-)|(?<=nvapi-)|(?<=--)(?<![\w-]--)(?=-*\w))"
+            r"|(?<=xai-)|(?<=pplx-)|(?<=tvly-)|(?<=nvapi-)|(?<=--)(?<![\w-]--)(?=-*\w)|(?<=\s-)(?=u))"
         ).search
         self.underscore = re.compile(
             r"_(?<=[kfpousrmct]_)(?:(?<=[sr]k_)(?=live_|test_)|(?<=hf_)(?=[\w-]{16})|(?<=gh[pousr]_)(?=\w{10})"
@@ -87,7 +88,8 @@ class _Looks:
         )
         # in flattened JSON text
         self.any_k = re.compile(
-            rf"k(?:en(?<=token){_COUNTED}|ie(?<=cookie)|ey(?<=[ihsetgndr]key)|ey(?<=[ihsetgndr][^a-z]key))".encode()
+            rf"k(?:en(?<=token){_COUNTED}|ie(?<=cookie)|s(?<=hooks)"
+            r"|ey(?<=[ihsetgndr]key)|ey(?<=[ihsetgndr][^a-z]key))".encode()
         ).search
         self.any_w = re.compile(rb"w(?<=[psj]w)(?:(?<=[ps]w)d|(?<=jw)t)").search
         self.any_cre = re.compile(rb"cre(?:t(?<=secret)|d(?:s|ential|[^a-z]))").search
@@ -95,9 +97,11 @@ class _Looks:
         self.any_auth = re.compile(rb"auth(?:orization|[^a-z])").search
         self.any_dsn = re.compile(rb"dsn").search
         # in flattened text
-        self.named = re.compile(f":(?<=(?:{_ENDINGS}):)(?<=(?:{'|'.join(_NAMES)}):)".encode()).search
+        self.named = re.compile(
+            f":(?:(?<=(?:{_ENDINGS}):)(?<=(?:{'|'.join(_NAMES)}):)|(?=hooksslack|discord))".encode()
+        ).search
         self.marked = re.compile(
-            rb"-(?:(?<=--)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec|ai|lx|ly|[ps]t)-)"
+            rb"-(?:(?<=--)|(?=u)|(?<=(?:sk|at|pi|pp|x[a-z]|rk|hf|h[pousr]|pm|ec|ai|lx|ly|[ps]t)-)"
             rb"(?:(?<=sk-)|(?<=glpat-)|(?<=github-pat-)|(?<=pypi-)|(?<=xapp-)|(?<=xox[a-z]-)|(?<=rk-)|(?<=hf-)|(?<=gh[pousr]-)|(?<=npm-)|(?<=whsec-)"
             rb"|(?<=xai-)|(?<=pplx-)|(?<=tvly-)|(?<=nvapi-)|(?<=lsv-[ps][tk]-)))"
         ).search
@@ -115,9 +119,12 @@ def may_hold_secret(text: str) -> bool:
     looks = _looks()
     is_announced = looks.announced(flat)
     if '"' in text:  # in JSON text the name may go on
-        is_named = (_has_word(looks, flat) or is_announced) and _is_member(looks, text.casefold())
+        is_named = (_has_word(looks, flat) or is_announced) and (
+            _is_member(looks, text.casefold()) or _is_shown(looks, text)
+        )
+        is_named = is_named or ("=" in text and looks.signature(text) is not None)
     else:
-        is_named = looks.named(flat) and _is_named(looks, text.casefold())
+        is_named = looks.named(flat) and (_is_named(looks, text.casefold()) or _is_shown(looks, text))
     return bool(
         is_named
         or (is_announced and looks.bearer(text.casefold()))
@@ -135,6 +142,11 @@ def _is_named(looks: _Looks, folded: str) -> bool:
     return bool(looks.k(folded) or looks.w(folded)) or any(
         word in folded and named(folded) for word, named in looks.words
     )
+
+
+def _is_shown(looks: _Looks, text: str) -> bool:
+    """Signed addresses, and those of webhooks."""
+    return bool("hooks" in text or looks.signature(text))
 
 
 def _has_word(looks: _Looks, flat: bytes) -> bool:

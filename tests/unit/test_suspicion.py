@@ -25,7 +25,7 @@ PIECES = [
     *_examples.BY_KEY, "PRIVATE KEY-----", "-----BEGIN ", "Bearer ", "Basic ", "sk_live_", "AKIA", "ASIA",
     "eyJ", "AIza",
     "=", ":", " ", '"', "'", "\\", "\n", "://", "@", "-", "_", ".", "=>", "\\\"", "aB3dE5gH7jK9mN1pQ3rS",
-    "a", "7", "Token",
+    "a", "7", "Token", ",", "(", ")", "curl -u ", "X-Amz-Signature", "sig=", "hooks.slack.com/services/",
     "password", "API_KEY", "apiKey", "access_key_id", "secretkey", "\u0130", "\u017f", "\u212a",
 ]  # fmt: skip
 NAME_PARTS = [

@@ -128,6 +128,14 @@ BY_LOOK = [
     ("git clone https://planted0123456789abcdef0123@host/x.git", "planted0123"),
     ("DB_PASS=plantedpw ./migrate", "plantedpw"),
     ("Settings(smtp_pass='planted pw')", "planted pw"),
+    ("headers [('Accept', '*/*'), ('X-Api-Key', 'plantedpw')]", "plantedpw"),
+    ("[(b'host', b'h'), (b'Cookie', b'session=planted')]", "planted"),
+    ("Invalid API key: plantedpw", "plantedpw"),
+    ("https://b.s3.example.com/k?X-Amz-Signature=0planted1234567890abcdef&x=1", "planted1234"),
+    ("sv=2022-11-02&sig=Planted%2Babcdefghijkl0%3D&se=2026", "Planted"),
+    ("https://hooks.slack.com/services/T000/B000/Planted0123", "Planted0123"),
+    ("https://discord.com/api/webhooks/123456/Planted-0123", "Planted-0123"),
+    ("curl -s -u me:plantedpw https://host/x", "plantedpw"),
 ]
 
 INNOCENT_KEYS = [
@@ -177,6 +185,8 @@ INNOCENT_TEXTS = [
     "ghost_writer eyJ AKIA",
     "ssh://deploy@build-server/x and https://continuous-integration@host/y",
     "two-pass: first the names; pass: 12, fail: 3; bypass=1",
+    "fields ('key', 'name') and (5, 'token'), the sig=short, its signature= none",
+    "curl -u https://host/x, https://host/hooks/x, and https://discord.com/app",
     "xai-sdk, an early-stopping-callback, SG. and nvapi-client",
 ]
 
@@ -355,7 +365,24 @@ def test_a_secret_at_the_cut(recorded: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", "-", "://", "password", "eyJ", "token='", '\\"', "bearer ", "sk-", "a-", '"', "{'a':"]
+    "unit",
+    [
+        "a",
+        "-",
+        "://",
+        "password",
+        "eyJ",
+        "token='",
+        '\\"',
+        "bearer ",
+        "sk-",
+        "a-",
+        '"',
+        "{'a':",
+        "curl -u ",
+        "('",
+        "sig=",
+    ],
 )
 def test_no_text_takes_long(unit: str) -> None:
     """No pattern is slow on a long text made to be slow."""
