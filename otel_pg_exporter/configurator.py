@@ -18,6 +18,7 @@ from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
+from .aside import set_aside
 from .config import sdk_is_disabled
 from .diagnostics import say
 from .environment import NAME, is_asked_for
@@ -48,7 +49,9 @@ class Configurator(_OTelSDKConfigurator):
             other().configure(**options)
             return
         _has_configured = True
+        handlers = [*logging.getLogger().handlers]
         _step("this program is not recorded", lambda: self._set_up(options))
+        set_aside(handlers)
         _step("named functions are not recorded", capture_named)
 
     def _set_up(self, options: dict[str, Any]) -> None:

@@ -600,6 +600,22 @@ def test_what_a_program_says_is_stored_and_printed_as_without_us(dsn, folder):
     assert ["cleared", "the first use", "the last resort", "then formatted"] == stored(dsn)
 
 
+def test_the_handler_of_the_sdk_is_called_from_beside_the_root_too(dsn, folder):
+    """The older way, that OpenTelemetry's examples show: without us a record with a wrong argument ends the program."""
+    (folder / "says.py").write_text(SAYS)
+    switch = {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
+
+    plain = start("python", "says.py", cwd=folder)
+    done = run("python", "says.py", cwd=folder, dsn=dsn, **switch)
+
+    assert (0, plain.stdout) == (done.returncode, done.stdout), done.stderr
+    assert plain.stderr.splitlines() == [line for line in done.stderr.splitlines() if "is not stored" not in line]
+    bring_in(dsn)
+    with psycopg.connect(dsn) as connection:
+        said = connection.execute("SELECT body FROM otel.events WHERE record = 'log' AND event_type = 'log'").fetchall()
+    assert {"cleared", "the first use", "the last resort", "then formatted"} == {body for (body,) in said}
+
+
 @pytest.fixture
 def gunicorn(dsn: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """gunicorn with two workers, started by otel-pg run."""
