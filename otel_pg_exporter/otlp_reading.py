@@ -41,6 +41,8 @@ _SAMPLED, _FLAGS, _IS_REMOTE = 1, 0xFF, 0x200
 _MOST_DEPTH = 200
 """Of a value: what the standard library's recursion can bear, with some to spare."""
 _KNOWN = ("resourceSpans", "resourceLogs")
+_OTHER_FORMS = ("instrumentationLibrarySpans", "instrumentationLibraryLogs", "scope_spans", "scope_logs")
+"""Of OTLP before its version 1, and as protobuf writes names: what is in there would be passed over."""
 
 
 def spans(document: Any) -> Iterator[ReadableSpan]:
@@ -72,6 +74,8 @@ def _has(document: Any, name: str) -> bool:
 
 def _records(document: Json, resources_key: str, scopes_key: str, records_key: str, build: Any) -> Iterator[Any]:
     for place, group in _objects(document, resources_key, ""):
+        if other := next((name for name in _OTHER_FORMS if name in group), None):
+            raise InvalidEventError(f"{place}.{other} cannot be stored; allowed is {scopes_key}")
         described = _object(group, "resource", place)
         attributes = _attributes(described, f"{place}.resource")
         resource = Resource(attributes, _text(group, "schemaUrl", place))

@@ -124,6 +124,8 @@ BAD = [
     (b'{"resourceSpans": [', "line 2, column 20: this is no JSON"),
     (b"\xff\xfe", "line 2"),
     (b'{"resourceMetrics": []}', "line 2: this is no OTLP/JSON: neither resourceSpans nor resourceLogs is in it; "),
+    (document().replace(b"scopeSpans", b"instrumentationLibrarySpans"), "instrumentationLibrarySpans cannot be stored"),
+    (document().replace(b"scopeSpans", b"scope_spans"), "[0].scope_spans cannot be stored; allowed is scopeSpans"),
     (b"[1]", "line 2: this is no OTLP/JSON"),
     (document(traceId="xyz"), "spans[0].traceId is 'xyz'; allowed are 32 hex digits"),
     (document(spanId=""), "spans[0]: a span needs a traceId and a spanId that are not zero"),
