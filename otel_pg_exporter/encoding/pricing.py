@@ -93,19 +93,17 @@ class Prices:
         return None
 
     def _find(self, provider: Any, model: Any) -> tuple[Price, ...]:
-        """The entries of the first pattern that fits, newest first."""
+        """The entries that fit, pattern by pattern, those of each the newest first."""
         if type(model) is not str:
             return ()
         name = model.lower().rpartition("/")[2]
         maker = provider.lower() if type(provider) is str else None
-        pattern = None
-        fitting = []
+        fitting: dict[Any, list[Price]] = {}
         for price in self._table:
             is_its = maker is None or any(fnmatchcase(maker, glob) for glob in price.providers)
-            if is_its and fnmatchcase(name, price.model) and pattern in (None, (price.providers, price.model)):
-                pattern = (price.providers, price.model)
-                fitting.append(price)
-        return tuple(sorted(fitting, key=lambda price: -price.since))
+            if is_its and fnmatchcase(name, price.model):
+                fitting.setdefault((price.providers, price.model), []).append(price)
+        return tuple(price for prices in fitting.values() for price in sorted(prices, key=lambda price: -price.since))
 
 
 @lru_cache(maxsize=1)

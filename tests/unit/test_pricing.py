@@ -92,6 +92,16 @@ def test_a_users_price_comes_first(file_of):
     assert 0.15 == prices.of("openai", "gpt-4o-mini", TODAY).input
 
 
+def test_until_a_users_price_begins_the_built_in_one_holds(file_of):
+    """A price of tomorrow does not take away today's."""
+    path = file_of({"model": "o3*", "from": "2026-06-01", "input": 7}, {"model": "*", "from": "2026-05-01", "input": 9})
+    prices = Prices([*read_prices(path), *built_in_prices()])
+
+    days = ("2026-06-01", "2026-05-31T23:59:59", "2026-04-30", "2025-01-01")
+    assert [7, 9, 2] == [prices.of("openai", "o3", moment(day)).input for day in days[:3]]
+    assert prices.of("openai", "o3", moment(days[3])) is None
+
+
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
