@@ -343,9 +343,11 @@ class Telemetry:
     def _shut_down(self, ends_at: float) -> None:
         if self._open_spans is not None:
             self._open_spans.shutdown()
+        begun, spans_end_at = monotonic(), ends_at - _CLOSE_SECONDS
         # the second needs time to spool what it has, even if the first hangs
-        self._log_processor.shutdown(_millis_until(monotonic() + (ends_at - monotonic()) * _FIRST_SHARE))
-        self._span_processor.shutdown(_millis_until(ends_at - _CLOSE_SECONDS))
+        share = _FIRST_SHARE if self._span_processor.depth else 1.0
+        self._log_processor.shutdown(_millis_until(begun + (spans_end_at - begun) * share))
+        self._span_processor.shutdown(_millis_until(spans_end_at))
         if self._query is not None:
             self._query.close()
         self.delivery.close(max(_CLOSE_SECONDS, ends_at - _CLOSE_SECONDS - monotonic()))

@@ -128,8 +128,10 @@ class _Queue(Generic[T]):
 
     def _export_last(self, ends_at: float) -> None:
         # the worker takes part, if there is one: none can be started when the interpreter is ending
+        patience = _HANGING_SECONDS
         while self._records and monotonic() < ends_at:
-            is_ours = self._exporting.acquire(timeout=_HANGING_SECONDS)
+            if not (is_ours := self._exporting.acquire(timeout=patience)):
+                patience = _LOOK_SECONDS  # it hangs: a busy machine needs the time for what is behind it
             try:
                 if is_ours or not self._exporter.is_encoding:
                     self._export_batch()  # past one that hangs: what is behind it has a chance to get to the spool

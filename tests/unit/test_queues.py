@@ -206,6 +206,32 @@ def test_an_end_that_takes_all_its_time_and_more_is_over_soon(slow, monkeypatch)
     assert 100 == slow.given_up + len(exported)
 
 
+class Held:
+    """A lock that somebody else keeps, and how long each attempt waited for it, s."""
+
+    def __init__(self):
+        self.waits = []
+
+    def acquire(self, timeout):
+        self.waits.append(timeout)
+        return False
+
+
+def test_an_export_that_hangs_is_waited_for_once_at_the_end(slow):
+    """Not before each of the batches behind it: encoding them takes the time that is left."""
+    queue = queue_before(slow, batch=1)
+    slow.may_go.set()
+    slow.is_hanging = True
+    queue._queue._exporting = held = Held()
+    with queue._queue._starting:  # no thread of its own takes part
+        record(queue, [0] * 20)
+
+        queue.shutdown(60_000)
+
+    assert 20 == len(slow.batches) == len(held.waits)
+    assert sum(held.waits) < 5 * held.waits[0]
+
+
 def test_a_flush_without_time_left_does_not_answer_for_what_another_thread_exports(slow, monkeypatch):
     """Which may have taken out all that is left just when the time was over."""
     queue = queues.SpanQueue(
