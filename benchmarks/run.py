@@ -17,6 +17,7 @@ WITH_SERVER = (
     "no_loss",
     "cached_answers",
     "retention",
+    "erasure",
     "contents",
     "many_writers",
 )

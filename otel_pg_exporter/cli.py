@@ -19,6 +19,7 @@ from .commands.completion import completion
 from .commands.db import db
 from .commands.demo import demo
 from .commands.doctor import doctor
+from .commands.erase import erase
 from .commands.errors import plainly
 from .commands.export import export
 from .commands.grants import grant, revoke, tenants
@@ -88,7 +89,7 @@ def run(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 for command in (
     ls, show, errors, top, stats, deploys, ps, tail, export, import_, health, doctor, migrate, partitions, indexes,
-    spool, db, demo, completion,
+    erase, spool, db, demo, completion,
 ):  # fmt: skip
     main.add_command(command)
 for command in (grant, revoke, tenants):

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -46,6 +47,8 @@ class Direct:
         self._on_stored = on_stored
         self._database, self._resource, self._scope = database, resource, scope
         self._encoder = RowEncoder(treatment)
+        # while a transaction of the program's is open, others may erase what its rows would refer to
+        self._whole = RowEncoder(replace(treatment, shared_text_length=0))
         self._start_anew()
         forks.in_child(self._start_anew)
 
@@ -64,7 +67,7 @@ class Direct:
         """
         deadline = self._deadline()
         with self._alone_until(deadline):
-            self._sink.store(self._batch(record), {}, deadline, _CONNECTIONS)
+            self._sink.store(self._batch(record, self._encoder), {}, deadline, _CONNECTIONS)
         self._on_stored()
 
     def store_in(self, connection: Any, record: LogRecord) -> None:
@@ -92,7 +95,7 @@ class Direct:
         """See to it that all is there that the record's row needs; gives the ledger's statement and the row."""
         deadline = self._deadline()
         with self._alone_until(deadline):
-            batch = self._batch(record)
+            batch = self._batch(record, self._whole)
             self._sink.prepare(batch, deadline)
             self._on_stored()
             return self._sink.claim(batch, {}), self._sink.copies(batch)
@@ -115,10 +118,10 @@ class Direct:
         finally:
             self._lock.release()
 
-    def _batch(self, record: LogRecord) -> Batch:
+    def _batch(self, record: LogRecord, encoder: RowEncoder) -> Batch:
         batch = encode_batch(
             [ReadableLogRecord(record, self._resource, self._scope)],
-            self._encoder.log,
+            encoder.log,
             producer_id=self._producer_id,
             sequence=_UNCOUNTED,
             signal="log",

@@ -24,7 +24,7 @@ from .obstacles import PRUNE_FIX
 from .routing import CATEGORIES
 from .sql_files import PARTITIONED, quote
 
-__all__ = ["LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prune", "takes_turn"]
+__all__ = ["IN_USE", "LEAST_LEDGER_DAYS", "Due", "Policy", "behind", "ledger_begin", "prune", "takes_turn"]
 
 LEAST_LEDGER_DAYS = 30
 """The ledger is kept for so long at least, days: what comes from a spool is looked up there."""
@@ -50,8 +50,8 @@ _ROUND_SECONDS = 600.0
 _RUNS = ("heartbeats", "open_spans")
 _PROCESSES_AT_ONCE, _RESOURCES_AT_ONCE = 1_000, 200
 _LATE_DAYS = 1
-_IN_USE = frozenset({"55P03", "57014", "40P01"})
-"""SQLSTATE of a drop that waited for too long."""
+IN_USE = frozenset({"55P03", "57014", "40P01"})
+"""SQLSTATE of what waited for others for too long."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class _Pruning:
             except AccessDenied:
                 return replace(one, fate="denied")
             except DatabaseUnavailable as error:
-                if error.sqlstate not in _IN_USE:
+                if error.sqlstate not in IN_USE:
                     raise
             except DatabaseError as error:  # a view of somebody's depends on it: the others can go
                 return replace(one, fate="failed", error=str(error))

@@ -308,6 +308,7 @@ class Sink:
             contents = {"contents": orjson.dumps(shared).decode()}
             statements.append(bind(self.database.sql("insert_contents"), contents))
         self._writer.execute(";\n".join((*statements, "COMMIT")), deadline)
+        self._tables = self._tables or self._writer.tables
         if is_unsafe:
             return new
         self._stored_sources.update(new)

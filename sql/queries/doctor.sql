@@ -47,14 +47,16 @@ SELECT DISTINCT ON (c.relname) c.relname AS "table", l.pid, l.mode
  ORDER BY 1
 
 -- name: producers
--- What each producer that was active since a moment, or has something in the spool, has told the ledger in all.
+-- What each producer that was active since a moment, or has something in the spool, has told the ledger in all. An
+-- erasure is none.
 SELECT producer_id, min(signal) AS signal, count(*) AS batches, sum(stored)::bigint AS stored,
        sum(dropped_before)::bigint AS dropped, sum(dead_before)::bigint AS dead,
        min(first_time) AS first_time, max(last_time) AS last_time, max(committed_at) AS committed_at,
        max(sequence) AS last_sequence, max("time") AS last_batch_at
   FROM {event_batches}
- WHERE producer_id IN (SELECT producer_id FROM {event_batches} WHERE "time" >= %(since)s)
-    OR producer_id = ANY(%(waiting)s)
+ WHERE (producer_id IN (SELECT producer_id FROM {event_batches} WHERE "time" >= %(since)s)
+        OR producer_id = ANY(%(waiting)s))
+   AND producer_id <> '00000000-0000-0000-0000-000000000000'
  GROUP BY producer_id
  ORDER BY max(committed_at), producer_id
 

@@ -53,14 +53,14 @@ SELECT grouping(category, event_type, status, agent_id) AS missing,
 
 -- name: statistics_of_summaries
 -- The same of summaries, and of events that are shown as summaries of one. They are added up by all four first: what
--- is left is little, whatever it is grouped by.
+-- is left is little, whatever it is grouped by. Of what was erased nothing is left.
 WITH parts AS MATERIALIZED (
     SELECT category, event_type, status, agent_id, sum(event_count) AS event_count, sum(timed) AS timed,
            sum(duration_sum) AS duration_sum, min(duration_min) AS duration_min, max(duration_max) AS duration_max,
            sum(histogram) AS histogram, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
            sum(cost) AS cost
       FROM ({selected}) AS selected
-     GROUP BY 1, 2, 3, 4
+     GROUP BY 1, 2, 3, 4 HAVING sum(event_count) <> 0
 )
 SELECT grouping(category, event_type, status, agent_id) AS missing,
        category, event_type, status, agent_id,
@@ -112,6 +112,7 @@ SELECT category, event_type, status, agent_id, "time", event_count, timed, durat
 -- name: select_by_hour
 -- How many there are at each time: little, before anything is reckoned with the times.
 SELECT "time", status, sum(event_count) AS event_count FROM ({selected}) AS selected GROUP BY "time", status
+HAVING sum(event_count) <> 0
 
 -- name: select_as_summaries
 -- Events, each as a summary of one would show it; the buckets of the histogram are those of histograms.py.

@@ -3,7 +3,8 @@
 -- A server that answers before its own disk has the rows would let us forget them too early;
 -- a stricter setting than "on" is left alone. While the server waits for rows no timeout of its own holds:
 -- from a client that has vanished it would wait for hours, and keep its batch from the next attempt.
--- Its last column says which tables these are: others if they were made anew, or behind a pooler are another server's.
+-- Its last statement says which tables these are: others if they were made anew, or behind a pooler are another server's, or
+-- if something was erased. Who looks into pruned has a lock on it to the end of the transaction, which who erases waits for.
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
@@ -12,8 +13,9 @@ SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
             THEN set_config('synchronous_commit', 'on', true) END,
        CASE WHEN current_setting('server_version_num')::integer >= 170000
-            THEN set_config('transaction_timeout', '0', true) END,
-       concat_ws(' ', pg_postmaster_start_time(), pg_relation_filenode(to_regclass('{resources}'))) AS tables
+            THEN set_config('transaction_timeout', '0', true) END;
+SELECT concat_ws(' ', pg_postmaster_start_time(), pg_relation_filenode(to_regclass('{resources}')),
+                 (SELECT max(erasure_number) FROM {pruned})) AS tables
 
 -- name: end_trial
 -- Ends a transaction in which rows were only tried: rules that wait for the COMMIT are looked at, and nothing is kept.

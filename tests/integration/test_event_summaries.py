@@ -32,7 +32,9 @@ from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.encoding.batches import Batch, encode_batch
 from otel_pg_exporter.encoding.plain_rows import SpanEncoder
 from otel_pg_exporter.encoding.rows import RowEncoder
+from otel_pg_exporter.erasure import erase
 from otel_pg_exporter.importing import import_files
+from otel_pg_exporter.merging import merge
 from otel_pg_exporter.otlp_json import encode
 from otel_pg_exporter.reading import questions
 from otel_pg_exporter.reading.statistics import Statistics
@@ -171,6 +173,36 @@ def test_summaries_are_those_of_the_rows(dsn):
 
     assert stored(dsn) == (290, 290)
     assert differences(dsn) == []
+
+
+def test_statistics_are_those_of_the_rows_that_an_erasure_leaves(dsn):
+    """Whether the summaries were merged before it or after it; of kinds of which nothing is left nothing is said."""
+    now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+    spans = make_spans(900, "erasure", now - timedelta(hours=30))
+    exporter = PostgresSpanExporter(dsn)
+    for place in range(0, len(spans), 5):
+        exporter.export(spans[place : place + 5])
+    exporter.shutdown()
+    traces = [f"{span.context.trace_id:032x}" for span in spans]
+    builds = [trace_id for trace_id, span in zip(traces, spans, strict=True) if "otel_pg.event_type" in span.attributes]
+
+    def check() -> Statistics:
+        with EventQuery(dsn=dsn) as query:
+            for filters in ({}, {"service": "api"}, {"agent": "a1"}, {"agent": "a2 7"}, {"status": "error"}):
+                given: Any = {**filters, "start": now - timedelta(hours=48)}
+                assert_same(query.statistics(**given), query.statistics(exact=True, **given))
+            return query.statistics(start=now - timedelta(hours=48))
+
+    check()
+    erase(dsn=dsn, trace_id=traces[::3])
+    check()
+    assert merge(dsn=dsn)
+    check()
+    erase(dsn=dsn, trace_id=traces[1::3] + builds)
+    assert "deployment" not in check().by_category
+    erase(dsn=dsn, trace_id=traces)
+    nothing = check()
+    assert (0, {}, []) == (nothing.count, nothing.by_type, [*nothing.over_time])
 
 
 def test_summaries_are_those_of_rows_that_came_from_the_spool_and_twice(dsn, delivery, outage):

@@ -23,7 +23,7 @@ from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.spool import Journal, Spool, Waiting, journal
 from otel_pg_exporter.spool.segment import Extent, Segment
 
-__all__ = ["BUILDS"]
+__all__ = ["BUILDS", "reword"]
 
 _Patch = Callable[[Any, str, Any], None]
 
@@ -245,15 +245,32 @@ def no_folder_sync(patch: _Patch) -> None:
     patch(journal, "sync_folder", lambda folder: None)
 
 
+def erase_beside_writers(patch: _Patch) -> None:
+    """Rows and texts are erased while others store rows that refer to these."""
+    reword(patch, "shut_out_writers", lambda text: "SELECT 1")
+
+
+def deaf_to_erasures(patch: _Patch) -> None:
+    """Whoever stores is not told that something was erased."""
+    reword(patch, "begin_batch", lambda text: text.replace("max(erasure_number)", "0 * count(*)"))
+
+
 BUILDS: dict[str, Callable[[_Patch], None]] = {
     build.__name__: build
     for build in (
         *(drop_on_error, blind_retry, select_then_insert, store_by_halves, asynchronous_commit),
         *(lazy_writes, no_fdatasync, no_folder_sync, remember_for_ever),
+        *(erase_beside_writers, deaf_to_erasures),
         *(retry_in_memory, a_file_for_each_batch, newest_first, forget_predecessors),
         *(trust_the_disk, give_up_the_disk, let_errors_out, wait_for_the_disk, take_a_full_disk_for_bad_rows),
     )
 }
+
+
+def reword(patch: _Patch, name: str, change: Callable[[str], str]) -> None:
+    """A query with other words."""
+    sql = Database.sql
+    patch(Database, "sql", lambda self, asked: change(sql(self, asked)) if asked == name else sql(self, asked))
 
 
 def _raising(error: Exception) -> Callable[..., Any]:
