@@ -2,7 +2,7 @@
 
 Three writers say the same, and send each text once as far as they know; what they have stored is erased a moment later,
 so that again and again a text is erased that a writer counts on, or is about to refer to.
-A trace that lacks its text is left, and has to have it when it is looked at again: other writers may send it at any time.
+A trace that lacks its text is left, and looked at again: other writers may send it at any time.
 """
 
 from __future__ import annotations
