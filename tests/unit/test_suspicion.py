@@ -115,6 +115,12 @@ def test_counts_of_tokens_are_not_suspicious():
     assert not may_hold_secret(json.dumps(usage))
 
 
+def test_hooks_are_not_suspicious():
+    """Many modules are called so, and stand in tracebacks; addresses of webhooks have more of it."""
+    assert not may_hold_secret('Traceback:\n  File "/app/hooks.py", line 7, in run_hooks\n    call(hook=hook)')
+    assert may_hold_secret('{"url": "https://hooks.slack.com/services/T0/B0/planted"}')
+
+
 @pytest.mark.parametrize("text", _examples.INNOCENT_TEXTS)
 def test_suspicion_alone_changes_nothing(text):
     """A wrong alarm costs time, not the text."""
