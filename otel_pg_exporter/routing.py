@@ -3,7 +3,8 @@
 Two tables of data. `RULES` looks at attributes that say a record's kind outright, in a fixed order;
 the first rule that knows the value decides. `SOURCES` names, for each column, the attributes that may
 fill it, first present wins, whichever convention they come from: OpenTelemetry's GenAI, CI/CD and
-messaging conventions (current and older names), OpenInference, OpenLLMetry, MLflow, Logfire, Celery, Prefect.
+messaging conventions (current and older names), OpenInference, OpenLLMetry, MLflow, Logfire, Langfuse, Google's Agent
+Development Kit, Celery, Prefect.
 
 A name such as `gen_ai.agent.name` or `deployment.environment.name` never decides: both stand on
 records of every kind.
@@ -19,6 +20,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "CATEGORIES",
     "EVENT_CONTENTS",
+    "EVENT_MESSAGES",
     "OUTCOMES",
     "RULES",
     "SOURCES",
@@ -171,6 +173,20 @@ RULES: tuple[Rule, ...] = (
         },
         root={"CHAIN": TASK},
     ),
+    Rule(
+        "langfuse.observation.type",
+        {
+            "generation": _MODEL_CALL,
+            "embedding": _agent("embedding"),
+            "agent": _agent("invoke"),
+            "tool": _agent("tool"),
+            "chain": _agent("step"),
+            "retriever": _agent("retrieval"),
+            "guardrail": _agent("guardrail"),
+            "evaluator": _agent("evaluation"),
+        },
+        root={"chain": TASK},
+    ),
     # all that says so in the GenAI conventions before 1.27, which had no operation
     Rule("gen_ai.request.model", default=_MODEL_CALL),
     Rule("cicd.pipeline.name", default=DEPLOYMENT),
@@ -209,6 +225,7 @@ _OWN_TYPE = "otel_pg.event_type"
 _MESSAGES_IN = ("gen_ai.input.messages", "gen_ai.prompt.*", "llm.input_messages.*", "gen_ai.prompt")
 _MESSAGES_OUT = ("gen_ai.output.messages", "gen_ai.completion.*", "llm.output_messages.*", "gen_ai.completion")
 _ASSOCIATION = "traceloop.association.properties"
+_ADK = "gcp.vertex.agent"  # Google's
 
 AROUND: Mapping[str, str] = {
     "otel_pg.task.id": "otel_pg.around.task_id",
@@ -238,6 +255,7 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         f"{_ASSOCIATION}.chat_id",
         f"{_ASSOCIATION}.thread_id",
         f"{_ASSOCIATION}.conversation_id",
+        f"{_ADK}.session_id",
         "otel_pg.around.session_id",
     ),
     "user_id": (
@@ -261,6 +279,8 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         "pydantic_ai.all_messages",
         "all_messages_events",
         "request_data",
+        "langfuse.observation.input",
+        *(f"{_ADK}.{name}" for name in ("llm_request", "tool_call_args")),
     ),
     "output": (
         "output.value",
@@ -273,6 +293,8 @@ ANY_CATEGORY: Mapping[str, Sequence[str]] = {
         "mlflow.spanOutputs",
         "final_result",
         "response_data",
+        "langfuse.observation.output",
+        *(f"{_ADK}.{name}" for name in ("llm_response", "tool_response")),
     ),
 }
 
@@ -310,6 +332,7 @@ SOURCES: Sources = {
             "reranker.model_name",
             "mlflow.llm.model#",
             "model_name",
+            "langfuse.observation.model.name",
             "llm.invocation_parameters#model",  # all that OpenInference says of a call that failed
         ),
         "provider": (
@@ -325,6 +348,7 @@ SOURCES: Sources = {
             "llm.usage.prompt_tokens",
             "llm.token_count.prompt",
             "mlflow.chat.tokenUsage#input_tokens",
+            "langfuse.observation.usage_details#input",
         ),
         "output_tokens": (
             "gen_ai.usage.output_tokens",
@@ -332,6 +356,7 @@ SOURCES: Sources = {
             "llm.usage.completion_tokens",
             "llm.token_count.completion",
             "mlflow.chat.tokenUsage#output_tokens",
+            "langfuse.observation.usage_details#output",
         ),
         "cache_read_tokens": (
             "gen_ai.usage.cache_read.input_tokens",
@@ -356,7 +381,7 @@ SOURCES: Sources = {
         ),
         "cost": (
             *("otel_pg.cost", "llm.cost.total", "gen_ai.usage.cost", "gen_ai.cost.total_cost", "operation.cost"),
-            "mlflow.llm.cost#total_cost",
+            *("mlflow.llm.cost#total_cost", "langfuse.observation.cost_details#total"),
         ),
     },
     "deployment": {
@@ -383,6 +408,13 @@ EVENT_CONTENTS: Mapping[str, str] = {
 }
 """Attribute of a span's event → column that it fills where no attribute of the span does: the GenAI conventions
 before 1.28 have prompts and completions there, `gen_ai.content.prompt` and `gen_ai.content.completion`."""
+
+EVENT_MESSAGES: Mapping[str, tuple[str, str | None]] = {
+    **{f"gen_ai.{role}.message": ("input", role) for role in ("system", "user", "assistant", "tool")},
+    "gen_ai.choice": ("output", None),
+}
+"""Name of a span's event that is a message → the column that lists them where nothing else fills it, and who speaks:
+the GenAI conventions from 1.28 to 1.36."""
 
 
 def route(

@@ -8,11 +8,13 @@ __all__ = ["ContentNames"]
 
 _CONTENT = (
     "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.prompt.*", "gen_ai.completion.*",
-    "gen_ai.event.content", "gen_ai.evaluation.explanation", "model_request_parameters", "llm.input_messages.*",
-    "llm.output_messages.*", "llm.prompts", "llm.prompts.*", "llm.choices.*", "llm.prompt_template.*", "llm.tools.*",
-    "llm.function_call", "llm.invocation_parameters", "tool.parameters", "retrieval.documents.*",
+    "gen_ai.event.content", "content", "message", "tool_calls", "gen_ai.evaluation.explanation",
+    "model_request_parameters", "llm.input_messages.*", "llm.output_messages.*", "llm.prompts", "llm.prompts.*",
+    "llm.choices.*", "llm.prompt_template.*", "llm.tools.*", "llm.function_call", "llm.invocation_parameters",
+    "tool.parameters", "retrieval.documents.*",
     "reranker.input_documents.*", "reranker.output_documents.*", "reranker.query", "embedding.embeddings.*",
     "embedding.text", "document.*", "traceloop.prompt.*", "mlflow.chat.*", "logfire.msg", "logfire.logging_args",
+    "langfuse.trace.input", "langfuse.trace.output", "gcp.vertex.agent.data",
     "messaging.message.body", "http.request.body", "http.response.body",
 )  # fmt: skip
 """Attributes that hold content, beside those that fill `input` and `output`; `.*` stands for any ending."""

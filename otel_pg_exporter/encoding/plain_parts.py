@@ -13,7 +13,7 @@ from opentelemetry.trace import Link
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from orjson import dumps
 
-from ..routing import EVENT_CONTENTS
+from ..routing import EVENT_CONTENTS, EVENT_MESSAGES
 from .layouts import Unusual
 from .scrubbing import Scrubber
 from .values import SCALARS, is_plain, key_order
@@ -51,7 +51,7 @@ def events_json(events: Iterable[Any], orders: Orders, texts: list[str]) -> byte
     items = []
     for event in events:
         name, bounded = event._name, event._attributes
-        if type(event) is not Event or type(name) is not str or bounded.dropped:
+        if type(event) is not Event or type(name) is not str or name in EVENT_MESSAGES or bounded.dropped:
             raise Unusual
         attributes = bounded._dict
         item = {"name": name, "time_unix_nano": event._timestamp, "attributes": attributes}

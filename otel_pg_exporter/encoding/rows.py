@@ -16,7 +16,7 @@ import orjson
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
-from ..routing import EVENT_CONTENTS
+from ..routing import EVENT_CONTENTS, EVENT_MESSAGES
 from . import values
 from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
 from .columns import as_content, as_int8, as_text, as_texts, content, known_text
@@ -239,12 +239,17 @@ def _events(events: Sequence[Any], fixups: values.Fixups) -> bytes:
 
 
 def _told(events: Sequence[Any]) -> dict[str, Any]:
-    """Input and output that events of a span tell, the first of each."""
-    told: dict[str, Any] = {}
+    """Input and output that events of a span tell: the first that is whole, else all messages."""
+    whole: dict[str, Any] = {}
+    messages: dict[str, list[Any]] = {}
     for event in events:
-        for name in EVENT_CONTENTS.keys() & (event.attributes or {}).keys():
-            told.setdefault(EVENT_CONTENTS[name], event.attributes[name])
-    return told
+        attributes = event.attributes or {}
+        for name in EVENT_CONTENTS.keys() & attributes.keys():
+            whole.setdefault(EVENT_CONTENTS[name], attributes[name])
+        if event.name in EVENT_MESSAGES and attributes:
+            column, role = EVENT_MESSAGES[event.name]
+            messages.setdefault(column, []).append({**({"role": role} if role else {}), **attributes})
+    return {**messages, **whole}
 
 
 def _links(links: Sequence[Any], fixups: values.Fixups) -> bytes:

@@ -162,6 +162,64 @@ def test_a_call_before_there_were_operations():
     assert "mine" == span({**attributes, "input.value": "mine"}, events=events)["input"]
 
 
+def test_messages_that_are_events_of_a_span():
+    """As the GenAI conventions from 1.28 to 1.36 and Strands have them: a list of what was said, and one of answers."""
+    events = [
+        Event("gen_ai.system.message", {"content": "be kind"}, 1),
+        Event("gen_ai.user.message", {"content": '[{"text": "hi"}]', "role": "user"}, 2),
+        Event("gen_ai.tool.message", {"content": "21", "id": "t1"}, 3),
+        Event("gen_ai.choice", {"message": "hello", "finish_reason": "stop"}, 4),
+        Event("other", {"content": "x"}, 5),
+        Event("gen_ai.user.message", None, 6),
+    ]
+    row = span({"gen_ai.operation.name": "chat"}, events=events)
+
+    assert row["input"] == [
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": '[{"text": "hi"}]'},
+        {"role": "tool", "content": "21", "id": "t1"},
+    ]
+    assert row["output"] == [{"message": "hello", "finish_reason": "stop"}]
+    whole = Event("gen_ai.client.inference.operation.details", {"gen_ai.input.messages": '["all"]'}, 7)
+    assert ["all"] == span({"gen_ai.operation.name": "chat"}, events=[*events, whole])["input"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        (
+            {
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.model.name": "gpt-4o-mini",
+                "langfuse.observation.usage_details": '{"input": 1000000, "output": 5}',
+                "langfuse.observation.input": '{"args": ["hi"]}',
+                "langfuse.observation.output": "answer",
+                "langfuse.observation.cost_details": '{"total": 0.5}',
+            },
+            {"action": "llm", "model": "gpt-4o-mini", "input_tokens": 1_000_000, "output_tokens": 5, "cost": 0.5},
+        ),
+        (
+            {"langfuse.observation.type": "tool", "langfuse.observation.input": '{"args": ["B"]}'},
+            {"action": "tool", "tool_name": "n", "input": {"args": ["B"]}},
+        ),
+        (
+            {
+                "gen_ai.request.model": "gemini-2.5-flash",
+                "gcp.vertex.agent.llm_request": '{"contents": []}',
+                "gcp.vertex.agent.session_id": "s",
+            },
+            {"action": "llm", "session_id": "s", "input": {"contents": []}},
+        ),
+    ],
+    ids=["langfuse generation", "langfuse tool", "agent development kit"],
+)
+def test_langfuse_and_the_agent_development_kit(attributes, told):
+    """What their spans say, as langfuse 5.0 and google-adk write it."""
+    row = span(attributes)
+
+    assert {"table": "agent_events", **told} == {column: row[column] for column in ("table", *told)}
+
+
 def test_what_was_looked_for_and_found():
     """A retrieval, or a memory, is given a query and gives back documents or records."""
     found = {"gen_ai.retrieval.query.text": "q", "gen_ai.retrieval.documents": '[{"id": "1"}]'}

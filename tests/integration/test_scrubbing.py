@@ -279,6 +279,25 @@ def test_content_can_be_left_out_as_a_whole(dsn, monkeypatch, emitted, library):
         assert gone > 0
 
 
+def test_messages_that_are_events_of_a_span_are_content(dsn, monkeypatch):
+    """Whose attributes have names that say little."""
+    monkeypatch.setenv("EVENT_STORE_CONTENT", "false")
+    said = [
+        ("gen_ai.user.message", "content"),
+        ("gen_ai.choice", "message"),
+        ("gen_ai.content.prompt", "gen_ai.prompt"),
+    ]
+    exporter = PostgresSpanExporter(dsn)
+    for name, key in said:
+        event = Event(name, {key: "Ask the weather", "role": "user"}, 1)
+        exporter.export([a_span(attributes={"gen_ai.operation.name": "chat"}, events=[event])])
+    exporter.shutdown()
+
+    rows = stored(dsn)
+    assert "Ask the weather" not in rows
+    assert all(name in rows for name, _ in said)
+
+
 def test_content_is_in_the_rows_otherwise(dsn, emitted, library):
     """So the words looked for above are there."""
     exporter = PostgresSpanExporter(dsn)
