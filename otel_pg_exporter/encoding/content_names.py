@@ -8,7 +8,7 @@ __all__ = ["ContentNames"]
 
 _CONTENT = (
     "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.prompt.*", "gen_ai.completion.*",
-    "gen_ai.event.content", "content", "message", "tool_calls", "gen_ai.evaluation.explanation",
+    "gen_ai.event.content", "content", "message", "tool_calls", "tool.result", "gen_ai.evaluation.explanation",
     "model_request_parameters", "llm.input_messages.*", "llm.output_messages.*", "llm.prompts", "llm.prompts.*",
     "llm.choices.*", "llm.prompt_template.*", "llm.tools.*", "llm.function_call", "llm.invocation_parameters",
     "tool.parameters", "retrieval.documents.*",

@@ -285,6 +285,7 @@ def test_messages_that_are_events_of_a_span_are_content(dsn, monkeypatch):
     said = [
         ("gen_ai.user.message", "content"),
         ("gen_ai.choice", "message"),
+        ("gen_ai.choice", "tool.result"),
         ("gen_ai.content.prompt", "gen_ai.prompt"),
     ]
     exporter = PostgresSpanExporter(dsn)
