@@ -232,6 +232,7 @@ class _Erasing:
             gone = texts - kept if rows else set()
             if gone:
                 connection.execute(self._sql("erase_contents"), {**about, "ids": list(gone)})
+                connection.execute(self._sql("tell_writers"))
         return rows, len(gone)
 
     def _erase_rows(self, connection: Any, which: str, about: dict[str, Any]) -> Counter[str]:

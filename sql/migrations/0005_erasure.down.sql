@@ -3,7 +3,6 @@ DELETE FROM {pruned} WHERE reason = 'erasure';
 DROP INDEX {schema}.{index:pruned_erasures};
 ALTER TABLE {pruned} DROP CONSTRAINT {index:pruned_reason_check};
 ALTER TABLE {pruned} ADD CONSTRAINT {index:pruned_reason_check} CHECK (reason IN ('age', 'size'));
-ALTER TABLE {pruned} DROP COLUMN erasure_number;
 COMMENT ON TABLE {pruned} IS 'Partitions that retention has dropped.';
 COMMENT ON COLUMN {pruned}.partition IS 'Its name.';
 COMMENT ON COLUMN {pruned}.first_time IS 'Beginning of the time that it held, UTC.';

@@ -1,8 +1,6 @@
 -- What is erased row by row is noted beside the partitions that were dropped. A program that stores counts on texts that it
--- has sent before: each of its transactions reads the number of the last erasure here, and sends them anew when that is
--- another.
+-- has sent before: each of its transactions looks whether the index is the same, which an erasure makes anew.
 
-ALTER TABLE {pruned} ADD COLUMN erasure_number bigint;
 ALTER TABLE {pruned} DROP CONSTRAINT {index:pruned_reason_check};
 ALTER TABLE {pruned} ADD CONSTRAINT {index:pruned_reason_check} CHECK (reason IN ('age', 'size', 'erasure'));
 COMMENT ON TABLE {pruned} IS 'Partitions that retention has dropped, and rows that were erased.';
@@ -12,7 +10,7 @@ COMMENT ON COLUMN {pruned}."rows" IS 'Rows that it held, by PostgreSQL''s own es
 COMMENT ON COLUMN {pruned}.bytes IS 'Bytes that it took with its indexes; 0 for erased rows, whose room later ones get.';
 COMMENT ON COLUMN {pruned}.reason IS 'age: its rows were kept for long enough; size: EVENT_MAX_BYTES was exceeded; erasure: rows of some traces were erased.';
 COMMENT ON COLUMN {pruned}.pruned_at IS 'When it was dropped, or they were erased, by the server''s clock, UTC.';
-COMMENT ON COLUMN {pruned}.erasure_number IS 'Counts erasures, in the order in which they were committed; NULL of a partition that was dropped.';
-CREATE INDEX {index:pruned_erasures} ON {pruned} (erasure_number) WHERE erasure_number IS NOT NULL;
+CREATE INDEX {index:pruned_erasures} ON {pruned} (pruned_at) WHERE reason = 'erasure';
+COMMENT ON INDEX {schema}.{index:pruned_erasures} IS 'Whoever stores takes another file of it for another erasure.';
 COMMENT ON COLUMN {event_batches}.producer_id IS 'Exporter that wrote it: a UUID for each exporter in each process; all zero of an erasure.';
 COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables; 0 if it was given up, or only tells of losses or of an erasure.';

@@ -102,18 +102,20 @@ SELECT '00000000-0000-0000-0000-000000000000', date_trunc('hour', "time" AT TIME
  GROUP BY 2, category, event_type, status, service_name, agent_id, agent_name
 
 -- name: erase_rows
--- Erases rows of a day from one table, and notes how many of which partition; under the lock of shut_out_writers, so that
--- the next number is nobody else's.
+-- Erases rows of a day from one table, and notes how many of which partition.
 WITH gone AS (
     DELETE FROM {table} AS erased WHERE "time" >= %(begin)s AND "time" < %(end)s AND {which}
     RETURNING erased.tableoid
 )
-INSERT INTO {pruned} ("table", partition, first_time, end_time, "rows", bytes, reason, erasure_number)
-SELECT %(table)s::text, c.relname, %(begin)s, %(end)s, count(*), 0, 'erasure',
-       (SELECT coalesce(max(erasure_number), 0) + 1 FROM {pruned})
+INSERT INTO {pruned} ("table", partition, first_time, end_time, "rows", bytes, reason)
+SELECT %(table)s::text, c.relname, %(begin)s, %(end)s, count(*), 0, 'erasure'
   FROM gone JOIN pg_class c ON c.oid = gone.tableoid
  GROUP BY c.relname
 RETURNING "rows"
+
+-- name: tell_writers
+-- Has whoever stores from now on send texts anew: see begin_batch.
+REINDEX INDEX {schema}.{index:pruned_erasures}
 
 -- name: erase_contents
 -- Erases contents of a day.

@@ -3,19 +3,20 @@
 -- A server that answers before its own disk has the rows would let us forget them too early;
 -- a stricter setting than "on" is left alone. While the server waits for rows no timeout of its own holds:
 -- from a client that has vanished it would wait for hours, and keep its batch from the next attempt.
--- Its last statement says which tables these are: others if they were made anew, or behind a pooler are another server's, or
--- if something was erased. Who looks into pruned has a lock on it to the end of the transaction, which who erases waits for.
+-- Whoever erases waits for the lock, and makes an index anew. The last column says which tables these are: others if
+-- they were made anew, or behind a pooler are another server's, or if something was erased since.
 BEGIN ISOLATION LEVEL READ COMMITTED;
-SELECT set_config('lock_timeout', %(lock_timeout)s, true),
-       set_config('statement_timeout', %(statement_timeout)s, true),
+SET LOCAL lock_timeout = %(lock_timeout)s;
+LOCK TABLE {pruned} IN ACCESS SHARE MODE;
+SELECT set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('tcp_keepalives_idle', '10', true),
        set_config('tcp_keepalives_interval', '2', true),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
             THEN set_config('synchronous_commit', 'on', true) END,
        CASE WHEN current_setting('server_version_num')::integer >= 170000
-            THEN set_config('transaction_timeout', '0', true) END;
-SELECT concat_ws(' ', pg_postmaster_start_time(), pg_relation_filenode(to_regclass('{resources}')),
-                 (SELECT max(erasure_number) FROM {pruned})) AS tables
+            THEN set_config('transaction_timeout', '0', true) END,
+       concat_ws(' ', pg_postmaster_start_time(), pg_relation_filenode(to_regclass('{resources}')),
+                 pg_relation_filenode(to_regclass('{schema}.{index:pruned_erasures}'))) AS tables
 
 -- name: end_trial
 -- Ends a transaction in which rows were only tried: rules that wait for the COMMIT are looked at, and nothing is kept.

@@ -69,7 +69,7 @@ def test_what_could_not_be_erased_is_an_error(dsn, otel_pg, users, monkeypatch):
     """Somebody stores all the time."""
     monkeypatch.setattr(erasure, "_PAUSE_SECONDS", 0)
     with psycopg.connect(dsn) as connection:
-        connection.execute("SELECT max(erasure_number) FROM otel.pruned")
+        connection.execute("LOCK TABLE otel.pruned IN ACCESS SHARE MODE")
         failed = otel_pg("erase", "--user", "ada", "--yes", code=1)
 
     assert "1 rows are left: their tables are in use" in failed.stderr

@@ -194,7 +194,7 @@ def test_whoever_stores_is_waited_for(dsn):
     """A batch whose transaction has begun may refer to the texts: until it ends nothing is erased."""
     export(dsn, [turn_of(1, 1, [text_of(1)])])
     with psycopg.connect(dsn) as connection:
-        connection.execute("SELECT max(erasure_number) FROM otel.pruned")  # as begin_batch does
+        connection.execute("LOCK TABLE otel.pruned IN ACCESS SHARE MODE")  # as begin_batch does
 
         done = erase(dsn=dsn, trace_id=f"{1:032x}", attempts=2, pause=lambda seconds: None)
 
