@@ -28,7 +28,10 @@ _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "P
 _WHERE = ("host", "port", "database", "user")
 _LOCATION = (*_WHERE, "password", "ssl_mode", "ssl_root_cert")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_SECRET_PARAMETERS = re.compile(r"(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
+# however it is spelt: libpq says which name it does not know, and the rest is shown
+_SECRET_PARAMETERS = re.compile(
+    r"(?i)(\b(?:\w*(?:passw|passp|pwd|secret|token)\w*|pass)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)"
+)
 
 
 def _option(env: str, path: str, parse: parsing.Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:

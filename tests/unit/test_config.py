@@ -17,7 +17,7 @@ from otel_pg_exporter import (
     configure,
     migrate,
 )  # fmt: skip
-from otel_pg_exporter.config import Settings
+from otel_pg_exporter.config import Settings, hide_password
 from otel_pg_exporter.errors import ConfigurationError
 
 
@@ -281,3 +281,19 @@ def test_settings_that_are_made_by_hand_are_of_the_fields_types(tmp_path):
         settings.auto_migrate, settings.batch_size, settings.redact_keys, settings.spool_dir,
     )  # fmt: skip
     assert settings == replace(settings)
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "shown"),
+    [
+        ("postgresql://ada:planted@h/db", "postgresql://ada:***@h/db"),
+        ("host=h password='plan ted' user=ada", "host=h password=*** user=ada"),
+        ("host=h passwrd=planted user=ada", "host=h passwrd=*** user=ada"),
+        ("host=h pass = planted user=ada", "host=h pass = *** user=ada"),
+        ("postgresql://h/db?sslpassword=planted&pwd=planted&x=1", "postgresql://h/db?sslpassword=***&pwd=***&x=1"),
+        ("host=h passfile=/home/ada/.pgpass sslkey=/k", "host=h passfile=/home/ada/.pgpass sslkey=/k"),
+    ],
+)
+def test_a_password_is_hidden_however_its_name_is_spelt(conninfo, shown):
+    """libpq does not know such a name, and the error shows where it was."""
+    assert shown == hide_password(conninfo)
