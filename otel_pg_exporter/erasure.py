@@ -36,7 +36,7 @@ __all__ = ["Erasure", "erase"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NOBODY = UUID(int=0)
 _TRACES_AT_ONCE, _ROWS_AT_ONCE = 1_000, 1_000
-_SEARCH_SECONDS = 3600.0
+_SEARCH_SECONDS, _ALL_SECONDS = 3600.0, 86_400.0
 _LOCK_SECONDS, _ERASE_SECONDS = 0.2, 2.0
 """So long, and no longer, writers may wait for an erasure that waits for others; and for each statement of one."""
 _PAUSE_SECONDS = 0.5
@@ -101,7 +101,7 @@ def erase(
         DatabaseError: the server cannot be reached, or refused a statement. What was erased before stays erased.
     """
     whom = _Whom.of(trace_id, session_id, user_id)
-    with opened(where, **overrides) as database, database.session(monotonic() + _SEARCH_SECONDS) as session:
+    with opened(where, **overrides) as database, database.session(monotonic() + _ALL_SECONDS) as session:
         work = _Erasing(database, session, whom, attempts, pause)
         traces, shares = work.look()
         return Erasure(**_totals(traces, shares)) if dry_run else work.erase(traces, shares)
