@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "EventPage", "columns", "flat"]
 
-_STATED = {"system": {"target": "otel_pg.target"}, "deployment": {"deployment_id": "deployment.id"}}
-"""Category → what it has as an attribute alone, and which."""
 _FREE = ("input", "output", "body", "attributes")
 _WHOLE = (
     "batch_index", "duration_ns", "severity_number", "attempt",
@@ -71,12 +69,22 @@ class Event:
     batch_index: int
     """Its position in that batch"""
     details: Mapping[str, Any]
-    """What only its category has, such as agent_name, tool_name and input_tokens"""
+    """The category's own columns, such as agent_name, tool_name and input_tokens"""
 
     @property
     def event_id(self) -> str | None:
         """The UUID that logging it with an `EventStore` gave; None of what came another way."""
-        return _text(self.attributes.get("otel_pg.event.id"))
+        return self._stated("otel_pg.event.id")
+
+    @property
+    def target(self) -> str | None:
+        """Of a system event, what it was about."""
+        return self._stated("otel_pg.target")
+
+    @property
+    def deployment_id(self) -> str | None:
+        """Which deployment it is of."""
+        return self._stated("deployment.id")
 
     @property
     def duration(self) -> timedelta | None:
@@ -99,20 +107,24 @@ class Event:
         columns = {**self.to_columns(), "time": self.time.isoformat(), "batch_id": str(self.batch_id)}
         return {name: values.clean(value, (name,), []) for name, value in columns.items()}
 
+    def _stated(self, key: str) -> str | None:
+        """An attribute as text, as the queries look for it, whatever another library has set it to."""
+        value = self.attributes.get(key)
+        return value if value is None or isinstance(value, str) else values.dump(value, key, []).decode()
+
     @classmethod
     def from_row(cls, category: str, row: Mapping[str, Any]) -> Event:
         """The event of a row with all columns."""
         decoded = decode_row(row)
         own = ("trace_id", "span_id", "parent_span_id", "category", "details", "event_name")
         plain = {field.name: decoded[field.name] for field in fields(cls) if field.name not in own}
-        stated = {name: _text(plain["attributes"].get(key)) for name, key in _STATED.get(category, {}).items()}
         return cls(
             category=category,
             trace_id=decoded["trace_id"].hex if decoded["trace_id"].int else None,
             span_id=_hex(decoded["span_id"]) if decoded["span_id"] else None,
             parent_span_id=None if decoded["parent_span_id"] is None else _hex(decoded["parent_span_id"]),
             event_name=str(row["event_name"]),
-            details={column: decoded[column] for column in SPECIAL[CATEGORIES[category]]} | stated,
+            details={column: decoded[column] for column in SPECIAL[CATEGORIES[category]]},
             **plain,
         )
 
@@ -175,7 +187,7 @@ class EventPage(Sequence[Event]):
 
 def columns(categories: Iterable[str]) -> list[str]:
     """What events of these categories have, the details after the others."""
-    own = [column for category in categories for column in (*SPECIAL[CATEGORIES[category]], *_STATED.get(category, ()))]
+    own = [column for category in categories for column in SPECIAL[CATEGORIES[category]]]
     return [*(field.name for field in fields(Event) if field.name != "details"), *own]
 
 
@@ -190,11 +202,6 @@ def flat(event: Event) -> dict[str, Any]:
         else:
             flattened[name] = values.clean_text(value, name, []) if isinstance(value, str) else value
     return flattened
-
-
-def _text(value: Any) -> str | None:
-    """An attribute as text, whatever another library has set it to."""
-    return value if value is None or isinstance(value, str) else values.dump(value, "attribute", []).decode()
 
 
 def _hex(span_id: int) -> str:
