@@ -139,6 +139,11 @@ class UnsupportedServer(DatabaseError):
 
 
 def shown(value: object) -> str:
-    """What a message shows of a wrong value: the beginning of its repr, with … where it goes on."""
-    text = repr(value)
+    """What a message shows of a wrong value: the beginning of its repr, with … where it goes on; its type, if it has
+    none.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # it is the program's own, or has too many levels
+        return f"<{type(value).__name__:.60}>"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

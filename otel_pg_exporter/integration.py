@@ -32,7 +32,7 @@ from . import exits, forks
 from .config import Settings
 from .courier import Courier
 from .diagnostics import say
-from .errors import ClosedError, ConfigurationError, InvalidEventError
+from .errors import ClosedError, ConfigurationError, InvalidEventError, shown
 from .health import Health
 from .interruptions import undisturbed
 from .occasions import IDS, Occasion, occasion
@@ -156,7 +156,7 @@ class EventIntegration:
         payload: dict[str, Any] = {"event_type": type, "data": data}
         if self._is_enabled and any(value is None for value in payload.values()):  # for emit() they are left out
             raise InvalidEventError(
-                f"a custom event of type={type!r:.60} and data={data!r:.60} is not allowed;"
+                f"a custom event of type={shown(type)} and data={shown(data)} is not allowed;"
                 " allowed are a text and a mapping of text to JSON values"
             )
         self.emit("system:event", payload)
@@ -175,7 +175,7 @@ class EventIntegration:
         if name != "*":
             occasion(name)
         if not callable(handler) or iscoroutinefunction(handler) or iscoroutinefunction(type(handler).__call__):
-            raise InvalidEventError(f"handler={handler!r:.60} is not allowed; allowed is a function that is not async")
+            raise InvalidEventError(f"handler={shown(handler)} is not allowed; allowed is a function that is not async")
         mark = partial(handler)  # tells one from another, where the same function is there twice
         with undisturbed(self._lock):
             self._handlers[name] = (*self._handlers.get(name, ()), mark)
@@ -190,7 +190,7 @@ class EventIntegration:
         """Switch `emit` on or off. Off, it checks nothing, calls no handler and stores nothing."""
         self._check_open()
         if not isinstance(is_enabled, bool):
-            raise ConfigurationError(f"is_enabled={is_enabled!r:.60} is not allowed; allowed is True or False")
+            raise ConfigurationError(f"is_enabled={shown(is_enabled)} is not allowed; allowed is True or False")
         self._is_enabled = is_enabled
 
     @property

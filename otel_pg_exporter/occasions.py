@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
-from .errors import InvalidEventError
+from .errors import InvalidEventError, shown
 from .shapes import SHAPES, EventShape
 
 __all__ = ["OCCASIONS", "Occasion", "occasion"]
@@ -54,13 +54,13 @@ class Occasion:
                 allowed.
         """
         if not isinstance(payload, Mapping):
-            raise InvalidEventError(f"payload={payload!r:.60} of {self.name} is not allowed; allowed is a mapping")
+            raise InvalidEventError(f"payload={shown(payload)} of {self.name} is not allowed; allowed is a mapping")
         for key in self.required:
             if payload.get(key) in (None, ""):
                 raise InvalidEventError(f"the payload of {self.name} lacks {key}: it is needed to know which it is")
         if unknown := [key for key in payload if key not in self.allowed]:
             raise InvalidEventError(
-                f"the payload of {self.name} has no key {unknown[0]!r:.60}; it may have {', '.join(self.allowed)}"
+                f"the payload of {self.name} has no key {shown(unknown[0])}; it may have {', '.join(self.allowed)}"
             )
         given: dict[str, Any] = {"timestamp": datetime.now(timezone.utc), "event_name": self.name}
         given |= {name: getattr(self, name) for name in ("event_type", "status", "action") if getattr(self, name)}
@@ -97,5 +97,5 @@ def occasion(name: Any) -> Occasion:
         InvalidEventError: there is none.
     """
     if not isinstance(name, str) or name not in OCCASIONS:
-        raise InvalidEventError(f"event {name!r:.60} is not known; known are: {', '.join(OCCASIONS)}")
+        raise InvalidEventError(f"event {shown(name)} is not known; known are: {', '.join(OCCASIONS)}")
     return OCCASIONS[name]

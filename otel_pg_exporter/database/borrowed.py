@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from ..config import Settings
 from ..encoding.binary_copy import HEADER, TRAILER
-from ..errors import DatabaseError, DatabaseUnavailable, InvalidEventError
+from ..errors import DatabaseError, DatabaseUnavailable, InvalidEventError, shown
 from .failures import translate
 from .writer import Copy
 
@@ -83,9 +83,9 @@ async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy]
 def _check(connection: Any, kind: type[Any]) -> None:
     if not isinstance(connection, kind):
         name = f"psycopg.{kind.__name__}"
-        raise InvalidEventError(f"connection={connection!r:.60} is not allowed; allowed is an open {name}")
+        raise InvalidEventError(f"connection={shown(connection)} is not allowed; allowed is an open {name}")
     if connection.closed:
-        raise DatabaseUnavailable(f"connection={connection!r:.60} is closed: nothing can be written in it")
+        raise DatabaseUnavailable(f"connection={shown(connection)} is closed: nothing can be written in it")
     if connection.info.transaction_status == pq.TransactionStatus.INERROR:
         raise DatabaseError("the connection's transaction has failed before: roll it back first", sqlstate="25P02")
 

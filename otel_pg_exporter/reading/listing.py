@@ -72,7 +72,7 @@ def usage(names: Names, kind: str, by: str, limit: int, filters: Mapping[str, An
     """What agents, tools or models have used, the most by one number first."""
     for name, value, allowed in (("kind", kind, USAGE_KINDS), ("by", by, tuple(USAGE_NUMBERS))):
         if value not in allowed:
-            raise QueryError(f"{name}={value!r:.60} is not allowed; allowed are: {', '.join(allowed)}")
+            raise QueryError(f"{name}={shown(value)} is not allowed; allowed are: {', '.join(allowed)}")
     page = build_page("agent", filters, limit=limit)
     yield from ask_parts(names, page)
     sql = query(f"usage_of_{kind}", names).replace("{where}", page.where(names, "agent"))

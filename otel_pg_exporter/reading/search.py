@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from ..encoding import values
-from ..errors import QueryError
+from ..errors import QueryError, shown
 from ..sql_files import Names, query
 
 __all__ = ["Search"]
@@ -84,7 +84,7 @@ class Search:
             allowed = (
                 f"1 to {_MAX_TERMS} words or phrases with a letter or a digit, of up to {_MAX_BYTES:,} bytes in all"
             )
-            raise QueryError(f"text={text!r:.60} is not allowed; allowed are {allowed}")
+            raise QueryError(f"text={shown(text)} is not allowed; allowed are {allowed}")
         return cls(tuple(tuple(terms) for terms in alternatives if terms), parameters)
 
     def parts_asked(self, names: Names, limits: Iterable[str]) -> tuple[str, dict[str, Any]]:

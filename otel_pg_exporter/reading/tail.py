@@ -73,7 +73,7 @@ class Position:
                 raise ValueError(index)
             return cls(seen, until, transaction_id, UUID(batch_id), index)
         except (ValueError, TypeError, AttributeError):
-            raise QueryError(f"cursor={cursor!r:.60} is not one that a tail gave") from None
+            raise QueryError(f"cursor={shown(cursor)} is not one that a tail gave") from None
 
     @property
     def cursor(self) -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from otel_pg_exporter import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
 from otel_pg_exporter.errors import EventStoreError, InvalidEventError, shown
+from otel_pg_exporter.occasions import occasion
 from otel_pg_exporter.routing import CATEGORIES, SOURCES, route
 from otel_pg_exporter.shapes import SHAPES
 
@@ -247,3 +248,35 @@ def test_an_event_of_another_category_is_shown_in_short():
     assert f"{shown}; allowed is an AgentEvent, or its fields" == str(refused.value)
     with pytest.raises(InvalidEventError, match=r"^event='x' with task_id=… is not allowed; allowed is a TaskEvent,"):
         TaskEvent.of("x", {"task_id": "1"})
+
+
+class Unrepresented:
+    """As an object of an ORM's, whose repr asks a database that is gone."""
+
+    def __repr__(self):
+        raise OSError("no connection")
+
+
+def levels(count):
+    value: list[object] = []
+    for _ in range(count):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        (lambda wrong: TaskEvent(event_name="x", input=wrong), "TaskEvent.input"),
+        (lambda wrong: TaskEvent(event_name="x", data={"a": wrong}), "TaskEvent.data"),
+        (lambda wrong: TaskEvent.of(wrong, {}), "event"),
+        (occasion, "event "),
+        (occasion("task:started").event, "payload"),
+        (lambda wrong: occasion("system:event").event({"data": {"a": wrong}}), "SystemEvent.data"),
+    ],
+)
+@pytest.mark.parametrize("value", [Unrepresented(), levels(3_000)], ids=["no repr", "too deep for one"])
+def test_a_value_that_cannot_be_shown_is_named_by_its_type(call, wrong, value):
+    """What comes of its repr is the program's own error, of another class than is caught for a wrong event."""
+    with pytest.raises(InvalidEventError, match=f"^{wrong}.*allowed|^{wrong}.*known"):
+        call(value)
