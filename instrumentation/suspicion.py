@@ -24,7 +24,10 @@ _COUNTED = r"(?!(?:s|[^a-z]?(?:count|limit|type|usage))(?![a-z]))" + "".join(
     f"(?<!{unit}token)(?<!{unit}[^a-z]token)" for unit in ("input", "output", "prompt", "completion", "max")
 )
 """What tells, after its name, a token that may be a secret from a unit of text."""
-_OWNERS = ("api", "ssh", "access", "private", "secret", "signing", "encryption", "account", "shared", "master", "auth")
+_OWNERS = (
+    "api ssh access private secret signing encryption account shared master auth subscription functions application"
+    " consumer license openai stripe admin decryption"
+).split()
 """What makes a key a secret."""
 _KEY = "|".join(f"(?<={owner}key)|(?<={owner}[^a-z]key)" for owner in _OWNERS)
 

@@ -30,7 +30,10 @@ _SECRET_ENDINGS = tuple(
         " authtoken accesstoken refreshtoken sessiontoken idtoken"
     )
 )
-_SECRET_KEYS = _words("api access private secret signing encryption ssh account shared master auth")
+_SECRET_KEYS = _words(
+    "api access private secret signing encryption ssh account shared master auth subscription functions application"
+    " consumer license openai stripe admin decryption"
+)
 # A token next to one of these is a unit of text or a setting, not a secret: max_token, token_count.
 _TOKEN_INNOCENT = _words(
     "count counts type types usage limit limits budget max min total num number per price cost length len size"
@@ -46,7 +49,8 @@ _VALUE = (
 )
 _NAMES = (
     r"password|passwd|pwd|passphrase|secret|token|api[ _-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
-    r"|secret[_-]?key|account[_-]?key|credentials?|(?<=[A-Za-z0-9]_)pass"
+    r"|(?:secret|account|subscription|functions|application|consumer|license|openai|stripe|admin)[_-]?key|credentials?"
+    r"|(?<=[A-Za-z0-9]_)pass"
 )
 _LOOKS_RANDOM = r"(?=\S*[0-9=]|\S*[a-z]\S*[A-Z])"
 
