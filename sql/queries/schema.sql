@@ -33,7 +33,10 @@ CREATE TABLE IF NOT EXISTS {schema_migrations} (
 
 -- name: comment_migrations_table
 -- What the record is.
-COMMENT ON TABLE {schema_migrations} IS 'Migrations that were applied to this schema and prefix.'
+COMMENT ON TABLE {schema_migrations} IS 'Migrations that were applied to this schema and prefix.';
+COMMENT ON COLUMN {schema_migrations}.version IS 'Number of the migration, from 1 on.';
+COMMENT ON COLUMN {schema_migrations}.name IS 'What its file is called after the number.';
+COMMENT ON COLUMN {schema_migrations}.applied_at IS 'Start of the transaction that applied it, by the server''s clock, UTC.'
 
 -- name: applied_migrations
 -- Versions that were applied, oldest first.

@@ -57,7 +57,7 @@ def test_every_table_view_column_and_function_is_commented(dsn):
         silent = connection.execute(
             "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
             " WHERE c.relnamespace = 'otel'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'c')"
-            " AND NOT c.relispartition AND a.attnum > 0 AND c.relname <> 'schema_migrations'"
+            " AND NOT c.relispartition AND a.attnum > 0"
             " AND (col_description(c.oid, a.attnum) IS NULL"
             " OR coalesce(obj_description(c.oid, 'pg_class'), obj_description(c.reltype, 'pg_type')) IS NULL)"
             " UNION ALL SELECT proname, NULL FROM pg_proc WHERE pronamespace = 'otel'::regnamespace"
