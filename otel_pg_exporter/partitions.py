@@ -18,7 +18,7 @@ from .database import Database
 from .encoding.batches import DAY_US
 from .errors import AccessDenied, PartitionMissing
 from .obstacles import PARTITIONS_FIX
-from .sql_files import PARTITIONED, quote
+from .sql_files import EVENT_TABLES, PARTITIONED, quote
 
 __all__ = ["ahead", "covering", "ensure"]
 
@@ -166,6 +166,6 @@ def _statements(database: Database, table: str, partition: str, bounds: Range) -
         "lower": lower,
         "upper": upper,
     }
-    loses_rows = table == f"{database.names.prefix}event_summaries"  # when they are merged
+    loses_rows = table.removeprefix(database.names.prefix) in (*EVENT_TABLES, "event_summaries")  # and has no key
     for statement in ("create_partition", *(["identify_partition"] if loses_rows else []), "attach_partition"):
         yield database.sql(statement).format(**filled)

@@ -12,3 +12,19 @@ COMMENT ON COLUMN {pruned}.reason IS 'age: its rows were kept for long enough; s
 COMMENT ON COLUMN {pruned}.pruned_at IS 'When it was dropped, by the server''s clock, UTC.';
 COMMENT ON COLUMN {event_batches}.producer_id IS 'Exporter that wrote it: a UUID for each exporter in each process.';
 COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables; 0 if it was given up or only tells of losses.';
+
+DO $identity$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN
+        SELECT unnest(ARRAY['{events}', '{task_events}', '{agent_events}', '{deployment_events}']::regclass[])
+        UNION ALL
+        SELECT inhrelid FROM pg_catalog.pg_inherits
+         WHERE inhparent IN ('{events}'::regclass, '{task_events}'::regclass, '{agent_events}'::regclass,
+                             '{deployment_events}'::regclass)
+    LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', partition);
+    END LOOP;
+END
+$identity$;

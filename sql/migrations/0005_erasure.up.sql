@@ -14,3 +14,21 @@ CREATE INDEX {index:pruned_erasures} ON {pruned} (pruned_at) WHERE reason = 'era
 COMMENT ON INDEX {schema}.{index:pruned_erasures} IS 'Whoever stores takes another file of it for another erasure.';
 COMMENT ON COLUMN {event_batches}.producer_id IS 'Exporter that wrote it: a UUID for each exporter in each process; all zero of an erasure.';
 COMMENT ON COLUMN {event_batches}.stored IS 'Rows that the batch stored in the four event tables; 0 if it was given up, or only tells of losses or of an erasure.';
+
+-- Rows are erased by DELETE, which PostgreSQL refuses where a table is published for logical replication and has no key: so
+-- these name a row by all of its columns, as summaries do since 0004.
+DO $identity$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN
+        SELECT unnest(ARRAY['{events}', '{task_events}', '{agent_events}', '{deployment_events}']::regclass[])
+        UNION ALL
+        SELECT inhrelid FROM pg_catalog.pg_inherits
+         WHERE inhparent IN ('{events}'::regclass, '{task_events}'::regclass, '{agent_events}'::regclass,
+                             '{deployment_events}'::regclass)
+    LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', partition);
+    END LOOP;
+END
+$identity$;

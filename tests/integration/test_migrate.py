@@ -309,5 +309,28 @@ def test_what_is_deleted_can_be_where_all_tables_are_published(dsn):
         store.log_task_event(event_name="told", wait=True)
 
     with psycopg.connect(dsn) as connection:
-        for table in ("event_summaries", "tenant_readers", "tenancy", "processes", "resources", "schema_migrations"):
+        for table in (
+            "task_events",
+            "event_summaries",
+            "tenant_readers",
+            "tenancy",
+            "processes",
+            "resources",
+            "schema_migrations",
+        ):
             connection.execute(f"DELETE FROM otel.{table}".encode())
+
+
+def test_partitions_of_before_can_lose_rows_too(dsn):
+    """Those that an earlier version made."""
+    migrate.down(dsn=dsn, to=4)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE otel.events_old PARTITION OF otel.events FOR VALUES FROM ('1999-01-01') TO ('1999-02-01')"
+        )
+        migrate.up(dsn=dsn)
+        identities = connection.execute(
+            "SELECT relreplident::text FROM pg_class WHERE relname ~ '^(agent_)?events(_old)?$' AND relkind <> 'i'"
+        ).fetchall()
+
+    assert [("f",)] * 3 == identities
