@@ -94,7 +94,7 @@ def ensure(database: Database) -> None:
 def _up(database: Database, to: int | None) -> list[Step]:
     wanted = [step for step in migrations() if to is None or step.version <= to]
     try:
-        done = [step for step in wanted if _apply(database, step)]
+        done = [step for _ in wanted if (step := _apply(database, wanted))]
     except AccessDenied as error:
         # of a schema the server says that something is denied, but not what
         found, _ = obstacles.ask_before(database, _ASK_SECONDS)
@@ -107,7 +107,8 @@ def _up(database: Database, to: int | None) -> list[Step]:
 
 
 def _down(database: Database, to: int) -> list[Step]:
-    reverted = [step for step in reversed(migrations()) if step.version > to and _revert(database, step)]
+    unwanted = [step for step in reversed(migrations()) if step.version > to]
+    reverted = [step for _ in unwanted if (step := _revert(database, unwanted))]
     return [Step(step.version, step.name, None) for step in reverted]
 
 
@@ -123,11 +124,14 @@ def _status(database: Database) -> list[Step]:
     return [Step(step.version, step.name, known.get(step.version)) for step in migrations()]
 
 
-def _apply(database: Database, step: Migration) -> bool:
+def _apply(database: Database, wanted: list[Migration]) -> Migration | None:
+    """Apply the first that is missing now, whatever others have applied and taken back since the one before it."""
     with database.until(monotonic() + _STEP_SECONDS).connection() as connection:
         connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
-        if step.version in _applied(database, connection):
-            return False
+        applied = _applied(database, connection)
+        step = next((step for step in wanted if step.version not in applied), None)
+        if step is None:
+            return None
         schema = {"schema": database.names.schema}
         row = connection.execute(database.sql("has_schema").encode(), schema).fetchone()
         if not (row and row["present"]):
@@ -137,19 +141,22 @@ def _apply(database: Database, step: Migration) -> bool:
         connection.execute(database.names.fill(step.up).encode())
         grants.renew(database, connection)
         connection.execute(database.sql("record_migration").encode(), {"version": step.version, "name": step.name})
-    return True
+    return step
 
 
-def _revert(database: Database, step: Migration) -> bool:
+def _revert(database: Database, unwanted: list[Migration]) -> Migration | None:
+    """Take back the first, the newest, that is applied now."""
     with database.until(monotonic() + _STEP_SECONDS).connection() as connection:
         connection.execute(database.sql("lock_schema").encode(), {"key": database.names.lock_key})
-        if step.version not in _applied(database, connection):
-            return False
+        applied = _applied(database, connection)
+        step = next((step for step in unwanted if step.version in applied), None)
+        if step is None:
+            return None
         connection.execute(database.names.fill(step.down).encode())
         connection.execute(database.sql("forget_migration").encode(), {"version": step.version})
         if not _applied(database, connection):
             connection.execute(database.sql("drop_migrations_table").encode())
-    return True
+    return step
 
 
 def _applied(database: Database, connection: Any) -> dict[int, datetime]:

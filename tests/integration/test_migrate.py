@@ -141,6 +141,31 @@ def test_without_the_lock_processes_get_in_each_others_way(empty_dsn):
         assert any(not answer.isdigit() for answer in found)
 
 
+@pytest.mark.parametrize(("call", "other", "step"), [("down", "up", "_revert"), ("up", "down", "_apply")])
+def test_steps_keep_their_order_whoever_comes_between_them(empty_dsn, monkeypatch, call, other, step):
+    """Another process migrates the other way after two steps: no error, and no step without those before it."""
+    one_step, steps = getattr(migrate, step), []
+
+    def then_the_other(*arguments):
+        steps.append(one_step(*arguments))
+        if len(steps) == 2:
+            monkeypatch.setattr(migrate, step, one_step)
+            getattr(migrate, other)(dsn=empty_dsn)
+        return steps[-1]
+
+    if call == "down":
+        migrate.up(dsn=empty_dsn)
+    monkeypatch.setattr(migrate, step, then_the_other)
+    getattr(migrate, call)(dsn=empty_dsn)
+
+    applied = [step.applied_at is not None for step in migrate.status(dsn=empty_dsn)]
+    assert sorted(applied, reverse=True) == applied
+    migrate.up(dsn=empty_dsn)
+    assert all(step.applied_at for step in migrate.status(dsn=empty_dsn))
+    migrate.down(dsn=empty_dsn)
+    assert not any(step.applied_at for step in migrate.status(dsn=empty_dsn))
+
+
 @pytest.mark.parametrize(
     ("ending", "is_repeated"), [("", True), (";\nCOMMIT", False)], ids=["ours", "without a transaction"]
 )
