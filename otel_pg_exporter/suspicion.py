@@ -123,11 +123,13 @@ def may_hold_secret(text: str) -> bool:
     is_announced = looks.announced(flat)
     if '"' in text:  # in JSON text the name may go on
         is_named = (_has_word(looks, flat) or is_announced) and (
-            _is_member(looks, text.casefold()) or _is_shown(looks, text)
+            _is_member(looks, text.casefold()) or _is_webhook(flat, text)
         )
         is_named = is_named or ("=" in text and looks.signature(text) is not None)
     else:
-        is_named = looks.named(flat) and (_is_named(looks, text.casefold()) or _is_shown(looks, text))
+        is_named = looks.named(flat) and (
+            _is_named(looks, text.casefold()) or looks.signature(text) is not None or _is_webhook(flat, text)
+        )
     return bool(
         is_named
         or (is_announced and looks.bearer(text.casefold()))
@@ -147,9 +149,9 @@ def _is_named(looks: _Looks, folded: str) -> bool:
     )
 
 
-def _is_shown(looks: _Looks, text: str) -> bool:
-    """Signed addresses, and those of webhooks."""
-    return "hooks.slack.com/" in text or "/webhooks/" in text or looks.signature(text) is not None
+def _is_webhook(flat: bytes, text: str) -> bool:
+    # a character is found in a tenth of the time
+    return "/" in text and b"hooks" in flat and ("hooks.slack.com/" in text or "/webhooks/" in text)
 
 
 def _has_word(looks: _Looks, flat: bytes) -> bool:
