@@ -12,8 +12,8 @@ from typing import Any
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
+from .conventions import AROUND
 from .diagnostics import warn
-from .routing import AROUND
 
 __all__ = ["BLOCK_KEY", "InheritanceProcessor"]
 

@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .conventions import SOURCES, Sources
 from .errors import ConfigurationError
-from .routing import CATEGORIES, RULES, SOURCES, STATUSES, Route, Rule, Sources
+from .routing import CATEGORIES, RULES, STATUSES, Route, Rule
 
 __all__ = ["read_routing"]
 

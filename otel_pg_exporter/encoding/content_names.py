@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..routing import Sources
+from ..conventions import Sources
 
 __all__ = ["ContentNames"]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from ..routing import column_sources, route
+from ..conventions import column_sources
+from ..routing import route
 from . import values
 from .flattened import part_of
 from .treatment import Treatment

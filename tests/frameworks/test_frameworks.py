@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from otel_pg_exporter.routing import SOURCES, column_sources, route
+from otel_pg_exporter.conventions import SOURCES, column_sources
+from otel_pg_exporter.routing import route
 
 pytestmark = pytest.mark.frameworks
 
