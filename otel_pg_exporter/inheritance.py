@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from .conventions import AROUND
 from .diagnostics import warn
 
-__all__ = ["BLOCK_KEY", "InheritanceProcessor"]
+__all__ = ["BLOCK_KEY", "InheritanceProcessor", "handed_down"]
 
 BLOCK_KEY = "otel_pg.block"
 """Under which the innermost block lies in OpenTelemetry's context; `instrumentation.scope` has the same name."""
@@ -27,12 +27,17 @@ class InheritanceProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Hand down what the block around says. Raises nothing."""
-        try:
-            block: Any = (get_current() if parent_context is None else parent_context).get(BLOCK_KEY)
-            if block is None or _OURS in (span.attributes or ()):
-                return
-            handed_down = {AROUND[key]: value for key, value in block.handed_down.items() if key in AROUND}
-            if handed_down:
-                span.set_attributes(handed_down)
-        except Exception as error:
-            warn(f"a span inherits nothing: {type(error).__name__}: {error}", topic="inheritance")
+        context = get_current() if parent_context is None else parent_context
+        if BLOCK_KEY in context and _OURS not in (span.attributes or ()) and (inherited := handed_down(context)):
+            span.set_attributes(inherited)
+
+
+def handed_down(context: Context) -> dict[str, Any]:
+    """What the block around says, as `otel_pg.around.*`; nothing outside of blocks. Raises nothing."""
+    try:
+        block: Any = context.get(BLOCK_KEY)
+        said = {} if block is None else block.handed_down
+        return {AROUND[key]: value for key, value in said.items() if key in AROUND}
+    except Exception as error:
+        warn(f"nothing is inherited from a block: {type(error).__name__}: {error}", topic="inheritance")
+        return {}

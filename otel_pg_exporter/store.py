@@ -34,6 +34,7 @@ from .config import Settings
 from .direct import Direct
 from .errors import ClosedError, InvalidEventError, QueryError, shown
 from .health import Health
+from .inheritance import handed_down
 from .interruptions import undisturbed
 from .monitor import Monitor
 from .providers import Telemetry, apart, configured
@@ -313,16 +314,16 @@ def log_record(event: EventShape) -> tuple[str, LogRecord]:
         names = ", ".join(shape.__name__ for shape in _SHAPES)
         raise InvalidEventError(f"event={shown(event)} is not allowed; allowed is one of {names}")
     event_id = str(uuid.uuid4())
-    now = time_ns()
+    now, context = time_ns(), get_current()
     is_error = event.status == "error"
     record = LogRecord(
         timestamp=now if event.start_unix_nano is None else event.start_unix_nano,
         observed_timestamp=now,
-        context=get_current(),
+        context=context,
         severity_number=SeverityNumber.ERROR if is_error else SeverityNumber.INFO,
         severity_text="ERROR" if is_error else "INFO",
         body=event.data,
-        attributes={**event.attributes(), EVENT_ID: event_id},
+        attributes={**event.attributes(), **handed_down(context), EVENT_ID: event_id},
         event_name=event.event_name,
     )
     return event_id, record

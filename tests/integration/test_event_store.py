@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from instrumentation import agent, task
 from otel_pg_exporter import (
     AgentEvent,
     AsyncEventStore,
@@ -130,6 +131,22 @@ def test_an_event_belongs_to_the_current_trace(store, wait):
     (event,) = store.query_task_events()
     assert (f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}") == (event.trace_id, event.span_id)
     assert Resource.create().attributes["service.name"] == event.service_name
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_an_event_inside_a_block_is_of_its_task_agent_and_session(store, wait):
+    """What it says itself comes first, an id of an agent with no other's name; outside of blocks it says nothing."""
+    with task("work", task_id="t"), agent("helper", agent_id="h1", session_id="s"):
+        store.log_system_event(event_name="inside", wait=wait)
+        store.log_agent_event(event_name="other", agent_id="h2", wait=wait)
+    store.log_system_event(event_name="outside", wait=wait)
+    store.force_flush()
+
+    outside, inside = store.query_system_events()
+    (other,) = store.query_agent_events(event_name="other")
+    assert ("h1", "t", "s") == (inside.agent_id, inside.task_id, inside.session_id)
+    assert ("h2", None, "t", "s") == (other.agent_id, other.details["agent_name"], other.task_id, other.session_id)
+    assert (None, None, None) == (outside.agent_id, outside.task_id, outside.session_id)
 
 
 def test_a_duration_is_kept_to_the_nanosecond(store):

@@ -78,4 +78,4 @@ def test_a_strange_block_is_a_line_in_the_log(monkeypatch, caplog):
 
     assert [{}] == started("no block")
 
-    assert "a span inherits nothing: AttributeError" in caplog.text
+    assert "nothing is inherited from a block: AttributeError" in caplog.text
