@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import groupby
@@ -25,7 +25,7 @@ from uuid import UUID
 from .config import Settings
 from .database import Database, Session, opened
 from .encoding.batches import new_batch_id, notice
-from .errors import DatabaseUnavailable, QueryError
+from .errors import DatabaseUnavailable, QueryError, shown
 from .partitions import ensure
 from .reading.filters import trace_uuid
 from .retention import IN_USE
@@ -72,7 +72,7 @@ class _Share:
 def erase(
     where: Settings | Database | None = None,
     *,
-    trace_id: str | UUID | Sequence[str | UUID] | None = None,
+    trace_id: str | UUID | Collection[str | UUID] | None = None,
     session_id: str | None = None,
     user_id: str | None = None,
     dry_run: bool = False,
@@ -124,12 +124,13 @@ class _Whom:
         (column,) = named
         value = given[column]
         if column == "trace_id":
-            traces = tuple(map(trace_uuid, [value] if isinstance(value, str | UUID) else value))
+            several = isinstance(value, Collection) and not isinstance(value, str)
+            traces = tuple(map(trace_uuid, value if several else [value]))
             if not traces or _NOBODY in traces:
-                raise QueryError(f"trace_id={value!r:.60} is not allowed; allowed are ids of traces")
+                raise QueryError(f"trace_id={shown(value)} is not allowed; allowed are ids of traces")
             return cls(traces)
         if not isinstance(value, str) or not value or "\0" in value:
-            raise QueryError(f"{column}={value!r:.60} is not allowed; allowed is a text that is not empty")
+            raise QueryError(f"{column}={shown(value)} is not allowed; allowed is a text that is not empty")
         return cls(column=column, value=value)
 
 

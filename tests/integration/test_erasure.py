@@ -324,6 +324,7 @@ def test_an_event_in_a_transaction_of_the_programs_has_its_texts_in_its_row(dsn)
         ({"session_id": 5}, "session_id=5 is not allowed; allowed is a text that is not empty"),
         ({"trace_id": "last"}, "trace id 'last' is not allowed; allowed are 32 hex digits"),
         ({"trace_id": uuid.UUID(int=0)}, "allowed are ids of traces"),
+        ({"trace_id": 5}, "trace id 5 is not allowed; allowed are 32 hex digits"),
         ({"trace_id": []}, r"trace_id=\[\] is not allowed; allowed are ids of traces"),
     ],
 )
