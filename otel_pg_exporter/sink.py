@@ -232,7 +232,8 @@ class Sink:
     def _attempt(self, batch: Batch, untold: Mapping[str, int], deadline: float) -> bool:
         self._make_ready(batch, deadline)
         unsafe = self._store_sources(batch, deadline, is_followed=True)
-        claim = f"{self._begin(deadline)};\n{self.claim(batch, untold)}"
+        refers = any(source.table == CONTENTS for source in batch.sources.values())
+        claim = f"{self._begin(deadline, has_texts=refers)};\n{self.claim(batch, untold)}"
         is_stored = self._writer.store(claim, self.copies(batch), deadline, self._notification())
         # by this COMMIT, or that of the attempt which stored the batch, the disk has what came before it in the log
         self._stored_sources.update(unsafe)
@@ -271,8 +272,9 @@ class Sink:
         if found:
             raise SchemaMismatch(f"in {self.database.settings.target} {found[0]}", sqlstate=error.sqlstate) from error
 
-    def _begin(self, deadline: float) -> str:
-        return bind(self.database.sql("begin_batch"), limits(deadline, _LOCK_SECONDS))
+    def _begin(self, deadline: float, *, has_texts: bool = False) -> str:
+        name = "begin_batch_with_texts" if has_texts else "begin_batch"
+        return bind(self.database.sql(name), limits(deadline, _LOCK_SECONDS))
 
     def _copy(self, table: str, columns: Sequence[str]) -> str:
         return f"COPY {self.database.names.table(table)} ({_quoted(tuple(columns))}) FROM STDIN (FORMAT binary)"
@@ -297,7 +299,8 @@ class Sink:
         sources = [wanted[key] for key in new]
         shared = [source.row for source in sources if source.table == CONTENTS]
         is_unsafe = is_followed and bool(shared)
-        statements = [self._begin(deadline), *([self.database.sql("wait_for_no_disk")] if is_unsafe else [])]
+        begin = self._begin(deadline, has_texts=bool(shared))
+        statements = [begin, *([self.database.sql("wait_for_no_disk")] if is_unsafe else [])]
         for source in sources:
             if source.table == CONTENTS:
                 continue

@@ -1,14 +1,24 @@
 -- name: begin_batch
 -- Opens the transaction of a batch.
--- A server that answers before its own disk has the rows would let us forget them too early;
--- a stricter setting than "on" is left alone. While the server waits for rows no timeout of its own holds:
--- from a client that has vanished it would wait for hours, and keep its batch from the next attempt.
--- Whoever erases waits for the lock, and makes an index anew. The last column says which tables these are: others if
--- they were made anew, or behind a pooler are another server's, or if something was erased since.
+BEGIN ISOLATION LEVEL READ COMMITTED;
+{query:batch_settings}
+
+-- name: begin_batch_with_texts
+-- The same of a batch that refers to contents. Whoever erases waits for the lock, and makes an index anew: batch_settings
+-- looks at that once the lock is had.
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = %(lock_timeout)s;
 LOCK TABLE {pruned} IN ACCESS SHARE MODE;
-SELECT set_config('statement_timeout', %(statement_timeout)s, true),
+{query:batch_settings}
+
+-- name: batch_settings
+-- A server that answers before its own disk has the rows would let us forget them too early;
+-- a stricter setting than "on" is left alone. While the server waits for rows no timeout of its own holds:
+-- from a client that has vanished it would wait for hours, and keep its batch from the next attempt.
+-- The last column says which tables these are: others if they were made anew, or behind a pooler are another server's, or if
+-- something was erased since.
+SELECT set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('tcp_keepalives_idle', '10', true),
        set_config('tcp_keepalives_interval', '2', true),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
@@ -91,3 +101,4 @@ SELECT '00000000-0000-0000-0000-000000000000', "time", category, event_type, sta
        sum(input_tokens), sum(output_tokens), sum(cost)
   FROM gone
  GROUP BY "time", category, event_type, status, service_name, agent_id, agent_name
+HAVING sum(event_count) <> 0

@@ -88,13 +88,8 @@ def store_by_halves(patch: _Patch) -> None:
 
 def asynchronous_commit(patch: _Patch) -> None:
     """The server may say "committed" before its disk has the rows."""
-    sql = Database.sql
-
-    def lenient(self: Database, name: str) -> str:
-        text = sql(self, name)
-        return text.partition("SELECT set_config")[0] + "SELECT 1" if name == "begin_batch" else text
-
-    patch(Database, "sql", lenient)
+    for name in ("begin_batch", "begin_batch_with_texts"):
+        reword(patch, name, lambda text: text.partition("SELECT set_config")[0] + "SELECT 1")
 
 
 def retry_in_memory(patch: _Patch) -> None:
@@ -252,7 +247,8 @@ def erase_beside_writers(patch: _Patch) -> None:
 
 def deaf_to_erasures(patch: _Patch) -> None:
     """Whoever stores is not told that something was erased."""
-    reword(patch, "begin_batch", lambda text: text.replace("pruned_erasures", "pruned"))
+    for name in ("begin_batch", "begin_batch_with_texts"):
+        reword(patch, name, lambda text: text.replace("pruned_erasures", "pruned"))
 
 
 BUILDS: dict[str, Callable[[_Patch], None]] = {
