@@ -51,7 +51,7 @@ test-versions: .venv/.dev
 
 # The same of what depends most on the server.
 CORE := $(foreach name,migrate contract tenants round_trip contents exporter query tail delivery session_settings \
-  event_transactions event_statistics, tests/integration/test_$(name).py)
+  event_transactions event_statistics erasure, tests/integration/test_$(name).py)
 test-versions-core:
 	@$(MAKE) test-versions INTEGRATION="$(CORE)"
 
