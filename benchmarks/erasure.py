@@ -13,8 +13,8 @@ import psycopg
 from contents import conversation
 from realistic import spans
 
-from otel_pg_exporter.erasure import erase
 from otel_pg_exporter.exporter import PostgresSpanExporter
+from otel_pg_exporter.upkeep.erasure import erase
 
 SCHEMA = "bench_erasure"
 CONVERSATIONS, TURNS, COPIES = 60, 50, 100

@@ -20,11 +20,12 @@ from typing import Any
 
 import psycopg
 
-from otel_pg_exporter import EventQuery, Settings, indexes, migrate, partitions
+from otel_pg_exporter import EventQuery, Settings, migrate
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.embedded import EmbeddedServer
 from otel_pg_exporter.encoding.tables import SUMMARY
 from otel_pg_exporter.reading.statistics import Group, Statistics
+from otel_pg_exporter.schema import indexes, partitions
 
 DAYS, STAGES, ROUNDS = 90, (1_000_000, 3_000_000, 10_000_000), 9
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "8GB"}

@@ -7,7 +7,7 @@ from realistic import cpu_per_item, medians
 
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.open_spans import OpenSpanProcessor
+from otel_pg_exporter.processors.open_spans import OpenSpanProcessor
 
 SPANS = 5000
 

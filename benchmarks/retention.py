@@ -13,10 +13,12 @@ from time import perf_counter, sleep
 
 import psycopg
 
-from otel_pg_exporter import migrate, partitions, retention
+from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.sql_files import PARTITIONED
+from otel_pg_exporter.upkeep import retention
 
 DAYS, ROWS = 90, 5_000
 SCHEMA = "bench_retention"

@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import errors, grants, migrate
+    from . import errors
     from .async_query import AsyncEventQuery
     from .async_store import AsyncEventStore
     from .config import Settings
     from .event_config import create_event_config, get_event_config
+    from .events.shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
     from .exporter import PostgresLogRecordExporter, PostgresSpanExporter
     from .id_generator import TimeOrderedIdGenerator
     from .integration import EventIntegration
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from .query import EventQuery
     from .reading.runs import Run
     from .reading.trace import Trace
-    from .shapes import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
+    from .schema import grants, indexes, migrate
     from .store import EventStore
+    from .upkeep import erasure, retention
 
     __version__: str
 
@@ -54,6 +56,9 @@ __all__ = [
     "DeploymentEvent",
     "migrate",
     "grants",
+    "indexes",
+    "retention",
+    "erasure",
     "errors",
     "__version__",
 ]
@@ -74,16 +79,24 @@ _HOMES = {
     "EventIntegration": "integration",
     "create_event_config": "event_config",
     "get_event_config": "event_config",
-    "SystemEvent": "shapes",
-    "TaskEvent": "shapes",
-    "AgentEvent": "shapes",
-    "DeploymentEvent": "shapes",
+    "SystemEvent": "events.shapes",
+    "TaskEvent": "events.shapes",
+    "AgentEvent": "events.shapes",
+    "DeploymentEvent": "events.shapes",
+}
+_MODULES = {
+    "migrate": "schema.migrate",
+    "grants": "schema.grants",
+    "indexes": "schema.indexes",
+    "retention": "upkeep.retention",
+    "erasure": "upkeep.erasure",
+    "errors": "errors",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name in {"migrate", "grants", "errors"}:
-        return import_module(f".{name}", __name__)
+    if name in _MODULES:
+        return import_module(f".{_MODULES[name]}", __name__)
     if name in _HOMES:
         found: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         globals()[name] = found

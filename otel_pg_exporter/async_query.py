@@ -11,8 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from . import in_force, migrate
-from .config import Settings
+from .config import Settings, in_force
 from .database import AsyncDatabase, Listener
 from .errors import DatabaseError, DatabaseUnavailable
 from .health import Health
@@ -26,6 +25,7 @@ from .reading.statistics import Statistics
 from .reading.summaries import TracePage, Usage
 from .reading.tail import AsyncTail, Position, check, poll
 from .reading.trace import Trace
+from .schema import migrate
 from .sql_files import Names
 
 __all__ = ["AsyncEventQuery"]

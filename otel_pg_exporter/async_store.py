@@ -10,10 +10,10 @@ from typing import Any
 
 from .async_query import AsyncEventQuery
 from .config import Settings
+from .events.shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
 from .health import Health
 from .reading.events import EventPage
 from .reading.statistics import Statistics
-from .shapes import AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
 from .store import CLOSE_MILLIS, EventStore, check_alone, log_record, query_options
 
 __all__ = ["AsyncEventStore"]

@@ -20,12 +20,13 @@ from datetime import datetime, timedelta, timezone
 from time import monotonic
 from typing import Any
 
-from . import migrate, obstacles, retention
 from .config import Settings
 from .database import Database, limits, opened
 from .errors import EventStoreError, SpoolError
-from .obstacles import Obstacle, Rows
+from .schema import migrate, obstacles
+from .schema.obstacles import Obstacle, Rows
 from .spool.inspection import batches_in, look
+from .upkeep import retention
 
 __all__ = ["Diagnosis", "Gap", "Producer", "examine"]
 

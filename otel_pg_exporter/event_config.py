@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-from . import in_force
-from .config import Settings, parse
+from .config import Settings, in_force, parse
 from .errors import ConfigurationError
 
 __all__ = ["create_event_config", "get_event_config"]

@@ -22,19 +22,19 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import forks
 from .config import Settings
 from .database import Database
-from .delivery import Delivery
-from .diagnostics import say
 from .encoding.batches import encode_batch
 from .encoding.plain_rows import SpanEncoder
 from .encoding.rows import Row, RowEncoder
 from .encoding.scrubbing import Redact
 from .encoding.treatment import Treatment, switch_or_callback
 from .errors import ConfigurationError, EventStoreError
+from .host import forks
+from .host.diagnostics import say
 from .redaction import Redactor
 from .routing import Rule
+from .writing.delivery import Delivery
 
 __all__ = ["PostgresLogRecordExporter", "PostgresSpanExporter"]
 

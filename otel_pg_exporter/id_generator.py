@@ -14,8 +14,8 @@ from time import time
 from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
-from . import forks
 from .errors import ConfigurationError
+from .host import forks
 
 __all__ = ["TimeOrderedIdGenerator", "id_generator"]
 

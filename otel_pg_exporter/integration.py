@@ -28,18 +28,18 @@ from typing import Any
 
 from opentelemetry.context import Context, attach, detach, get_current
 
-from . import exits, forks
 from .config import Settings
-from .courier import Courier
-from .diagnostics import say
 from .errors import ClosedError, ConfigurationError, InvalidEventError, shown
+from .events.event_types import IDS, Occasion, occasion
+from .events.shapes import EventShape
+from .events.starts import OwnStarts, StoredStarts
 from .health import Health
-from .interruptions import undisturbed
-from .occasions import IDS, Occasion, occasion
+from .host import exits, forks
+from .host.courier import Courier
+from .host.diagnostics import say
+from .host.interruptions import undisturbed
 from .reading.events import EventPage
 from .reading.statistics import Statistics
-from .shapes import EventShape
-from .starts import OwnStarts, StoredStarts
 from .store import EventStore
 
 __all__ = ["EventIntegration"]

@@ -20,8 +20,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from . import in_force, migrate, obstacles
-from .config import Settings
+from .config import Settings, in_force
 from .database import Database, Listener, limits
 from .errors import ConfigurationError, DatabaseError, DatabaseUnavailable, EventStoreError
 from .health import Health
@@ -34,6 +33,7 @@ from .reading.statistics import Statistics
 from .reading.summaries import TracePage, Usage
 from .reading.tail import Position, Tail, check, poll
 from .reading.trace import Trace
+from .schema import migrate, obstacles
 
 __all__ = ["EventQuery"]
 

@@ -17,14 +17,14 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import NoReturn
 
+from .auto_instrumentation.environment import DISTRO, NAME
+from .auto_instrumentation.named_functions import FILE, KINDS, capture_file
 from .config import Settings
-from .environment import DISTRO, NAME
 from .errors import ConfigurationError
-from .named import FILE, KINDS, capture_file
 
 __all__ = ["BOOTSTRAP", "main"]
 
-BOOTSTRAP = Path(__file__).with_name("bootstrap")
+BOOTSTRAP = Path(__file__).with_name("auto_instrumentation") / "bootstrap"
 """The folder that is put first on PYTHONPATH."""
 _NOT_FOUND, _NOT_STARTED, _WRONG_USE = 127, 126, 2
 _VARIABLES = {

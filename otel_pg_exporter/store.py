@@ -29,19 +29,20 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from . import exits, forks, in_force, migrate
-from .config import Settings
-from .direct import Direct
+from .config import Settings, in_force
 from .errors import ClosedError, InvalidEventError, QueryError, shown
+from .events.monitor import Monitor
+from .events.shapes import SHAPES, AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
 from .health import Health
-from .inheritance import handed_down
-from .interruptions import undisturbed
-from .monitor import Monitor
+from .host import exits, forks
+from .host.interruptions import undisturbed
+from .processors.inheritance import handed_down
 from .providers import Telemetry, apart, configured
 from .query import EventQuery
 from .reading.events import EventPage
 from .reading.statistics import Statistics
-from .shapes import SHAPES, AgentEvent, DeploymentEvent, EventShape, SystemEvent, TaskEvent
+from .schema import migrate
+from .writing.direct import Direct
 
 __all__ = ["CLOSE_MILLIS", "EventStore", "check_alone", "log_record", "query_options"]
 

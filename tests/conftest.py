@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import diagnostics, migrate
+from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.embedded import EmbeddedServer, find_binaries
+from otel_pg_exporter.host import diagnostics
 
 with suppress(ImportError):  # there is none where frameworks are run
     import hypothesis

@@ -15,7 +15,7 @@ from .errors import plainly
 from .options import trace_named, which_trace, with_tables
 
 if TYPE_CHECKING:
-    from ..erasure import Erasure
+    from ..upkeep.erasure import Erasure
 
 __all__ = ["erase"]
 
@@ -42,8 +42,8 @@ def erase(
 
     Exit code 1 if some of it could not be erased. What waits in spools, was exported, or is in a backup stays there.
     """
-    from .. import erasure
     from ..query import EventQuery
+    from ..upkeep import erasure
 
     given = {name: value for name, value in (("trace", trace), ("session", session), ("user", user)) if value}
     if len(given) != 1:

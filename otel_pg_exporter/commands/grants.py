@@ -41,7 +41,7 @@ def grant(
     as_sql: bool,
 ) -> None:
     """Give roles just what they need. Each of the options for roles and tenants can be repeated, but for --owner."""
-    from .. import grants
+    from ..schema import grants
 
     try:
         wanted = grants.Grant(owner, writers, readers, tenants, every_tenant, create)
@@ -77,7 +77,7 @@ def grant(
 @plainly
 def revoke(settings: Settings, roles: tuple[str, ...], as_sql: bool) -> None:
     """Take back what writers and readers were granted."""
-    from .. import grants
+    from ..schema import grants
 
     if as_sql:
         _print(statement for role in roles for statement in grants.revoke_statements(_names(settings), role))
@@ -94,7 +94,7 @@ def revoke(settings: Settings, roles: tuple[str, ...], as_sql: bool) -> None:
 @plainly
 def tenants(settings: Settings, switch: str | None, as_sql: bool) -> None:
     """Show who sees which tenants; on: let readers see the rows of theirs alone; off: let them see all."""
-    from .. import grants
+    from ..schema import grants
 
     if as_sql:
         if switch is None:

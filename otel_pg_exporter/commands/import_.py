@@ -40,7 +40,7 @@ def import_(settings: Settings, files: tuple[Path, ...], as_json: bool) -> None:
 
 def _import(settings: Settings, named: Mapping[str, Path]) -> tuple[int, int]:
     from ..database import Database
-    from ..importing import import_files
+    from ..writing.importing import import_files
 
     database = Database(settings)
     try:

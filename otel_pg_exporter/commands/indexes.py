@@ -30,8 +30,8 @@ def indexes() -> None:
 @plainly
 def list_(settings: Settings, as_json: bool) -> None:
     """List them: how many partitions of each table have it, and what it takes on disk."""
-    from .. import indexes as optional
-    from ..inventory import readable_size
+    from ..schema import indexes as optional
+    from ..schema.inventory import readable_size
     from .tables import columns, print_lines
 
     with with_tables(settings) as database:
@@ -59,7 +59,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @plainly
 def create(settings: Settings, index: str) -> None:
     """Make one, or go on with it where it was interrupted. Later partitions come with it."""
-    from .. import indexes as optional
+    from ..schema import indexes as optional
     from .progress import steps
 
     with steps("partitions") as step:
@@ -73,7 +73,7 @@ def create(settings: Settings, index: str) -> None:
 @plainly
 def drop(settings: Settings, index: str) -> None:
     """Drop one. Queries answer the same without it, but take longer."""
-    from .. import indexes as optional
+    from ..schema import indexes as optional
 
     optional.drop(index, settings)
     click.echo(f"the index of {index} is gone")

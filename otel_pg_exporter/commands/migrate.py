@@ -37,8 +37,8 @@ def migrate() -> None:
 @plainly
 def up(settings: Settings, to: int | None, distributed: str | None, shards: int | None) -> None:
     """Apply the steps that are missing."""
-    from .. import migrate as steps
-    from ..distributed import DEFAULT_SHARDS, distribute
+    from ..schema import migrate as steps
+    from ..schema.distributed import DEFAULT_SHARDS, distribute
 
     if distributed and to is not None:
         raise click.UsageError("--distributed takes tables of the newest version, without --to")
@@ -61,7 +61,7 @@ def up(settings: Settings, to: int | None, distributed: str | None, shards: int 
 @plainly
 def down(settings: Settings, to: int, yes: bool) -> None:
     """Take steps back, with everything that is stored in their tables."""
-    from .. import migrate as steps
+    from ..schema import migrate as steps
 
     # status() refuses tables of a newer version: steps that are not known here cannot be taken back before ours
     applied = [step for step in steps.status(settings) if step.applied_at and step.version > to]
@@ -81,7 +81,7 @@ def down(settings: Settings, to: int, yes: bool) -> None:
 @plainly
 def status(settings: Settings, as_json: bool) -> None:
     """List the steps."""
-    from .. import migrate as steps
+    from ..schema import migrate as steps
 
     for step in steps.status(settings):
         if as_json:
@@ -96,6 +96,6 @@ def status(settings: Settings, as_json: bool) -> None:
 @plainly
 def show(settings: Settings) -> None:
     """Print the SQL of all steps."""
-    from .. import migrate as steps
+    from ..schema import migrate as steps
 
     click.echo(steps.show(settings.schema, settings.table_prefix))

@@ -140,8 +140,8 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @contextmanager
 def with_tables(settings: Settings) -> Iterator[Database]:
     """The database of a command that only reads: where it has no tables none are made, for the name may be a slip."""
-    from .. import migrate
     from ..database import opened
+    from ..schema import migrate
 
     with opened(settings) as database:
         if not any(step.applied_at for step in migrate.status(database)):

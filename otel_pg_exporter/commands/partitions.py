@@ -20,7 +20,7 @@ from .group import Group
 from .options import as_json, with_tables
 
 if TYPE_CHECKING:
-    from ..inventory import Held
+    from ..schema.inventory import Held
 
 __all__ = ["partitions"]
 
@@ -45,7 +45,7 @@ def partitions() -> None:
 @plainly
 def list_(settings: Settings, is_all: bool, as_json: bool) -> None:
     """List them, the oldest first, with the time that each covers, its rows (an estimate) and its size."""
-    from ..inventory import readable_size, take
+    from ..schema.inventory import readable_size, take
 
     with with_tables(settings) as database, database.until(monotonic() + _LOOK_SECONDS).connection() as connection:
         found = take(database, connection, with_sizes=True)
@@ -71,7 +71,7 @@ def list_(settings: Settings, is_all: bool, as_json: bool) -> None:
 def create(settings: Settings, days: int, others: tuple[datetime, ...]) -> None:
     """Make those of the coming days, for writers that may not."""
     from ..database import opened
-    from ..partitions import ahead, ensure
+    from ..schema.partitions import ahead, ensure
 
     with opened(settings) as database:
         ahead(database, days)
@@ -85,7 +85,7 @@ def create(settings: Settings, days: int, others: tuple[datetime, ...]) -> None:
 @plainly
 def merge(settings: Settings) -> None:
     """Merge the summaries of hours that are over, from which statistics come, for writers that may not."""
-    from ..merging import merge as merge_summaries
+    from ..upkeep.merging import merge as merge_summaries
 
     click.echo(f"merged the summaries of {merge_summaries(settings)} hours")
 
@@ -99,8 +99,8 @@ def merge(settings: Settings) -> None:
 @plainly
 def prune(settings: Settings, days: int | None, max_bytes: int | None, dry_run: bool, as_json: bool) -> None:
     """Drop what is over the limits, the oldest first. Exit code 1 if some of it could not be dropped."""
-    from .. import retention
-    from ..inventory import readable_size
+    from ..schema.inventory import readable_size
+    from ..upkeep import retention
 
     given = {"retention_days": days, "max_bytes": max_bytes}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def _pages(rows: Sequence[tuple[str, Sequence[object]]]) -> Iterable[Sequence[tu
 
 
 def _cells(held: Held) -> tuple[object, ...]:
-    from ..inventory import day, readable_size
+    from ..schema.inventory import day, readable_size
 
     size = "" if held.bytes is None else readable_size(held.bytes)
     return (held.table, held.partition, day(held.lower), day(held.upper), f"{held.rows:,}", size)
@@ -175,7 +175,7 @@ def _as_one(run: Sequence[Held]) -> Held:
 
 
 def _plain(held: Held) -> dict[str, Any]:
-    from ..inventory import day
+    from ..schema.inventory import day
 
     return {
         "table": held.table,

@@ -17,7 +17,7 @@ from .errors import plainly
 from .group import Group
 
 if TYPE_CHECKING:
-    from ..delivery import Delivery
+    from ..writing.delivery import Delivery
 
 __all__ = ["spool"]
 
@@ -81,9 +81,9 @@ def replay(settings: Settings, timeout: float) -> None:
     something is left, also a file that cannot be read.
     """
     from ..database import Database
-    from ..delivery import Delivery
-    from ..diagnostics import logger
+    from ..host.diagnostics import logger
     from ..spool.inspection import look
+    from ..writing.delivery import Delivery
 
     logger.addFilter(_says_more)
     try:

@@ -38,8 +38,8 @@ def look(settings: Settings, is_there: bool = True) -> tuple[list[SpoolFile], Co
 
 
 def _stored(settings: Settings, ids: list[uuid.UUID]) -> Collection[uuid.UUID]:
-    from .. import migrate
     from ..database import limits, opened
+    from ..schema import migrate
 
     with opened(settings) as database:
         if not any(step.applied_at for step in migrate.status(database)):

@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from .. import exits, forks
 from ..config import Settings
 from ..embedded import EmbeddedServer
 from ..errors import ConfigurationError, DatabaseUnavailable
+from ..host import exits, forks
 from ..sql_files import Names, query
 from .connecting import Record, connect, limits, location
 from .failures import translate

@@ -18,10 +18,10 @@ from psycopg import pq, waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from .. import forks
 from ..config import Settings
-from ..diagnostics import warn
 from ..errors import DatabaseUnavailable, UnsupportedServer
+from ..host import forks
+from ..host.diagnostics import warn
 from .failures import translate
 
 __all__ = ["Connection", "Record", "connect", "limits", "location", "options"]

@@ -7,8 +7,8 @@ from time import monotonic
 
 import psycopg
 
-from .. import forks
 from ..errors import EventStoreError
+from ..host import forks
 from .blocking import Database
 from .connecting import Connection, connect
 

@@ -18,9 +18,9 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from .. import forks
 from ..encoding.binary_copy import HEADER, TRAILER
 from ..errors import DataRefused
+from ..host import forks
 from .blocking import Database
 from .connecting import Record, connect
 from .failures import translate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..conventions import Sources
+from ..routing.conventions import Sources
 
 __all__ = ["ContentNames"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from ..conventions import column_sources
 from ..routing import route
+from ..routing.conventions import column_sources
 from . import values
 from .flattened import part_of
 from .treatment import Treatment

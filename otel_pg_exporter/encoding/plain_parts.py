@@ -13,7 +13,7 @@ from opentelemetry.trace import Link
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from orjson import dumps
 
-from ..conventions import EVENT_CONTENTS, EVENT_MESSAGES
+from ..routing.conventions import EVENT_CONTENTS, EVENT_MESSAGES
 from .layouts import Unusual
 from .scrubbing import Scrubber
 from .values import SCALARS, is_plain, key_order

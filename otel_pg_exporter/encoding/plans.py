@@ -13,8 +13,8 @@ from operator import itemgetter
 from struct import pack
 from typing import Any, TypeAlias
 
-from ..conventions import AROUND, column_sources
 from ..routing import CATEGORIES, OUTCOMES, STATUSES, Route, route
+from ..routing.conventions import AROUND, column_sources
 from .binary_copy import NULL, int2, label
 from .columns import CONTENTS, FORMS, Form, as_next_int4, as_text
 from .costs import Costing, costing

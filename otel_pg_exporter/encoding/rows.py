@@ -16,7 +16,7 @@ import orjson
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
-from ..conventions import EVENT_CONTENTS, EVENT_MESSAGES
+from ..routing.conventions import EVENT_CONTENTS, EVENT_MESSAGES
 from . import values
 from .binary_copy import NULL, boolean, int2, int4, int8, jsonb, label, text
 from .columns import as_content, as_int8, as_text, as_texts, content, known_text

@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from ..conventions import SOURCES, Sources
-from ..diagnostics import warn
+from ..host.diagnostics import warn
 from ..redaction import REDACTED, Redactor, words_of
-from ..remembered import Remembered
+from ..routing.conventions import SOURCES, Sources
 from ..suspicion import may_hold_secret
 from .content_names import ContentNames
+from .remembered import Remembered
 
 __all__ = ["Redact", "Scrubber"]
 

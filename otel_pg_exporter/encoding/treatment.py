@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import Settings
-from ..conventions import SOURCES, Sources
-from ..diagnostics import say
 from ..errors import ConfigurationError
+from ..host.diagnostics import say
 from ..routing import RULES, Rule
-from ..routing_file import read_routing
+from ..routing.conventions import SOURCES, Sources
+from ..routing.files import read_routing
 from .pricing import Prices, built_in_prices, read_prices
 from .scrubbing import Redact, Scrubber
 

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
-from .. import forks
 from ..config import Settings, hide_password
-from ..diagnostics import warn
-from ..optional import optional
+from ..host import forks
+from ..host.diagnostics import warn
+from ..host.optional import optional
 
 __all__ = ["Cache"]
 

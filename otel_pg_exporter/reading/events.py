@@ -11,7 +11,7 @@ from uuid import UUID
 from ..encoding import values
 from ..encoding.readable import decode_row
 from ..encoding.tables import SPECIAL
-from ..optional import optional
+from ..host.optional import optional
 from ..routing import CATEGORIES
 from .nodes import title
 

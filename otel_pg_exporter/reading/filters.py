@@ -16,8 +16,8 @@ import orjson
 
 from ..encoding import values
 from ..errors import QueryError, shown
+from ..events.shapes import id_text
 from ..routing import CATEGORIES, STATUSES
-from ..shapes import id_text
 from ..sql_files import Names
 from .search import Search
 
@@ -204,7 +204,7 @@ class Page:
 
     @property
     def indexes(self) -> list[str]:
-        """The optional indexes that serve its filters: otel_pg_exporter.indexes."""
+        """The optional indexes that serve its filters: otel_pg_exporter.schema.indexes."""
         # that of words serves nobody who asks for what most rows say
         is_frequent = self.search is not None and self.search.parts and not self.search.is_by_index
         return [name for name in INDEXABLE if name in self.filters and not (name == "text" and is_frequent)]

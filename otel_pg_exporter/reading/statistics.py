@@ -9,7 +9,7 @@ from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..encoding.histograms import RELATIVE_ERROR, percentiles
-from ..optional import optional
+from ..host.optional import optional
 from .markup import bars, block, facts, table
 from .waterfall import duration_text
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from ..encoding import readable
 from ..encoding.contents import by_id, put_back, referred
-from ..otlp_json import encode
+from ..otlp.to_json import encode
 from ..routing import CATEGORIES
 from ..sql_files import Names, query
 from .filters import build_page, whole

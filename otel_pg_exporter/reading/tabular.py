@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import IO, Any
 
-from ..optional import optional
+from ..host.optional import optional
 from .events import Event, EventPage, columns, flat
 from .terminal import harmless
 

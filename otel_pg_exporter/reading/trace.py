@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from ..encoding import readable
-from ..otlp_json import encode
+from ..otlp.to_json import encode
 from .nodes import Node
 from .waterfall import render
 

@@ -18,7 +18,7 @@ from ..encoding.readable import decode_row, log_record, resource, scope, span
 from ..encoding.row_identity import EPOCH_2000_US
 from ..encoding.sharing import CONTENTS
 from ..encoding.sources import NO_SCOPE, Source
-from ..otlp_json import encode
+from ..otlp.to_json import encode
 
 __all__ = ["read_records", "read_row", "to_otlp_json"]
 

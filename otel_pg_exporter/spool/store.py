@@ -18,12 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import forks
 from ..config import Settings
-from ..diagnostics import warn
 from ..encoding.batches import Batch, notice
 from ..errors import SpoolError
-from ..interruptions import undisturbed
+from ..host import forks
+from ..host.diagnostics import warn
+from ..host.interruptions import undisturbed
 from .contents import decode, encode, reason_record
 from .folder import make_folder, spool_path
 from .segment import Extent, Segment

@@ -377,7 +377,7 @@ def test_the_start_itself_starts_no_recorded_process(dsn, folder):
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(
         "import os, subprocess, sys\n"
-        "show = 'import sys; print(\"otel_pg_exporter.autostart\" in sys.modules)'\n"
+        "show = 'import sys; print(\"otel_pg_exporter.auto_instrumentation.autostart\" in sys.modules)'\n"
         "if os.environ.pop('ONCE', None):\n"
         "    done = subprocess.run([sys.executable, '-c', show], capture_output=True, text=True, check=True)\n"
         "    print(done.stdout.strip())\n"
@@ -386,7 +386,7 @@ def test_the_start_itself_starts_no_recorded_process(dsn, folder):
 
     done = run("python", "-c", show, cwd=folder, dsn=dsn, ONCE="1", PYTHONPATH=str(folder / "site"))
 
-    bootstrap = Path(__file__).parents[2] / "otel_pg_exporter" / "bootstrap"
+    bootstrap = Path(__file__).parents[2] / "otel_pg_exporter" / "auto_instrumentation" / "bootstrap"
     assert ["False", f"{bootstrap}{os.pathsep}{folder / 'site'} []"] == done.stdout.splitlines(), done.stderr
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from otel_pg_exporter import EventStore, erasure
+from otel_pg_exporter import EventStore
+from otel_pg_exporter.upkeep import erasure
 
 PAGE = (Path(__file__).parents[2] / "docs" / "erasure.md").read_text("utf-8")
 

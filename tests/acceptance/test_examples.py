@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from harness.delays import apart_from_delays, bring_in
 
-from otel_pg_exporter.occasions import OCCASIONS
+from otel_pg_exporter.events.event_types import OCCASIONS
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("events", "task_events", "agent_events", "deployment_events")

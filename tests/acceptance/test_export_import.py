@@ -20,8 +20,9 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 
-from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter, importing
+from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter
 from otel_pg_exporter.encoding.batches import new_batch_id
+from otel_pg_exporter.writing import importing
 
 PROGRAM = str(Path(sys.executable).with_name("otel-pg"))
 SPAN = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": "x", "startTimeUnixNano": "1790000000000000000"}

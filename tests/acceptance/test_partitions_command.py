@@ -9,9 +9,10 @@ from datetime import datetime, timedelta, timezone
 import psycopg
 import pytest
 
-from otel_pg_exporter import EventStore, partitions
+from otel_pg_exporter import EventStore
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.sql_files import PARTITIONED
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

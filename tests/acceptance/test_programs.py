@@ -115,7 +115,7 @@ def test_the_page_of_the_event_store_names_every_field():
     """Its table and the shapes are the same."""
     from dataclasses import fields
 
-    from otel_pg_exporter.shapes import SHAPES, EventShape
+    from otel_pg_exporter.events.shapes import SHAPES, EventShape
 
     page = (ROOT / "docs" / "event-store.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `?(\w+)`? \| (`event_name`.*|`.*) \|$", page, re.MULTILINE))

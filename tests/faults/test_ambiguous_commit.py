@@ -14,7 +14,7 @@ from harness.cuts import AfterCommit, BeforeCommit, CutAt, LateCommit, RaceCommi
 from harness.exports import Exports
 from harness.frames import CLIENT, SERVER
 
-from otel_pg_exporter import sink
+from otel_pg_exporter.writing import sink
 
 CYCLES = int(os.environ.get("FAULTS_CYCLES", "250"))
 SPANS = 5

@@ -16,16 +16,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import EventStore, configure, doctor, migrate, partitions
+from otel_pg_exporter import EventStore, configure, doctor, migrate
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.encoding.batches import Batch, encode_batch, new_batch_id, notice
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import EventStoreError
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.spool import Spool
 from otel_pg_exporter.spool.folder import spool_path
+from otel_pg_exporter.writing.delivery import Delivery
 
 PRODUCER = uuid.UUID(int=11)
 

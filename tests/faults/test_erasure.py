@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_pg_exporter import migrate
-from otel_pg_exporter.erasure import erase
 from otel_pg_exporter.exporter import PostgresSpanExporter
+from otel_pg_exporter.upkeep.erasure import erase
 
 WRITERS, BATCHES, KEPT = 3, 300, 2
 """Batches of each writer; the counterparts get twenty times as many to go wrong."""

@@ -11,8 +11,9 @@ from harness.inserting import Inserting
 from harness.rows import NOW, Rows
 from harness.workload import wait_until
 
-from otel_pg_exporter import indexes, sql_files
+from otel_pg_exporter import sql_files
 from otel_pg_exporter.config import Settings
+from otel_pg_exporter.schema import indexes
 
 HOLDING_SECONDS, AT_LAST_SECONDS = 4.0, 60.0
 LONGEST_WAIT_SECONDS = 2.0

@@ -21,17 +21,18 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import configure, doctor, grants, migrate, partitions
+from otel_pg_exporter import configure, doctor, grants, migrate
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database, failures
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.embedded.binaries import find_binaries
 from otel_pg_exporter.encoding.batches import Batch, encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
-from otel_pg_exporter.replay import Replay
-from otel_pg_exporter.sink import Sink
-from otel_pg_exporter.upkeep import Upkeep
+from otel_pg_exporter.schema import partitions
+from otel_pg_exporter.upkeep.runner import Upkeep
+from otel_pg_exporter.writing.delivery import Delivery
+from otel_pg_exporter.writing.replay import Replay
+from otel_pg_exporter.writing.sink import Sink
 
 pytestmark = pytest.mark.usefixtures("patient")
 

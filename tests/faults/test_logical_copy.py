@@ -14,11 +14,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import conninfo_to_dict
 
-from otel_pg_exporter import EventQuery, migrate, partitions
+from otel_pg_exporter import EventQuery, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.erasure import erase
 from otel_pg_exporter.exporter import PostgresSpanExporter
+from otel_pg_exporter.schema import partitions
+from otel_pg_exporter.upkeep.erasure import erase
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text("utf-8")
 SECONDS = 30

@@ -26,8 +26,8 @@ from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import writer
 from otel_pg_exporter.errors import DataRefused
-from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.sql_files import VIEWS
+from otel_pg_exporter.writing.sink import Sink
 
 RECOVERY_SECONDS = 30
 MAY_PASS = ("too many connections", "read-only")

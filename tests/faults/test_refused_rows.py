@@ -11,7 +11,7 @@ from harness.cuts import AfterCommit, CutAt
 from harness.exports import Exports
 from harness.frames import CLIENT
 
-from otel_pg_exporter import refusals, sink
+from otel_pg_exporter.writing import refusals, sink
 
 SPANS = 8
 RULE = """

@@ -18,16 +18,19 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import EventStore, configure, doctor, grants, partitions, retention, room, sink, sql_files
+from otel_pg_exporter import EventStore, configure, doctor, grants, sql_files
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.encoding.batches import Batch, derived_batch_id, encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable, LedgerForgotten, StorageFull
 from otel_pg_exporter.query import EventQuery
-from otel_pg_exporter.sink import Sink
-from otel_pg_exporter.upkeep import Upkeep
+from otel_pg_exporter.schema import partitions, room
+from otel_pg_exporter.upkeep import retention
+from otel_pg_exporter.upkeep.runner import Upkeep
+from otel_pg_exporter.writing import sink
+from otel_pg_exporter.writing.delivery import Delivery
+from otel_pg_exporter.writing.sink import Sink
 
 AT_LAST_SECONDS = 60.0
 WAITING = [("otel.resources",)]

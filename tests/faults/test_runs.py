@@ -21,7 +21,7 @@ BEGIN = """
 import os, sys, time
 from instrumentation import task
 from otel_pg_exporter import configure
-from otel_pg_exporter.lease import Lease
+from otel_pg_exporter.writing.lease import Lease
 telemetry = configure(dsn=sys.argv[1], heartbeat_seconds=1, spool_dir=sys.argv[2], durability="process")
 """
 HOLD = "with task(sys.argv[3]): time.sleep(600)"
@@ -195,8 +195,9 @@ def test_an_owner_makes_the_tables_and_a_writer_only_inserts(dsn, tmp_path, quer
     """A role with INSERT alone on the tables shows its runs, and loses them when it dies."""
     from datetime import datetime, timezone
 
-    from otel_pg_exporter import grants, partitions
+    from otel_pg_exporter import grants
     from otel_pg_exporter.database import Database
+    from otel_pg_exporter.schema import partitions
 
     role = f"writer_{time.monotonic_ns()}"
     database = Database(query._database.settings)

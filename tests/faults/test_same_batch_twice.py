@@ -15,7 +15,7 @@ from harness.exports import Exports
 from harness.frames import CLIENT
 from harness.workload import Workload, wait_until
 
-from otel_pg_exporter.replay import Replay
+from otel_pg_exporter.writing.replay import Replay
 
 SPANS = 5
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from otel_pg_exporter.conventions import SOURCES, column_sources
 from otel_pg_exporter.routing import route
+from otel_pg_exporter.routing.conventions import SOURCES, column_sources
 
 pytestmark = pytest.mark.frameworks
 

@@ -35,7 +35,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter.writing.delivery import Delivery
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "spans"
 

@@ -20,20 +20,14 @@ import pytest
 import redis as redis_py
 from harness.delays import Stalls
 
-from otel_pg_exporter import (
-    AsyncEventStore,
-    EventQuery,
-    EventStore,
-    PostgresLogRecordExporter,
-    PostgresSpanExporter,
-    indexes,
-)
+from otel_pg_exporter import AsyncEventStore, EventQuery, EventStore, PostgresLogRecordExporter, PostgresSpanExporter
 from otel_pg_exporter.async_query import AsyncEventQuery
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.reading import cache as cache_module
 from otel_pg_exporter.reading import recall
 from otel_pg_exporter.reading.events import EventPage
 from otel_pg_exporter.reading.trace import Trace
+from otel_pg_exporter.schema import indexes
 
 pytestmark = pytest.mark.services
 TTL = 60

@@ -116,7 +116,7 @@ def test_configuring_after_a_shutdown_stores_once(dsn, tmp_path, durability):
 
 INSIDE = """
 from instrumentation import agent, task
-from otel_pg_exporter.queues import processors_of
+from otel_pg_exporter.processors.queues import processors_of
 configure().shutdown()
 configure()
 assert 1 == [type(one).__name__ for one in processors_of(trace.get_tracer_provider())].count('InheritanceProcessor')

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import AsyncEventQuery, EventQuery, configure, grants, migrate, partitions, retention
+from otel_pg_exporter import AsyncEventQuery, EventQuery, configure, grants, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.batches import encode_batch
@@ -30,9 +30,11 @@ from otel_pg_exporter.encoding.plain_rows import SpanEncoder
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
-from otel_pg_exporter.importing import import_files
 from otel_pg_exporter.reading.wire_rows import read_records
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.spool import Spool
+from otel_pg_exporter.upkeep import retention
+from otel_pg_exporter.writing.importing import import_files
 
 DAY_NS = 86_400_000_000_000
 LONG = 2048

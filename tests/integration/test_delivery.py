@@ -22,18 +22,20 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import configure, diagnostics, migrate, partitions
+from otel_pg_exporter import configure, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect
-from otel_pg_exporter.delivery import Delivery
-from otel_pg_exporter.durable import DurableSpanProcessor
 from otel_pg_exporter.encoding.batches import encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable
+from otel_pg_exporter.host import diagnostics
+from otel_pg_exporter.processors.durable import DurableSpanProcessor
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.spool.contents import decode
 from otel_pg_exporter.spool.records import records
 from otel_pg_exporter.spool.segment import parts_of
+from otel_pg_exporter.writing.delivery import Delivery
 
 PRODUCER = uuid.UUID(int=5)
 SECONDS = 60
@@ -223,7 +225,7 @@ def test_room_on_disk_is_noticed_while_a_batch_waits_in_memory(dsn, tmp_path, ou
 
 def test_while_the_replay_finds_the_server_away_no_batch_tries_it(delivery, outage, monkeypatch):
     """Batches go to the spool at once, however long it takes: an attempt would keep records in memory."""
-    monkeypatch.setattr("otel_pg_exporter.delivery._BLOCKED_SECONDS", 60.0)
+    monkeypatch.setattr("otel_pg_exporter.writing.delivery._BLOCKED_SECONDS", 60.0)
     outage.begin()
     assert "spooled" == delivery.deliver(batch_of(1, 1), SECONDS)
     tried = []

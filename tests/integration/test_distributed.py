@@ -7,10 +7,11 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from otel_pg_exporter import distributed, migrate
+from otel_pg_exporter import migrate
 from otel_pg_exporter.cli import main
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.errors import ConfigurationError
+from otel_pg_exporter.schema import distributed
 from otel_pg_exporter.sql_files import EVENT_TABLES, PARTITIONED
 
 STUBS = """

@@ -18,12 +18,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import EventQuery, EventStore, erasure, grants, migrate
+from otel_pg_exporter import EventQuery, EventStore, grants, migrate
 from otel_pg_exporter.database import Writer
 from otel_pg_exporter.doctor import examine
-from otel_pg_exporter.erasure import Erasure, erase
 from otel_pg_exporter.errors import AccessDenied, QueryError
 from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
+from otel_pg_exporter.upkeep import erasure
+from otel_pg_exporter.upkeep.erasure import Erasure, erase
 
 TABLES = ("events", "task_events", "agent_events", "deployment_events")
 CATEGORIES = ("system", "task", "agent", "deployment")

@@ -14,7 +14,7 @@ from harness.patience import PATIENT
 
 from otel_pg_exporter import EventIntegration
 from otel_pg_exporter.cli import main
-from otel_pg_exporter.occasions import IDS, OCCASIONS
+from otel_pg_exporter.events.event_types import IDS, OCCASIONS
 
 TABLES = {"task": "task_events", "agent": "agent_events", "deployment": "deployment_events"}
 PROGRAM = "import sys\nfrom otel_pg_exporter import EventIntegration\n"

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import AsyncEventStore, EventIntegration, EventQuery, EventStore, diagnostics
+from otel_pg_exporter import AsyncEventStore, EventIntegration, EventQuery, EventStore
 from otel_pg_exporter.errors import ClosedError, ConfigurationError, DatabaseUnavailable, InvalidEventError
-from otel_pg_exporter.occasions import OCCASIONS
+from otel_pg_exporter.events.event_types import OCCASIONS
+from otel_pg_exporter.host import diagnostics
 
 NOWHERE = "host=127.0.0.1 port=9 user=x dbname=y"
 TABLES = {"task": "task_events", "agent": "agent_events", "deployment": "deployment_events", "system": "events"}

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter
-from otel_pg_exporter.shapes import SHAPES, EventShape
+from otel_pg_exporter.events.shapes import SHAPES, EventShape
 
 FIRST = datetime(2026, 11, 20, 22, tzinfo=timezone.utc)
 COUNT = 120

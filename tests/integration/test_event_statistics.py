@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from otel_pg_exporter import EventStore
-from otel_pg_exporter.shapes import SHAPES, EventShape
+from otel_pg_exporter.events.shapes import SHAPES, EventShape
 
 FIRST = datetime(2026, 11, 20, 22, tzinfo=timezone.utc)
 

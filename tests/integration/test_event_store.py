@@ -19,16 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from instrumentation import agent, task
-from otel_pg_exporter import (
-    AgentEvent,
-    AsyncEventStore,
-    DeploymentEvent,
-    EventStore,
-    Settings,
-    SystemEvent,
-    TaskEvent,
-    upkeep,
-)
+from otel_pg_exporter import AgentEvent, AsyncEventStore, DeploymentEvent, EventStore, Settings, SystemEvent, TaskEvent
 from otel_pg_exporter.errors import (
     AccessDenied,
     ClosedError,
@@ -38,8 +29,9 @@ from otel_pg_exporter.errors import (
     QueryError,
     SchemaMismatch,
 )
-from otel_pg_exporter.shapes import EventShape
+from otel_pg_exporter.events.shapes import EventShape
 from otel_pg_exporter.sql_files import EVENT_TABLES
+from otel_pg_exporter.upkeep import runner
 
 NOWHERE = "host=127.0.0.1 port=9 user=x dbname=y"
 JSON = st.recursive(
@@ -438,7 +430,7 @@ def test_every_json_column_is_checked_but_those_that_hold_anything(dsn):
 
 def test_a_program_that_has_seeded_random_gets_the_numbers_it_expects(dsn, monkeypatch):
     """Whatever waits in our threads for a length that chance decides."""
-    monkeypatch.setattr(upkeep, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "_FIRST_SECONDS", 0.01)
     tomorrow = f"otel.events_p{datetime.now(timezone.utc) + timedelta(days=1):%Y%m%d}"
     random.seed(7)
     expected = [random.random() for _ in range(3)]

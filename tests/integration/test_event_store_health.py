@@ -15,13 +15,14 @@ import pytest
 from harness.cluster import Cluster
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import EventStore, diagnostics, migrate
+from otel_pg_exporter import EventStore, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import AsyncDatabase, Database, opened
 from otel_pg_exporter.embedded import EmbeddedServer
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable
+from otel_pg_exporter.events.monitor import Monitor
 from otel_pg_exporter.health import Health
-from otel_pg_exporter.monitor import Monitor
+from otel_pg_exporter.host import diagnostics
 
 NOWHERE = "host=127.0.0.1 port=9 user=x dbname=y"
 
@@ -373,7 +374,7 @@ def test_what_a_full_spool_gives_up_is_counted(tmp_path):
 def test_the_monitor_finds_the_way_back(server, monkeypatch):
     """Down is noticed and up again too, without a call from the program; then events are stored."""
     said: list[str] = []
-    monkeypatch.setattr("otel_pg_exporter.monitor.say", lambda level, message: said.append(message))
+    monkeypatch.setattr("otel_pg_exporter.events.monitor.say", lambda level, message: said.append(message))
     conninfo = server.conninfo
     store = EventStore(dsn=conninfo, health_interval_seconds=1)
     store.initialize()
@@ -450,7 +451,7 @@ def test_without_monitoring_there_is_no_thread(dsn):
 def test_a_monitor_ends_though_a_look_hangs(monkeypatch):
     """stop() leaves it to itself, and it says nothing more."""
     monkeypatch.setattr(diagnostics, "_said", {})
-    monkeypatch.setattr("otel_pg_exporter.monitor._JOIN_SECONDS", 0.1)
+    monkeypatch.setattr("otel_pg_exporter.events.monitor._JOIN_SECONDS", 0.1)
     go_on, begun = threading.Event(), threading.Event()
 
     def hang() -> Health:
@@ -470,7 +471,7 @@ def test_a_monitor_ends_though_a_look_hangs(monkeypatch):
 
 def test_a_look_that_hangs_takes_its_time_from_the_end(dsn, monkeypatch):
     """What close() waits for it is missing from the time for what is queued: it takes no longer than promised."""
-    monkeypatch.setattr("otel_pg_exporter.monitor._JOIN_SECONDS", 0.4)
+    monkeypatch.setattr("otel_pg_exporter.events.monitor._JOIN_SECONDS", 0.4)
     go_on, begun, given = threading.Event(), threading.Event(), []
 
     def hang(_) -> Health:

@@ -28,18 +28,18 @@ from psycopg.rows import dict_row
 from otel_pg_exporter import EventQuery, EventStore, PostgresLogRecordExporter, PostgresSpanExporter
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database, opened
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.encoding.batches import Batch, encode_batch
 from otel_pg_exporter.encoding.plain_rows import SpanEncoder
 from otel_pg_exporter.encoding.rows import RowEncoder
-from otel_pg_exporter.erasure import erase
-from otel_pg_exporter.importing import import_files
-from otel_pg_exporter.merging import merge
-from otel_pg_exporter.otlp_json import encode
+from otel_pg_exporter.otlp.to_json import encode
 from otel_pg_exporter.reading import questions
 from otel_pg_exporter.reading.statistics import Statistics
-from otel_pg_exporter.sink import Sink
 from otel_pg_exporter.sql_files import Names
+from otel_pg_exporter.upkeep.erasure import erase
+from otel_pg_exporter.upkeep.merging import merge
+from otel_pg_exporter.writing.delivery import Delivery
+from otel_pg_exporter.writing.importing import import_files
+from otel_pg_exporter.writing.sink import Sink
 
 FIRST = datetime(2026, 11, 20, 22, tzinfo=timezone.utc)
 HOURS = 5

@@ -14,14 +14,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext
 
-from otel_pg_exporter import diagnostics
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.batches import encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseError
 from otel_pg_exporter.exporter import PostgresSpanExporter
-from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.host import diagnostics
+from otel_pg_exporter.writing.sink import Sink
 
 RESOURCE = Resource({"service.name": "test"})
 KINDS = [{"otel_pg.category": category} for category in ("system", "task", "agent", "deployment")]

@@ -13,10 +13,11 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import EventQuery, configure, grants, indexes, migrate, partitions
+from otel_pg_exporter import EventQuery, configure, grants, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, SchemaMismatch
+from otel_pg_exporter.schema import indexes, partitions
 from otel_pg_exporter.sql_files import (
     CONTRACT_VIEWS,
     FUNCTIONS,
@@ -27,7 +28,7 @@ from otel_pg_exporter.sql_files import (
     WHOLE,
     WORDS,
     WRITTEN,
-)  # fmt: skip
+)
 
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 STATEMENTS = {

@@ -12,10 +12,11 @@ import pytest
 from harness.plans import names_of_indexes
 from harness.rows import DAY, NOW
 
-from otel_pg_exporter import indexes, migrate, partitions
+from otel_pg_exporter import migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, DatabaseUnavailable
+from otel_pg_exporter.schema import indexes, partitions
 from otel_pg_exporter.sql_files import EVENT_TABLES
 
 

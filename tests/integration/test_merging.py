@@ -14,13 +14,15 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from otel_pg_exporter import EventQuery, grants, partitions, retention
+from otel_pg_exporter import EventQuery, grants
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import AccessDenied
 from otel_pg_exporter.exporter import PostgresSpanExporter
-from otel_pg_exporter.merging import merge
-from otel_pg_exporter.upkeep import Upkeep
+from otel_pg_exporter.schema import partitions
+from otel_pg_exporter.upkeep import retention
+from otel_pg_exporter.upkeep.merging import merge
+from otel_pg_exporter.upkeep.runner import Upkeep
 
 HOUR = timedelta(hours=1)
 LONGEST_TEST_SECONDS = 15
@@ -219,7 +221,7 @@ def test_what_retention_drops_leaves_merged_summaries_too(dsn):
 def test_a_program_does_it_by_itself(dsn, monkeypatch):
     """With nothing set: at a look of the thread that makes partitions."""
     trickle(dsn, [this_hour() - 3 * HOUR])
-    monkeypatch.setattr("otel_pg_exporter.upkeep._FIRST_SECONDS", 0.1)
+    monkeypatch.setattr("otel_pg_exporter.upkeep.runner._FIRST_SECONDS", 0.1)
     database = Database(Settings(dsn=dsn))
     upkeep = Upkeep(database)
     upkeep.begin()

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from otel_pg_exporter import EventQuery, EventStore, grants, indexes, migrate
+from otel_pg_exporter import EventQuery, EventStore, grants, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.tables import COLUMNS
 from otel_pg_exporter.errors import AccessDenied, ConfigurationError, DatabaseError, SchemaMismatch
+from otel_pg_exporter.schema import indexes
 from otel_pg_exporter.sql_files import TABLES
 
 VERSIONS = [step.version for step in migrate.migrations()]

@@ -9,14 +9,15 @@ from datetime import datetime, timedelta, timezone
 import psycopg
 import pytest
 
-from otel_pg_exporter import partitions, retention
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.batches import derived_batch_id, notice
 from otel_pg_exporter.errors import DatabaseUnavailable
-from otel_pg_exporter.lease import Beat, Lease
-from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.sql_files import PARTITIONED
+from otel_pg_exporter.upkeep import retention
+from otel_pg_exporter.writing.lease import Beat, Lease
+from otel_pg_exporter.writing.sink import Sink
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 

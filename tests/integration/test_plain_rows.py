@@ -16,11 +16,11 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otel_pg_exporter.conventions import SOURCES
 from otel_pg_exporter.encoding.plain_rows import SpanEncoder
 from otel_pg_exporter.encoding.presumed import with_json
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.encoding.tables import COLUMNS
+from otel_pg_exporter.routing.conventions import SOURCES
 
 BATCH_ID = bytes(range(16))
 PLAIN, PRESUMING, CAREFUL = SpanEncoder(), SpanEncoder(presumes=True), RowEncoder()

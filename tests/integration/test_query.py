@@ -19,12 +19,13 @@ import pytest
 from harness.summaries import summarise
 from psycopg.types.json import Jsonb
 
-from otel_pg_exporter import AsyncEventQuery, EventQuery, Settings, migrate, partitions
+from otel_pg_exporter import AsyncEventQuery, EventQuery, Settings, migrate
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.tables import SPECIAL
 from otel_pg_exporter.errors import ConfigurationError, DatabaseError, QueryError, SchemaMismatch
 from otel_pg_exporter.reading.filters import SUMMARY_FILTERS
 from otel_pg_exporter.routing import CATEGORIES
+from otel_pg_exporter.schema import partitions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 FIRST, NEVER = datetime(2026, 11, 20, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc)

@@ -14,23 +14,15 @@ import psycopg
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter import (
-    EventQuery,
-    EventStore,
-    configure,
-    doctor,
-    lease,
-    migrate,
-    partitions,
-    retention,
-    sql_files,
-    upkeep,
-)
+from otel_pg_exporter import EventQuery, EventStore, configure, doctor, migrate, sql_files
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.events.shapes import SHAPES
 from otel_pg_exporter.routing import CATEGORIES
-from otel_pg_exporter.shapes import SHAPES
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.sql_files import PARTITIONED
+from otel_pg_exporter.upkeep import retention, runner
+from otel_pg_exporter.writing import lease
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -259,7 +251,7 @@ def test_a_process_that_was_forgotten_says_anew_who_it_is(dsn, monkeypatch):
 def test_it_runs_by_itself_where_it_is_configured(dsn, tmp_path, monkeypatch):
     """The first stored batch begins it, and makes tomorrow's partitions; without a limit, or switched off, nothing
     is dropped."""
-    monkeypatch.setattr(upkeep, "_FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_FIRST_SECONDS", 0.1)
 
     def store_one(**settings: Any) -> Any:
         telemetry = configure(

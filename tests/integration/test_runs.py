@@ -15,11 +15,12 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter import AsyncEventQuery, EventQuery, Settings, open_spans
+from otel_pg_exporter import AsyncEventQuery, EventQuery, Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.errors import DatabaseError, QueryError
-from otel_pg_exporter.lease import Beat, Lease
+from otel_pg_exporter.processors import open_spans
 from otel_pg_exporter.providers import Telemetry
+from otel_pg_exporter.writing.lease import Beat, Lease
 
 
 @pytest.fixture(autouse=True)
@@ -266,8 +267,8 @@ def test_lost_since_goes_by_the_last_sign_of_life(dsn, query):
 @pytest.fixture
 def _partitions(dsn):
     """For rows of three hours ago, that may be yesterday's."""
-    from otel_pg_exporter import partitions
     from otel_pg_exporter.database import Database
+    from otel_pg_exporter.schema import partitions
 
     database = Database(Settings(dsn=dsn))
     today = datetime.now(timezone.utc).toordinal() - datetime(1970, 1, 1).toordinal()

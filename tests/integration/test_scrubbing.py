@@ -18,10 +18,10 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlag
 
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.delivery import Delivery
-from otel_pg_exporter.diagnostics import logger
 from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
+from otel_pg_exporter.host.diagnostics import logger
 from otel_pg_exporter.query import EventQuery
+from otel_pg_exporter.writing.delivery import Delivery
 
 PLANTED = 1000
 TABLES = (

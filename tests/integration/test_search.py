@@ -18,11 +18,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.rows import dict_row
 
-from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, indexes, migrate
+from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.reading import listing, pages, questions, search
 from otel_pg_exporter.reading.filters import Page, build_page
 from otel_pg_exporter.reading.pages import page_of
+from otel_pg_exporter.schema import indexes
 from otel_pg_exporter.sql_files import EVENT_TABLES, Names
 
 LONG = " ".join(f"w{number:06}" for number in range(300_000))

@@ -15,8 +15,8 @@ from otel_pg_exporter import EventStore, PostgresSpanExporter, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.errors import UnsupportedServer
+from otel_pg_exporter.writing.delivery import Delivery
 
 
 class Greeter:

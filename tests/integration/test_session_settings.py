@@ -13,11 +13,12 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg.conninfo import conninfo_to_dict
 
-from otel_pg_exporter import EventQuery, EventStore, configure, doctor, migrate, retention
+from otel_pg_exporter import EventQuery, EventStore, configure, doctor, migrate
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import AsyncDatabase, Database
 from otel_pg_exporter.database.connecting import connect
 from otel_pg_exporter.errors import DatabaseUnavailable
+from otel_pg_exporter.upkeep import retention
 
 NAME = "naïve ü"
 ODD = {
@@ -181,7 +182,7 @@ def test_no_error_at_all_costs_a_batch(dsn, tmp_path, monkeypatch):
         raise TypeError("nobody thought of it")
 
     with monkeypatch.context() as patched:
-        patched.setattr("otel_pg_exporter.sink.Sink.copies", fail)
+        patched.setattr("otel_pg_exporter.writing.sink.Sink.copies", fail)
         assert {"spooled": 1} == store(dsn, str(tmp_path), NAME)
 
     assert {"replayed": 1, "stored": 1} == store(dsn, str(tmp_path), NAME)

@@ -22,7 +22,7 @@ from otel_pg_exporter.encoding.batches import encode_batch
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.errors import DatabaseUnavailable, QueryError
 from otel_pg_exporter.reading.tail import Position
-from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.writing.sink import Sink
 
 RESOURCE, SCOPE = Resource({"service.name": "s"}), InstrumentationScope("i")
 

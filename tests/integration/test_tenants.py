@@ -12,11 +12,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from otel_pg_exporter import grants, partitions
+from otel_pg_exporter import grants
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.encoding.open_rows import open_row
 from otel_pg_exporter.encoding.treatment import Treatment
+from otel_pg_exporter.schema import partitions
 from otel_pg_exporter.sql_files import CONTRACT_VIEWS
 
 NOW = datetime.now(timezone.utc).replace(hour=12)

@@ -23,10 +23,10 @@ from otel_pg_exporter import EventQuery, EventStore, PostgresSpanExporter
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.database.connecting import connect, limits
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.embedded.programs import Programs
 from otel_pg_exporter.errors import DatabaseError, UntrustedServer
 from otel_pg_exporter.sql_files import bind
+from otel_pg_exporter.writing.delivery import Delivery
 
 pytestmark = pytest.mark.services
 

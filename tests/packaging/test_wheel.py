@@ -64,7 +64,7 @@ def test_the_wheel_holds_packages_types_and_sql(wheel):
     names = zipfile.ZipFile(wheel).namelist()
 
     assert {"otel_pg_exporter/py.typed", "instrumentation/py.typed"} <= set(names)
-    (alone,) = [name for name in names if name.startswith("otel_pg_exporter/bootstrap/")]
+    (alone,) = [name for name in names if name.startswith("otel_pg_exporter/auto_instrumentation/bootstrap/")]
     assert alone.endswith("/sitecustomize.py")
     sql = {f"otel_pg_exporter/{path.relative_to(ROOT)}" for path in (ROOT / "sql").rglob("*.sql")}
     assert sql == {name for name in names if name.endswith(".sql")}

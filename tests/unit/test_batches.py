@@ -16,7 +16,7 @@ from otel_pg_exporter.encoding.batches import DAY_US, Batch, encode_batch, new_b
 from otel_pg_exporter.encoding.row_identity import batch_index
 from otel_pg_exporter.encoding.rows import RowEncoder
 from otel_pg_exporter.encoding.values import clean, in_order, key_order, restore
-from otel_pg_exporter.partitions import covering
+from otel_pg_exporter.schema.partitions import covering
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
 

@@ -16,7 +16,7 @@ from otel_pg_exporter import (
     EventStore,
     configure,
     migrate,
-)  # fmt: skip
+)
 from otel_pg_exporter.config import Settings, hide_password
 from otel_pg_exporter.errors import ConfigurationError
 

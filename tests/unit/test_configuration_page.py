@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from otel_pg_exporter import config, delivery, misspelt
-from otel_pg_exporter.config import Settings
+from otel_pg_exporter import config
+from otel_pg_exporter.config import Settings, misspelt, settings
 from otel_pg_exporter.errors import ConfigurationError
+from otel_pg_exporter.writing import delivery
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -21,9 +22,9 @@ FOREIGN = r"\b(?:OTEL_EXPORTER_POSTGRES_\w+|POSTGRES_[A-Z_]+|EVENT_[A-Z_]+)\b"
 
 def effects() -> dict[str, str]:
     """Field → the text under it."""
-    (settings,) = [node for node in ast.parse(Path(config.__file__).read_text("utf-8")).body
+    (definition,) = [node for node in ast.parse(Path(settings.__file__).read_text("utf-8")).body
                    if isinstance(node, ast.ClassDef) and node.name == "Settings"]  # fmt: skip
-    pairs = zip(settings.body, settings.body[1:], strict=False)
+    pairs = zip(definition.body, definition.body[1:], strict=False)
     return {
         one.target.id: " ".join(ast.literal_eval(text.value).split())
         for one, text in pairs
@@ -77,8 +78,8 @@ def test_every_variable_of_the_code_is_on_the_page_and_the_other_way_round():
 
 @pytest.mark.parametrize("option", fields(Settings), ids=lambda option: option.name)
 def test_every_setting_has_an_effect(option):
-    """Some module beside config.py and event_config.py reads it; where the database is, `conninfo` does."""
-    files = [p for p in (ROOT / "otel_pg_exporter").rglob("*.py") if p.name not in {"config.py", "event_config.py"}]
+    """Some module beside config/settings.py and event_config.py reads it; where the database is, `conninfo` does."""
+    files = [p for p in (ROOT / "otel_pg_exporter").rglob("*.py") if p.name not in {"settings.py", "event_config.py"}]
     location = {"dsn", "host", "port", "database", "user", "password", "ssl_mode", "ssl_root_cert"}
     readers = [path for path in files if re.search(rf"settings\.{option.name}\b|\"{option.name}\"", path.read_text())]
 

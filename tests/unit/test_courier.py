@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from otel_pg_exporter import courier as courier_module
-from otel_pg_exporter.courier import Courier
+from otel_pg_exporter.host import courier as courier_module
+from otel_pg_exporter.host.courier import Courier
 
 
 def as_it_is(item):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from otel_pg_exporter import diagnostics
+from otel_pg_exporter.host import diagnostics
 
 
 class Broken(logging.Handler):

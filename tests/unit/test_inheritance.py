@@ -12,9 +12,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from instrumentation import attributes, scope
-from otel_pg_exporter import diagnostics, inheritance
-from otel_pg_exporter.conventions import AROUND
-from otel_pg_exporter.inheritance import BLOCK_KEY, InheritanceProcessor
+from otel_pg_exporter.host import diagnostics
+from otel_pg_exporter.processors import inheritance
+from otel_pg_exporter.processors.inheritance import BLOCK_KEY, InheritanceProcessor
+from otel_pg_exporter.routing.conventions import AROUND
 
 HANDED_DOWN = {
     "otel_pg.task.id": "t", "gen_ai.agent.name": "helper", "gen_ai.agent.id": "a", "session.id": "s", "user.id": "u",

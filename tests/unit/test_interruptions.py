@@ -8,12 +8,13 @@ import sys
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter import configure, interruptions
-from otel_pg_exporter.interruptions import put_off, undisturbed
+from otel_pg_exporter import configure
+from otel_pg_exporter.host import interruptions
+from otel_pg_exporter.host.interruptions import put_off, undisturbed
 
 FORKS = """
 import os
-from otel_pg_exporter.interruptions import put_off, undisturbed
+from otel_pg_exporter.host.interruptions import put_off, undisturbed
 
 with undisturbed():
     if not (child := os.fork()):

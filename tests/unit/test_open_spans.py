@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_pg_exporter import open_spans
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.open_spans import OpenSpanProcessor
+from otel_pg_exporter.processors import open_spans
+from otel_pg_exporter.processors.open_spans import OpenSpanProcessor
 
 NOWHERE = Settings(dsn="host=127.0.0.1 port=1", spool_max_bytes=0)
 

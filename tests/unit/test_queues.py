@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_pg_exporter import queues
-from otel_pg_exporter.fitting import BATCH_BYTES, Fit, weight
+from otel_pg_exporter.processors import queues
+from otel_pg_exporter.processors.fitting import BATCH_BYTES, Fit, weight
 
 MIB = 1 << 20
 

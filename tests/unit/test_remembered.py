@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_pg_exporter.remembered import Remembered
+from otel_pg_exporter.encoding.remembered import Remembered
 
 
 def keys(*numbers):

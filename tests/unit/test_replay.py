@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from otel_pg_exporter import replay
 from otel_pg_exporter.errors import DatabaseUnavailable
-from otel_pg_exporter.replay import Replay
+from otel_pg_exporter.writing import replay
+from otel_pg_exporter.writing.replay import Replay
 
 
 class Spool:

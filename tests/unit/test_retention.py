@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.inventory import Held, Inventory, readable_size
-from otel_pg_exporter.retention import Policy
+from otel_pg_exporter.schema.inventory import Held, Inventory, readable_size
 from otel_pg_exporter.sql_files import EVENT_TABLES, PARTITIONED
+from otel_pg_exporter.upkeep.retention import Policy
 
 TODAY = 20_000
 AGES = (0, 1, 5, 20, 30, 31, 37, 38, 100)

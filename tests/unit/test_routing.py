@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from otel_pg_exporter.conventions import SOURCES, column_sources
 from otel_pg_exporter.encoding.tables import COLUMNS
 from otel_pg_exporter.routing import CATEGORIES, RULES, Route, Rule, route
+from otel_pg_exporter.routing.conventions import SOURCES, column_sources
 
 CONSUMER = 5
 

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from otel_pg_exporter.config import Settings
-from otel_pg_exporter.conventions import SOURCES
 from otel_pg_exporter.encoding.plans import Plans
 from otel_pg_exporter.encoding.treatment import Treatment
 from otel_pg_exporter.errors import ConfigurationError
 from otel_pg_exporter.routing import RULES, route
-from otel_pg_exporter.routing_file import read_routing
+from otel_pg_exporter.routing.conventions import SOURCES
+from otel_pg_exporter.routing.files import read_routing
 
 OWN = {
     "rules": [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from otel_pg_exporter.conventions import SOURCES
 from otel_pg_exporter.routing import OUTCOMES, RULES
+from otel_pg_exporter.routing.conventions import SOURCES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text("utf-8")
 

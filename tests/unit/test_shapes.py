@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_pg_exporter import AgentEvent, DeploymentEvent, SystemEvent, TaskEvent
-from otel_pg_exporter.conventions import SOURCES
 from otel_pg_exporter.errors import EventStoreError, InvalidEventError, shown
-from otel_pg_exporter.occasions import occasion
+from otel_pg_exporter.events.event_types import occasion
+from otel_pg_exporter.events.shapes import SHAPES
 from otel_pg_exporter.routing import CATEGORIES, route
-from otel_pg_exporter.shapes import SHAPES
+from otel_pg_exporter.routing.conventions import SOURCES
 
 NOW = datetime(2026, 11, 23, 12, 30, 0, 5, tzinfo=timezone.utc)
 JSON = st.recursive(

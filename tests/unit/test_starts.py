@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta, timezone
 
-from otel_pg_exporter import starts
 from otel_pg_exporter.errors import DatabaseUnavailable
-from otel_pg_exporter.starts import WINDOW, OwnStarts, StoredStarts
+from otel_pg_exporter.events import starts
+from otel_pg_exporter.events.starts import WINDOW, OwnStarts, StoredStarts
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 LATER = NOON + timedelta(seconds=90)

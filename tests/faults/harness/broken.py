@@ -14,14 +14,14 @@ from time import monotonic, sleep
 from typing import Any
 
 from otel_pg_exporter.database import Database, writer
-from otel_pg_exporter.delivery import Delivery
-from otel_pg_exporter.durable import _Intake
 from otel_pg_exporter.encoding.batches import Batch, new_batch_id
+from otel_pg_exporter.encoding.remembered import Remembered
 from otel_pg_exporter.errors import DatabaseError, DataRefused, SpoolError
-from otel_pg_exporter.remembered import Remembered
-from otel_pg_exporter.sink import Sink
+from otel_pg_exporter.processors.durable import _Intake
 from otel_pg_exporter.spool import Journal, Spool, Waiting, journal
 from otel_pg_exporter.spool.segment import Extent, Segment
+from otel_pg_exporter.writing.delivery import Delivery
+from otel_pg_exporter.writing.sink import Sink
 
 __all__ = ["BUILDS", "reword"]
 

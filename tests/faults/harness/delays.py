@@ -11,10 +11,10 @@ import threading
 import time
 from typing import Any
 
-from otel_pg_exporter import delivery
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.spool.folder import spool_path
+from otel_pg_exporter.writing import delivery
 
 __all__ = ["Stalls", "apart_from_delays", "bring_in"]
 

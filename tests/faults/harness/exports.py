@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
-from otel_pg_exporter.delivery import Delivery
 from otel_pg_exporter.exporter import PostgresSpanExporter
+from otel_pg_exporter.writing.delivery import Delivery
 
 from .judge import Judge
 from .payload import SequentialIds, payload, producer_trace

@@ -17,38 +17,38 @@ __all__ = ["PATIENT", "be_patient", "wait_for_tables"]
 _LONG, _NEVER = 60, 1e9
 _BATCHES = {
     # one that takes longer goes to the spool
-    "delivery._FIRST_PATIENCE_SECONDS": _LONG,
-    "delivery._PATIENCE_SECONDS": _LONG,
+    "writing.delivery:_FIRST_PATIENCE_SECONDS": _LONG,
+    "writing.delivery:_PATIENCE_SECONDS": _LONG,
 }
 _TIMES = {
     **_BATCHES,
-    "delivery._HANGING_SECONDS": _LONG,
-    "sink._LOCK_SECONDS": _LONG,
-    "sink._LOOK_SECONDS": _LONG,
-    "partitions._LOCK_MILLIS": _LONG * 1000,
+    "writing.delivery:_HANGING_SECONDS": _LONG,
+    "writing.sink:_LOCK_SECONDS": _LONG,
+    "writing.sink:_LOOK_SECONDS": _LONG,
+    "schema.partitions:_LOCK_MILLIS": _LONG * 1000,
     # what is not stored when a program or a store ends is spooled
-    "exits._EXIT_SECONDS": _LONG,
-    "exits._SETTLE_SECONDS": _LONG,
-    "exits._exit._seconds_left": _LONG,
-    "exits._Exit.flush.__defaults__": (_LONG,),
-    "providers.Telemetry.shutdown.__defaults__": (_LONG * 1000,),
-    "store.EventStore.close.__defaults__": (_LONG * 1000,),
-    "async_store.AsyncEventStore.close.__defaults__": (_LONG * 1000,),
-    "integration._CLOSE_SECONDS": _LONG,
-    "courier._HANDING_SECONDS": _LONG,
+    "host.exits:_EXIT_SECONDS": _LONG,
+    "host.exits:_SETTLE_SECONDS": _LONG,
+    "host.exits:_exit._seconds_left": _LONG,
+    "host.exits:_Exit.flush.__defaults__": (_LONG,),
+    "providers:Telemetry.shutdown.__defaults__": (_LONG * 1000,),
+    "store:EventStore.close.__defaults__": (_LONG * 1000,),
+    "async_store:AsyncEventStore.close.__defaults__": (_LONG * 1000,),
+    "integration:_CLOSE_SECONDS": _LONG,
+    "host.courier:_HANDING_SECONDS": _LONG,
     # an end whose start is not found in time has no duration
-    "integration._LOOK_SECONDS": _LONG,
-    "integration._EXIT_LOOK_SECONDS": _LONG,
+    "integration:_LOOK_SECONDS": _LONG,
+    "integration:_EXIT_LOOK_SECONDS": _LONG,
     # a session of ours that is idle for longer is ended by the server
-    "retention._LOOK_SECONDS": _LONG,
-    "retention._DROP_SECONDS": _LONG,
-    "indexes._SECONDS": _LONG,
-    "query._HEALTH_SECONDS": _LONG,
-    "monitor._JOIN_SECONDS": _LONG,
-    "open_spans._PATIENCE_SECONDS": _LONG,
+    "upkeep.retention:_LOOK_SECONDS": _LONG,
+    "upkeep.retention:_DROP_SECONDS": _LONG,
+    "schema.indexes:_SECONDS": _LONG,
+    "query:_HEALTH_SECONDS": _LONG,
+    "events.monitor:_JOIN_SECONDS": _LONG,
+    "processors.open_spans:_PATIENCE_SECONDS": _LONG,
     # looks
-    "open_spans._LOOK_SECONDS": _NEVER,
-    "upkeep._FIRST_SECONDS": _NEVER,
+    "processors.open_spans:_LOOK_SECONDS": _NEVER,
+    "upkeep.runner:_FIRST_SECONDS": _NEVER,
 }
 
 PATIENT = (
@@ -69,12 +69,13 @@ def be_patient(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
 
 def wait_for_tables(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
     """Set those of batches alone: they wait for the tables, which are not looked at again, as long as an export may."""
-    _set({**_BATCHES, "sink._SOUND_SECONDS": _LONG}, setattr)
+    _set({**_BATCHES, "writing.sink:_SOUND_SECONDS": _LONG}, setattr)
 
 
 def _set(times: Mapping[str, float | tuple[float]], setattr: Callable[[Any, str, Any], None]) -> None:
     for path, value in times.items():
-        module, *names, last = path.split(".")
+        module, _, name = path.partition(":")
+        *names, last = name.split(".")
         owner: Any = import_module(f"otel_pg_exporter.{module}")
         for name in names:
             owner = getattr(owner, name)

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 
-from otel_pg_exporter import partitions
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
+from otel_pg_exporter.schema import partitions
 
 __all__ = ["DAY", "EPOCH", "NOW", "TRACE", "Rows"]
 

@@ -10,7 +10,8 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 
 from instrumentation import action, agent, event, events, outcome, task
-from otel_pg_exporter import routing, shapes
+from otel_pg_exporter import routing
+from otel_pg_exporter.events import shapes
 
 
 def test_a_plain_event(recorded: Any) -> None:

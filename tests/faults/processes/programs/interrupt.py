@@ -9,7 +9,7 @@ import oracle
 from harness.patience import wait_for_tables
 
 from otel_pg_exporter import configure
-from otel_pg_exporter.durable import _Intake
+from otel_pg_exporter.processors.durable import _Intake
 
 if oracle.broken("nested"):
 

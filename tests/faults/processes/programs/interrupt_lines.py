@@ -17,7 +17,8 @@ from opentelemetry.context import Context, attach, detach
 
 import instrumentation
 import otel_pg_exporter
-from otel_pg_exporter import EventIntegration, EventStore, configure, durable
+from otel_pg_exporter import EventIntegration, EventStore, configure
+from otel_pg_exporter.processors import durable
 
 PACKAGES = tuple(os.path.dirname(package.__file__) for package in (otel_pg_exporter, instrumentation))
 if oracle.broken("nested"):

@@ -10,8 +10,9 @@ import oracle
 from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_pg_exporter import EventStore, PostgresSpanExporter, configure, errands
-from otel_pg_exporter.delivery import Delivery
+from otel_pg_exporter import EventStore, PostgresSpanExporter, configure
+from otel_pg_exporter.host import errands
+from otel_pg_exporter.writing.delivery import Delivery
 
 if oracle.broken("errands"):
     errands.run = lambda work, seconds, name: work()

@@ -13,7 +13,8 @@ import oracle
 
 atexit.register(lambda: oracle.tell("left", str(time.monotonic())))  # the last to run
 
-from otel_pg_exporter import EventIntegration, EventStore, configure, exits  # noqa: E402
+from otel_pg_exporter import EventIntegration, EventStore, configure  # noqa: E402
+from otel_pg_exporter.host import exits  # noqa: E402
 
 if oracle.broken("ctrl-c"):
     exits._ctrl_c_put_off = lambda: contextlib.nullcontext([])

@@ -59,7 +59,7 @@ def broken(what: str) -> bool:
 
 def break_forks() -> None:
     """Nothing begins anew in a forked child."""
-    from otel_pg_exporter import forks
+    from otel_pg_exporter.host import forks
 
     if broken("forks"):
         forks._methods.clear()
@@ -67,7 +67,7 @@ def break_forks() -> None:
 
 def break_exits() -> None:
     """Only the interpreter's own exit handlers are known."""
-    from otel_pg_exporter import exits
+    from otel_pg_exporter.host import exits
 
     if broken("exits"):
         exits._Exit.flush = lambda self, limit=0: None
@@ -75,7 +75,7 @@ def break_exits() -> None:
 
 def break_queues() -> None:
     """The end waits for an export that hangs, and what is behind it is neither exported nor counted."""
-    from otel_pg_exporter import queues
+    from otel_pg_exporter.processors import queues
 
     def close(self: queues._Queue, seconds: float) -> None:
         ends_at = time.monotonic() + seconds

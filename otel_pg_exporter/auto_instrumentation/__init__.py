@@ -1,0 +1,1 @@
+"""A program that nobody edited: what starts with it, and sets up the SDK in it."""

@@ -1,0 +1,1 @@
+"""OTLP/JSON of spans and log records, there and back."""

@@ -1,0 +1,1 @@
+"""What the SDK hands spans and log records to: queues in memory, files first, spans while they are open."""

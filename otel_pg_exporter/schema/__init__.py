@@ -1,0 +1,1 @@
+"""The tables: made, granted, partitioned, indexed, and what stands in their way."""
