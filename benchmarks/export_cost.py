@@ -46,9 +46,7 @@ def measure(dsn: str, size: int) -> None:
 
     found = medians(
         {
-            "OTLP protobuf, encoding alone": lambda: per_span(
-                lambda batch: encode_spans(batch).SerializeToString(), size
-            ),
+            "OTLP protobuf, encoding alone": lambda: per_span(encode_as_otlp, size),
             "ours, encoding alone": lambda: per_span(encode, size),
             "ours, encoding + COPY": lambda: per_span(exporter.export, size),
             "the same, looking for secrets": lambda: per_span(looking.export, size),

@@ -52,6 +52,7 @@ _NAMES = (
     r"|(?:secret|account|subscription|functions|application|consumer|license|openai|stripe|admin)[_-]?key|credentials?"
     r"|(?<=[A-Za-z0-9]_)pass"
 )
+_GAP = r"(?:\s|\\+[nt])+"
 _LOOKS_RANDOM = r"(?=\S*[0-9=]|\S*[a-z]\S*[A-Z])"
 
 # (a character that must occur, which is found much faster than words: ":" stands for "=" too, "" for none; words of
@@ -145,6 +146,30 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         "://",
         ("curl",),
         r"""(\bcurl\s(?:[^\n]{0,1000}?\s)??(?:-u|--user)(?:\s+|=)?["']?[^\s:"']{1,200}:(?!//))[^\s"']+""",
+        rf"\1{REDACTED}",
+    ),
+    # as SQL says it
+    (
+        "'",
+        ("password", "identified"),
+        r"(?i)(\b(?:password|identified\s+(?:with\s+\S{1,100}\s+)?(?:by|as)(?:\s+password)?)\s+)"
+        r"(?:\\+'(?:(?!\\+').)*(?:\\+')?|'(?:[^'\\]|''|\\.)*'?)",
+        rf"\1{REDACTED}",
+    ),
+    # the text of an element
+    (
+        "</",
+        ("passw", "pwd", "pass", "secret", "token", "key", "credential"),
+        rf"(?i)(<(?:[\w.-]{{1,64}}:)?[\w.-]{{0,64}}?(?:{_NAMES})(?:\s[^<>]{{0,300}})?>\s*)"
+        r"(?:<!\[CDATA\[[\s\S]*?(?:\]\]>|\Z)|[^<>\s][^<>]*)(?=\s*</)",
+        rf"\1{REDACTED}",
+    ),
+    # .netrc
+    (
+        "",
+        ("login",),
+        rf"(?i)(\b(?:machine{_GAP}[^\s\\]{{1,200}}|default){_GAP}login{_GAP}[^\s\\]{{1,200}}{_GAP}password{_GAP})"
+        r"[^\s\"'\\]+",
         rf"\1{REDACTED}",
     ),
     (

@@ -66,6 +66,11 @@ class _Looks:
             )
         )
         self.bearer = re.compile(rf"b(?:earer|asic)(?:\s|{_SIGN})").search
+        self.quoted = re.compile(r"(?:password|identified\s[\s\S]{0,200}?\b(?:by|as))\s+\\*'").search
+        self.element = re.compile(
+            r"(?:passwd|pwd|pass(?:word|phrase)?|secret|token|key(?:[_-]?id)?|credentials?)(?:\s[^<>]{0,300})?>\s*(?:<!|[^<>\s])"
+        ).search
+        self.netrc = re.compile(r"login(?:\s|\\+[nt])+[^\s\\]{1,200}(?:\s|\\+[nt])+password(?:\s|\\+[nt])").search
         # in any text
         self.signature = re.compile(r"=(?:(?<=sig=)|(?<=ignature=))").search
         self.dash = re.compile(
@@ -140,6 +145,9 @@ def may_hold_secret(text: str) -> bool:
         or ("S" in text and "ASIA" in text)
         or ("z" in text and "AIza" in text)
         or ("G" in text and "SG." in text)
+        or ("'" in text and (b"password" in flat or b"identified" in flat) and looks.quoted(text.casefold()))
+        or ("</" in text and (b"pass" in flat or _has_word(looks, flat)) and looks.element(text.casefold()))
+        or (b"login" in flat and b"password" in flat and looks.netrc(text.casefold()))
     )
 
 

@@ -26,6 +26,7 @@ PIECES = [
     "eyJ", "AIza",
     "=", ":", " ", '"', "'", "\\", "\n", "://", "@", "-", "_", ".", "=>", "\\\"", "aB3dE5gH7jK9mN1pQ3rS",
     "a", "7", "Token", ",", "(", ")", "curl -u ", "X-Amz-Signature", "sig=", "hooks.slack.com/services/",
+    "ALTER USER x IDENTIFIED ", "by '", " PASSWORD '", "<", "</", ">", " login ", " password ", "<![CDATA[",
     "password", "API_KEY", "apiKey", "access_key_id", "secretkey", "\u0130", "\u017f", "\u212a",
 ]  # fmt: skip
 NAME_PARTS = [

@@ -145,6 +145,18 @@ BY_LOOK = [
     ("https://hooks.slack.com/services/T000/B000/Planted0123", "Planted0123"),
     ("https://discord.com/api/webhooks/123456/Planted-0123", "Planted-0123"),
     ("curl -s -u me:plantedpw https://host/x", "plantedpw"),
+    ("ALTER ROLE app WITH LOGIN PASSWORD 'planted pw' VALID UNTIL 'infinity'", "planted pw"),
+    ("CREATE USER app ENCRYPTED PASSWORD 'it''s planted'", "planted"),
+    (r"execute('CREATE USER app PASSWORD \'planted pw\'')", "planted pw"),
+    ("CREATE USER 'app'@'%' IDENTIFIED BY 'planted pw'", "planted pw"),
+    ("ALTER USER app IDENTIFIED WITH caching_sha2_password BY 'planted pw'", "planted pw"),
+    ("ALTER USER a IDENTIFIED WITH 'mysql_native_password' BY 'planted pw'", "planted pw"),
+    ("<server><id>nexus</id><password>planted pw</password></server>", "planted pw"),
+    ('<ns:clientSecret type="plain">\n  planted pw\n</ns:clientSecret>', "planted pw"),
+    ("<db_pass><![CDATA[planted <pw>]]></db_pass>", "planted"),
+    ("machine host login me password plantedpw", "plantedpw"),
+    (r"machine host\nlogin me\npassword plantedpw\n", "plantedpw"),
+    ("machine host\n  login me\n  password plantedpw\n", "plantedpw"),
 ]
 
 INNOCENT_KEYS = [
@@ -196,6 +208,9 @@ INNOCENT_TEXTS = [
     "two-pass: first the names; pass: 12, fail: 3; bypass=1",
     "fields ('key', 'name') and (5, 'token'), the sig=short, its signature= none",
     "curl -u https://host/x, https://host/hooks/x, and https://discord.com/app",
+    "it isn't the password that 'they' know; the fault was identified by Bob's team",
+    "<label>Password</label> <key>name</key> <max_tokens>5</max_tokens> <password/> <secret></secret>",
+    "login and password are asked for; login with a password",
     "xai-sdk, an early-stopping-callback, SG. and nvapi-client",
 ]
 
@@ -391,6 +406,17 @@ def test_a_secret_at_the_cut(recorded: Any) -> None:
         "curl -u ",
         "('",
         "sig=",
+        "password '",
+        "identified with ",
+        "identified by '",
+        "<a",
+        "<a:",
+        "<key a",
+        "<token>a",
+        "<token><![CDATA[",
+        "login a ",
+        "machine a login b ",
+        "machine\\n",
     ],
 )
 def test_no_text_takes_long(unit: str) -> None:
