@@ -70,6 +70,13 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ),
     ("@", ("://",), r"(://[^\s/?#:@\"']*):[^\s/?#]+@", rf"\1:{REDACTED}@"),
     ("@", ("://",), r"(://)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}@", rf"\1{REDACTED}@"),
+    # with a character that ought to be encoded, and what is no port
+    (
+        "@",
+        ("://",),
+        r"(://[^\s/?#:@\"'\[]*):(?![0-9]{1,5}(?:[/?#]|$)|[/\\{<]|\[redacted\])[^\s\"'<>@]*[/?#][^\s\"'<>@]*@",
+        rf"\1:{REDACTED}@",
+    ),
     (
         ":",
         ("authorization", "cookie", "api-key"),
@@ -143,7 +150,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         rf"\1{REDACTED}",
     ),
     (
-        "://",
+        ":",
         ("curl",),
         r"""(\bcurl\s(?:[^\n]{0,1000}?\s)??(?:-u|--user)(?:\s+|=)?["']?[^\s:"']{1,200}:(?!//))[^\s"']+""",
         rf"\1{REDACTED}",

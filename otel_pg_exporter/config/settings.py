@@ -29,9 +29,12 @@ _WHERE = ("host", "port", "database", "user")
 _LOCATION = (*_WHERE, "password", "ssl_mode", "ssl_root_cert")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # however it is spelt: libpq says which name it does not know, and the rest is shown
-_SECRET_PARAMETERS = re.compile(
-    r"(?i)(\b(?:\w*(?:passw|passp|pwd|secret|token)\w*|pass)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)"
+_SECRET_NAME = r"(?i)(\b(?:\w*(?:pas+w|pas+p|psw|pwd|secret|token)\w*|pass)"
+_SECRET_KEYWORDS = re.compile(
+    _SECRET_NAME + r"\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*(?:\s+(?!\w+\s*=)\S+)*)", re.DOTALL
 )
+_SECRET_PARAMETERS = re.compile(_SECRET_NAME + r"=)([^&]*)")
+_IS_KEYWORDS = re.compile(r"\s*\w+\s*=").match
 
 
 def _option(env: str, path: str, parse: parsing.Parser, default: Any, *, unit: str = "", secret: bool = False) -> Any:
@@ -345,6 +348,8 @@ def _quote(value: str) -> str:
 
 def hide_password(conninfo: str) -> str:
     """Replace every password in a libpq URI or keyword string by ***."""
+    if _IS_KEYWORDS(conninfo):
+        return _SECRET_KEYWORDS.sub(r"\1***", conninfo)
     head, at, tail = conninfo.rpartition("@")
     if at and ":" in (user := head.partition("//")[2] or head):
         head = head[: len(head) - len(user)] + user.partition(":")[0] + ":***"

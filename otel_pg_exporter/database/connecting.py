@@ -100,7 +100,7 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
         raise DatabaseUnavailable(f"cannot reach {settings.target}: {type(error).__name__}: {error.args[-1]}") from None
     except psycopg.Error as error:
         clear_frames(error.__traceback__)  # one keeps the error itself, and so the socket
-        raise translate(error, settings) from error
+        raise translate(error, settings) from None  # libpq may quote a part of the password
     version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
     if version < _MINIMUM_VERSION or encoding != "UTF8":
         connection.close()

@@ -46,7 +46,14 @@ _ADVICE = {
 }
 """SQLSTATE → what to do."""
 
+_ABOUT_CONNINFO = re.compile(
+    r"percent-encoded|unexpected spaces|missing \"=\"|unterminated quoted|invalid connection option|URI|separator"
+    r"|invalid integer value|invalid port|invalid \S+ value|could not translate host name|could not parse"
+)
+"""What libpq says of a conninfo that it cannot read, or reads otherwise than was meant: it quotes parts of it."""
+
 _DENIED = re.compile(r"permission denied for (table|relation|schema|database|function|view) (\S+)")
+_QUOTED = re.compile(r'"([^"]*)"')
 _LINE = re.compile(r"\d+")
 _REFUSED = re.compile(r"connection to server .* failed: FATAL:\s+")
 _TLS_TEXTS = {
@@ -69,8 +76,8 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
         right: what a role needs that was refused a table.
     """
     state = error.sqlstate
-    text = _text(error)
     where = settings.target
+    text = _without_secrets(_text(error), where)
     if state is None and any(phrase in text for phrase in _FULL_TEXTS):
         state = "53300"  # the driver gives no code for what a server says while it is connected to
     if state is None and (advice := next((todo for said, todo in _TLS_TEXTS.items() if said in text), None)):
@@ -115,6 +122,13 @@ def _text(error: psycopg.Error) -> str:
         is_sentence = line[0].isupper() and text and text[-1] not in ".:?"
         text += (". " if is_sentence else " " if text else "") + line
     return _shortened(text.rstrip("."))
+
+
+def _without_secrets(text: str, where: str) -> str:
+    """Without what libpq quotes of a conninfo, where it may be a part of the password: what is not shown of it."""
+    if _ABOUT_CONNINFO.search(text) is None:
+        return text
+    return _QUOTED.sub(lambda found: found[0] if found[1] == "=" or found[1] in where else '"***"', text)
 
 
 def _shortened(text: str) -> str:

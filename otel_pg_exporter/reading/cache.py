@@ -101,10 +101,16 @@ class Cache:
         with self._lock:
             if self._redis is None:
                 redis, retry, backoff = (optional(name, "cache") for name in ("redis", "redis.retry", "redis.backoff"))
-                self._redis = redis.Redis.from_url(
-                    self._url,
-                    socket_timeout=_DEADLINE_SECONDS,
-                    socket_connect_timeout=_DEADLINE_SECONDS,
-                    retry=retry.Retry(backoff.NoBackoff(), 0),
-                )
+                try:
+                    self._redis = redis.Redis.from_url(
+                        self._url,
+                        socket_timeout=_DEADLINE_SECONDS,
+                        socket_connect_timeout=_DEADLINE_SECONDS,
+                        retry=retry.Retry(backoff.NoBackoff(), 0),
+                    )
+                except ValueError:  # which may quote a part of the password
+                    raise ValueError(
+                        "no URL of a Redis; allowed is redis://[user][:password]@host[:port][/database], with %23, %2F,"
+                        " %3F and %40 for #, /, ? and @ in the password"
+                    ) from None
             return self._redis

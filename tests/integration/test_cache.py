@@ -661,6 +661,15 @@ def test_keys_say_nothing(dsn, redis):
     assert "s3cret" not in repr(EventStore(cache_url="redis://u:s3cret@h/0").settings)
 
 
+def test_a_url_that_cannot_be_read_is_not_quoted(heard):
+    """A password with # or / in it is taken for something else, and quoted by what cannot read that."""
+    cache = cache_module.Cache("redis://:planted#ed@127.0.0.1:1/0")
+
+    assert cache.get("key") is None
+    assert heard
+    assert all("planted" not in line and "%23" in line for line in map(str, heard))
+
+
 def test_without_a_url_redis_is_not_imported(dsn):
     """Nothing of it costs who does not use it."""
     program = (

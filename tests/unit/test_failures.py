@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
 import psycopg
 import pytest
 
 from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database.connecting import connect
 from otel_pg_exporter.database.failures import translate
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch
 
@@ -159,3 +162,32 @@ def test_the_place_in_our_statement_is_left_out():
     message = str(translate(refused("42501", text, message_primary="permission denied for schema otel"), SETTINGS))
 
     assert "permission denied for schema otel. GRANT USAGE" in message
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://ada:planted%ZZ@h/shop",
+        "postgresql://ada:plan zzyx@h/shop",
+        "postgresql://ada:plan%00zzyx@h/shop",
+        "host=h user=ada password=plan zzyx dbname=shop",
+        "host=h user=ada password='planted dbname=shop",
+        "host=h pasword=planted",
+        "postgresql://ada@h/shop?pasword=planted%ZZ",
+    ],
+)
+def test_what_libpq_quotes_of_a_password_is_told_to_nobody(dsn):
+    """It is the first thing that is wrong with a password that is not encoded; nor is it in the traceback."""
+    with pytest.raises(DatabaseUnavailable) as told:
+        connect(dsn, Settings(dsn=dsn))
+
+    raised = "".join(traceback.format_exception(told.value)).splitlines()[-1]
+    assert told.value.__suppress_context__
+    assert not [word for word in ("planted", "zzyx") if word in raised]
+
+
+def test_a_parameter_that_libpq_does_not_know_is_named():
+    """It is shown where the database is, so it is none of the password."""
+    dsn = "postgresql://h/shop?tiemout=5"
+    with pytest.raises(DatabaseUnavailable, match='invalid URI query parameter: "tiemout"'):
+        connect(dsn, Settings(dsn=dsn))
