@@ -29,7 +29,7 @@ from ..errors import DatabaseUnavailable, QueryError, shown
 from ..reading.filters import trace_uuid
 from ..routing import CATEGORIES
 from ..schema.partitions import ensure
-from .retention import IN_USE
+from .retention import IN_USE, takes_turn
 
 __all__ = ["Erasure", "erase"]
 
@@ -172,6 +172,7 @@ class _Erasing:
             else:
                 rows += done[0]
                 texts += done[1]
+                self._forget_kinds(share)
         for which, parameters in self._selections(traces):
             with self._session.transaction(_SEARCH_SECONDS, _SEARCH_SECONDS) as connection:
                 connection.execute(self._sql("erase_runs", which=which), parameters)
@@ -214,8 +215,7 @@ class _Erasing:
 
     def _erase(self, share: _Share) -> tuple[Counter[str], int]:
         which, parameters = self._which(share.traces)
-        begin = _EPOCH + timedelta(days=share.day)
-        about = {**parameters, "begin": begin, "end": begin + timedelta(days=1)}
+        about = {**parameters, **_period(share)}
         others = self._database.sql("refers_besides").format(which=which)
         with self._session.transaction(_SEARCH_SECONDS, _SEARCH_SECONDS) as connection:
             (seen,) = connection.execute(self._sql("seen_now")).fetchall()
@@ -235,6 +235,21 @@ class _Erasing:
                 connection.execute(self._sql("erase_contents"), {**about, "ids": list(gone)})
                 connection.execute(self._sql("tell_writers"))
         return rows, len(gone)
+
+    def _forget_kinds(self, share: _Share) -> None:
+        """Agents and services of which nothing is left are named in no summary any more."""
+        for attempt in range(self._attempts):
+            if attempt:
+                self._pause(_PAUSE_SECONDS)
+            try:
+                with self._session.transaction(_LOCK_SECONDS, _ERASE_SECONDS) as connection:
+                    # whoever merges summaries meanwhile would leave one of them
+                    if takes_turn(self._database, connection):
+                        connection.execute(self._sql("forget_kinds"), _period(share))
+                        return
+            except DatabaseUnavailable as error:
+                if error.sqlstate not in IN_USE:
+                    raise
 
     def _erase_rows(self, connection: Any, which: str, about: dict[str, Any]) -> Counter[str]:
         connection.execute(self._sql("uncount", which=which), about)
@@ -258,6 +273,11 @@ class _Erasing:
     def _sql(self, name: str, **parts: Any) -> bytes:
         query = self._database.sql(name)
         return (query.format(**parts) if parts else query).encode()
+
+
+def _period(share: _Share) -> dict[str, datetime]:
+    begin = _EPOCH + timedelta(days=share.day)
+    return {"begin": begin, "end": begin + timedelta(days=1)}
 
 
 def _shares(found: Mapping[tuple[int, UUID], Counter[str]]) -> Iterator[_Share]:

@@ -69,6 +69,23 @@ SELECT content_id FROM ({query:referred_contents}) AS referred WHERE content_id 
 -- Of a row: it is of one of some batches.
 batch_id = ANY(%(batches)s) AND "time" BETWEEN %(since)s AND %(until)s
 
+-- name: forget_kinds
+-- Summaries of a day that together count nothing, of kinds of events of which nothing is left: who they were of would
+-- stand in them.
+WITH gone AS (
+    SELECT "time", category, event_type, status, service_name, agent_id, agent_name FROM {event_summaries}
+     WHERE "time" >= %(begin)s AND "time" < %(end)s
+     GROUP BY "time", category, event_type, status, service_name, agent_id, agent_name
+    HAVING sum(event_count) = 0
+)
+DELETE FROM {event_summaries} AS counted USING gone
+ WHERE counted."time" >= %(begin)s AND counted."time" < %(end)s
+   AND (counted."time", counted.category, counted.event_type, counted.status) =
+       (gone."time", gone.category, gone.event_type, gone.status)
+   AND counted.service_name IS NOT DISTINCT FROM gone.service_name
+   AND counted.agent_id IS NOT DISTINCT FROM gone.agent_id
+   AND counted.agent_name IS NOT DISTINCT FROM gone.agent_name
+
 -- name: uncount
 -- Takes what rows of a day come to from the summaries, by summaries of the same kinds with a minus; costs and buckets as
 -- in select_agents_for_statistics and select_as_summaries. The least and the greatest duration of others stay.

@@ -17,14 +17,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
 
 from otel_pg_exporter import EventQuery, EventStore, grants, migrate
-from otel_pg_exporter.database import Writer
+from otel_pg_exporter.config import Settings
+from otel_pg_exporter.database import Database, Writer
 from otel_pg_exporter.doctor import examine
 from otel_pg_exporter.errors import AccessDenied, QueryError
 from otel_pg_exporter.exporter import PostgresLogRecordExporter, PostgresSpanExporter
 from otel_pg_exporter.upkeep import erasure
 from otel_pg_exporter.upkeep.erasure import Erasure, erase
+from otel_pg_exporter.upkeep.retention import takes_turn
 
 TABLES = ("events", "task_events", "agent_events", "deployment_events")
 CATEGORIES = ("system", "task", "agent", "deployment")
@@ -300,6 +303,33 @@ def test_the_ledger_tells_of_it(dsn):
         assert (before.stored, before.dropped) == (query.health().stored, query.health().dropped)
     report = examine(dsn=dsn)
     assert (1, True) == (len(report.producers), report.is_complete)
+
+
+def test_no_summary_names_an_agent_of_which_nothing_is_left(dsn):
+    """Agents are made for a user, too; and what is counted of others stays as it is."""
+    attributes = {"gen_ai.operation.name": "invoke_agent"}
+    for number, user in enumerate(("ada", "ben", "ada"), start=1):
+        export(dsn, [span_of(number, number, **attributes, **{"gen_ai.agent.id": user, "user.id": user})])
+    export(dsn, [span_of(4, 4, **attributes, **{"gen_ai.agent.id": "ben", "user.id": "ada"})])
+
+    erase(dsn=dsn, user_id="ada")
+
+    summaries = fetch(dsn, "SELECT agent_id, event_count FROM otel.event_summaries ORDER BY event_count")
+    assert [("ben", -1), ("ben", 1), ("ben", 1)] == [(row[0], row[1]) for row in summaries]
+
+
+def test_summaries_are_left_alone_while_others_take_some_out(dsn):
+    """Of two that a merge makes one, and of what counts against one of them, not the others may go."""
+    export(dsn, [span_of(1, **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.id": "ada"})])
+    database = Database(Settings(dsn=dsn))
+    waited = []
+    with psycopg.connect(dsn, row_factory=dict_row) as other:
+        assert takes_turn(database, other)
+
+        erase(dsn=dsn, trace_id=f"{1:032x}", pause=waited.append, attempts=3)
+
+        assert 2 == len(waited)
+    assert [(1,), (-1,)] == fetch(dsn, "SELECT event_count FROM otel.event_summaries ORDER BY 1 DESC")
 
 
 def test_an_event_in_a_transaction_of_the_programs_has_its_texts_in_its_row(dsn):
