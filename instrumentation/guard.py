@@ -7,7 +7,8 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -76,17 +77,29 @@ def is_interruption(error: BaseException) -> bool:
     """Whether what is just handled is Ctrl-C, or was raised by a signal handler of the program's in the middle of us:
     `sys.exit` at SIGTERM, a time limit. It is for the program.
 
-    A handler is given the frame that it interrupts, which is the one before its own.
+    A handler is given the frame that it interrupts, which is the one before its own. What else looks for the frame of
+    its caller has to fetch it.
     """
     if isinstance(error, KeyboardInterrupt):
         return True
     trace = sys.exc_info()[2]
     while trace is not None and trace.tb_next is not None:
         interrupted, trace = trace.tb_frame, trace.tb_next
-        for value in trace.tb_frame.f_locals.values():
-            if value is interrupted or (type(value) is tuple and any(one is interrupted for one in value)):
-                return True
+        if any(value is interrupted for value in _given(trace.tb_frame)):
+            return True
     return False
+
+
+def _given(frame: FrameType) -> Iterator[object]:
+    """What a function was given, the items of `*args` too."""
+    code, values = frame.f_code, frame.f_locals
+    has_more = bool(code.co_flags & inspect.CO_VARARGS)
+    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + has_more]:
+        value = values.get(name)
+        if type(value) is tuple:
+            yield from value
+        else:
+            yield value
 
 
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:

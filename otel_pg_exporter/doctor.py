@@ -31,6 +31,7 @@ from .upkeep import retention
 __all__ = ["Diagnosis", "Gap", "Producer", "examine"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LAST_US = (1 << 63) // 1000
 _DAY = timedelta(days=1)
 _SECONDS = 30.0
 """For an answer; a large ledger takes a while."""
@@ -245,7 +246,7 @@ class _Spooled:
                         continue
                     producer = str(batch.producer_id)
                     self.signals[producer] = batch.signal
-                    at = _EPOCH + timedelta(microseconds=batch.time_us)
+                    at = _EPOCH + timedelta(microseconds=min(batch.time_us, _LAST_US))
                     self.batches[producer][batch.id] = (batch.sequence, at, len(batch), batch.dropped, batch.dead)
             except (EventStoreError, OSError):
                 continue  # it was stored, and removed, just now

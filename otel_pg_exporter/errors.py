@@ -9,6 +9,7 @@
      ├── EmbeddedServerError      the embedded PostgreSQL cannot be found or started
      └── DatabaseError            PostgreSQL answered with an error, or did not answer
           ├── DatabaseUnavailable     worth another try: down, restarting, too slow, out of connections
+          │    └── BatchFailed            something went wrong with one batch: others may fare better
           ├── AccessDenied            wrong password, missing right: needs a person
           │    └── PartitionMissing       of a day that rows are of, and the role may not make it
           ├── UntrustedServer         no TLS, or not the certificate that was asked for: needs a person
@@ -34,6 +35,7 @@ __all__ = [
     "EmbeddedServerError",
     "DatabaseError",
     "DatabaseUnavailable",
+    "BatchFailed",
     "AccessDenied",
     "PartitionMissing",
     "UntrustedServer",
@@ -99,6 +101,11 @@ class DatabaseError(EventStoreError):
 
 class DatabaseUnavailable(DatabaseError):
     """The server is down, restarting, overloaded or too slow: the same call may succeed later."""
+
+
+class BatchFailed(DatabaseUnavailable):
+    """Something went wrong with this batch on its way to the server, which may know nothing of it: others may fare
+    better."""
 
 
 class AccessDenied(DatabaseError):

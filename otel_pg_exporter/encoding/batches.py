@@ -21,6 +21,8 @@ from .tally import Tally
 __all__ = ["DAY_US", "Batch", "Rejected", "derived_batch_id", "encode_batch", "new_batch_id", "notice"]
 
 DAY_US = 86_400_000_000
+_LAST_MILLIS = (1 << 63) // 1_000_000
+"""Of 2262: no span is later, whose nanoseconds are a bigint. A clock of the program's may say anything."""
 """Microseconds in a day."""
 
 
@@ -189,10 +191,11 @@ def new_batch_id() -> uuid.UUID:
 
 def derived_batch_id(millis: int, digest: bytes) -> uuid.UUID:
     """The same UUIDv7 for the same content: what is stored under it once is not stored again."""
-    return _uuid7(max(0, millis), int.from_bytes(digest[:10], "big"))
+    return _uuid7(millis, int.from_bytes(digest[:10], "big"))
 
 
 def _uuid7(millis: int, random: int) -> uuid.UUID:
+    millis = min(max(0, millis), _LAST_MILLIS)
     value = (
         (millis & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 4 & 0xFFF) << 64 | 2 << 62 | random >> 16 & (1 << 62) - 1
     )
@@ -226,7 +229,7 @@ def encode_batch(
             break
         try:
             table, data, moment, origin, kind, duration, numbers = encode(record, id_bytes, index)
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:  # what a value raises when it is made a text
             batch.rejected.append(Rejected(record, f"{type(error).__name__}: {error}"))
             continue
         rows[table].append(data)

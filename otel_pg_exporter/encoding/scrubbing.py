@@ -221,7 +221,7 @@ class Scrubber:
             try:
                 answer = self._redact(key, cleaned)
                 cleaned = answer if isinstance(answer, str) else REDACTED
-            except Exception as error:
+            except (Exception, SystemExit, GeneratorExit) as error:
                 cleaned = REDACTED
                 warn(f"the redact callback raised {type(error).__name__}; the text is taken out", topic="redact")
         return text if cleaned == text else cleaned
@@ -423,5 +423,5 @@ def _as_text(value: Any) -> str:
 def _described(value: Any) -> str:
     try:
         return str(value)
-    except Exception:
+    except (Exception, SystemExit, GeneratorExit):
         return ""

@@ -339,5 +339,5 @@ def _base64(text: str) -> str:
 def _describe(value: Any) -> str:
     try:
         return str(value)
-    except Exception:
+    except (Exception, SystemExit, GeneratorExit):
         return f"<{type(value).__name__}>"

@@ -26,7 +26,7 @@ from ..encoding.treatment import Treatment
 from ..errors import EventStoreError, SpoolError
 from ..host import forks
 from ..host.diagnostics import warn
-from ..host.interruptions import put_off, undisturbed
+from ..host.interruptions import is_interruption, put_off, undisturbed
 from ..spool import Journal, Waiting
 from ..writing.delivery import Delivery
 from .fitting import BATCH_BYTES
@@ -79,7 +79,7 @@ class _Intake:
             return (self._size if self._batch else 0) + sum(len(batch) for batch, _ in self._complete if batch)
 
     def take(self, record: Any) -> None:
-        """Make a record safe. Raises nothing."""
+        """Make a record safe. Raises what a signal handler does, and nothing else."""
         if self._has_given_way:
             return
         forks.notice()
@@ -92,9 +92,11 @@ class _Intake:
         try:
             with undisturbed(self._lock):
                 self._take(record)
-        except Exception as error:
+        except BaseException as error:
             self._delivery.drop(self._producer_id, self._signal, 1, f"{type(error).__name__}: {error}", "internal")
             warn(f"a {self._signal} record was lost: {type(error).__name__}: {error}", topic="durable lost")
+            if is_interruption(error) or not isinstance(error, Exception):
+                raise
 
     def flush(self, seconds: float) -> bool:
         """Deliver what was taken by now; False if the time ran out."""

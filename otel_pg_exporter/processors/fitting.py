@@ -11,6 +11,8 @@ from itertools import islice
 from sys import getsizeof
 from typing import Any
 
+from ..host.interruptions import is_interruption
+
 __all__ = ["BATCH_BYTES", "Fit", "weight"]
 
 BATCH_BYTES = 16 << 20
@@ -46,7 +48,9 @@ class Fit:
         """Take a record as an example of those that come. Raises nothing: one that cannot be weighed is none."""
         try:
             weighed = weight(record)
-        except Exception:  # a mapping of somebody's own, or one that another thread changes
+        except Exception as error:  # a mapping of somebody's own, or one that another thread changes
+            if is_interruption(error):
+                raise
             return
         self._samples += 1
         self._mean += (weighed - self._mean) / min(self._samples, _SPAN_OF_MEMORY)

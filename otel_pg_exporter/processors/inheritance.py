@@ -13,6 +13,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from ..host.diagnostics import warn
+from ..host.interruptions import is_interruption
 from ..routing.conventions import AROUND
 
 __all__ = ["BLOCK_KEY", "InheritanceProcessor", "handed_down"]
@@ -39,5 +40,7 @@ def handed_down(context: Context) -> dict[str, Any]:
         said = {} if block is None else block.handed_down
         return {AROUND[key]: value for key, value in said.items() if key in AROUND}
     except Exception as error:
+        if is_interruption(error):
+            raise
         warn(f"nothing is inherited from a block: {type(error).__name__}: {error}", topic="inheritance")
         return {}

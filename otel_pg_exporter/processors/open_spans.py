@@ -25,6 +25,7 @@ from ..encoding.treatment import Treatment
 from ..errors import DataRefused, EventStoreError
 from ..host import forks
 from ..host.diagnostics import warn
+from ..host.interruptions import is_interruption
 from ..writing.lease import Beat, Lease
 
 __all__ = ["OpenSpanProcessor"]
@@ -64,7 +65,7 @@ class OpenSpanProcessor(SpanProcessor):
         self._next_beat, self._told_since, self._rests_until = -inf, inf, -inf
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Remember a span, as long as it lives, if it is sampled."""
+        """Remember a span, as long as it lives, if it is sampled. Raises nothing but what a signal handler does."""
         try:
             forks.notice()
             context: Any = span._context
@@ -75,6 +76,8 @@ class OpenSpanProcessor(SpanProcessor):
                 # pop(key, the reference): a span that nobody ends is forgotten when it dies
                 self._open[key] = ref(span, partial(self._forget, key))
         except Exception as error:
+            if is_interruption(error):
+                raise
             warn(f"a span is not seen while it is open: {type(error).__name__}: {error}", topic="runs")
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -83,6 +86,8 @@ class OpenSpanProcessor(SpanProcessor):
             context: Any = span._context
             self._forget(context[:2], None)
         except Exception as error:
+            if is_interruption(error):
+                raise
             warn(f"a span is not seen to end: {type(error).__name__}: {error}", topic="runs")
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -11,7 +11,7 @@ from time import monotonic
 
 from ..encoding.batches import Batch
 from ..encoding.row_identity import batch_index
-from ..errors import DatabaseError, DatabaseUnavailable, DataRefused, EventStoreError, LedgerForgotten, SpoolError
+from ..errors import BatchFailed, DatabaseError, DataRefused, EventStoreError, LedgerForgotten, SpoolError
 from ..host.diagnostics import warn
 from ..spool import Spool
 from .account import Account
@@ -102,6 +102,6 @@ def _stored(sink: Sink, batch: Batch, untold: Counter[str], deadline: float, con
     except EventStoreError:
         raise
     except Exception as error:  # of ours or of the driver's: the batch is not to be lost for it
-        raise DatabaseUnavailable(
+        raise BatchFailed(
             f"cannot store in {sink.database.settings.target}: {type(error).__name__}: {error}"
         ) from error

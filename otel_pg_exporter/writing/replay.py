@@ -10,7 +10,7 @@ from time import monotonic
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
 from ..encoding.batches import Batch
-from ..errors import DatabaseError, DatabaseUnavailable, EventStoreError, PartitionMissing
+from ..errors import BatchFailed, DatabaseError, DatabaseUnavailable, EventStoreError, PartitionMissing
 from ..host.pauses import between
 from ..spool import Spool, Waiting
 from .sink import LOCK_NOT_AVAILABLE, Sink
@@ -155,10 +155,11 @@ class Replay:
     def _passes_over(self, waiting: Waiting, error: DatabaseError) -> bool:
         """Whether the next batch may fare better.
 
-        An earlier attempt whose connection has died on our side only may still hold the batch's row in the ledger; and
-        of a day for which there is no partition, because a clock was wrong, are few batches.
+        An earlier attempt whose connection has died on our side only may still hold the batch's row in the ledger; of
+        a day for which there is no partition, because a clock was wrong, are few batches; and one with which something
+        goes wrong that nobody thought of does not hold up the others.
         """
-        if error.sqlstate != LOCK_NOT_AVAILABLE and not isinstance(error, PartitionMissing):
+        if error.sqlstate != LOCK_NOT_AVAILABLE and not isinstance(error, PartitionMissing | BatchFailed):
             return False
         self._passed_over.add(waiting.id)
         return self._spool.oldest(self._passed_over) is not None

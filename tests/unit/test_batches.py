@@ -6,6 +6,7 @@ import time
 import uuid
 from datetime import datetime, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
@@ -33,18 +34,30 @@ def test_a_batch_id_is_a_uuid_of_version_seven_and_holds_its_time():
     assert len(set(ids)) == 1000
 
 
-def test_a_record_that_fails_is_set_aside():
-    """The others keep their positions."""
+@pytest.mark.parametrize("nanos", [-1, -(10**18), 10**19], ids=["1969", "1938", "2286"])
+def test_a_clock_that_says_anything_makes_an_id_that_can_be_stored(monkeypatch, nanos):
+    """Its time has a partition: from 1970 to 2262."""
+    monkeypatch.setattr(time, "time_ns", lambda: nanos)
+
+    batch = Batch(new_batch_id(), uuid.uuid4(), 1, "span")
+
+    assert 7 == batch.id.version
+    assert 0 <= batch.time_us <= (1 << 63) // 1000
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit])
+def test_a_record_that_fails_is_set_aside(error):
+    """Whatever its values raise when they are made a text; the others keep their positions."""
 
     def encode(record, batch_id, index):
         if record is None:
-            raise ValueError("no record")
+            raise error("no record")
         return "events", bytes([index]), 5 * DAY_US, (), ("events", b"", b"", b"", b""), None, None
 
     batch = encode_batch([1, None, 2], encode, producer_id=uuid.uuid4(), sequence=1, signal="span")
 
     assert batch.rows["events"] == [b"\0", b"\2"]
-    assert [rejected.reason for rejected in batch.rejected] == ["ValueError: no record"]
+    assert [rejected.reason for rejected in batch.rejected] == [f"{error.__name__}: no record"]
     assert {5, batch.time_us // DAY_US} == batch.days
 
 

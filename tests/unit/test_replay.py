@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otel_pg_exporter.errors import DatabaseUnavailable
+from otel_pg_exporter.errors import BatchFailed, DatabaseUnavailable
 from otel_pg_exporter.writing import replay
 from otel_pg_exporter.writing.replay import Replay
 
@@ -107,8 +107,10 @@ def test_the_answer_is_that_of_an_attempt_of_now(running, server):
     assert running.wait_until_idle(60, or_failed=True)
 
 
-def test_a_batch_that_the_disk_cannot_read_holds_up_no_other():
-    """The others are stored; it is tried again with each round."""
+@pytest.mark.parametrize("place", ["disk", "way"])
+def test_a_batch_that_cannot_be_read_or_sent_holds_up_no_other(place):
+    """The disk does not give it, or something goes wrong with it that nobody thought of. The others are stored; it is
+    tried again with each round."""
     first, second = (SimpleNamespace(id=uuid.UUID(int=number)) for number in (1, 2))
     waiting, done = [first, second], threading.Event()
 
@@ -117,15 +119,19 @@ def test_a_batch_that_the_disk_cannot_read_holds_up_no_other():
             return next((one for one in waiting if one.id not in passed_over), None)
 
         def load(self, one):
-            if one is first:
+            if one is first and place == "disk":
                 raise OSError("Input/output error")
-            return SimpleNamespace(size=1)
+            return SimpleNamespace(size=1, is_first=one is first)
 
         def done(self, one):
             waiting.remove(one)
             done.set()
 
-    made = Replay(Broken(), SimpleNamespace(hurry=lambda: None, close=lambda: None), lambda *given: None)
+    def store(sink, batch, deadline):
+        if batch.is_first:
+            raise BatchFailed("OverflowError: date value out of range")
+
+    made = Replay(Broken(), SimpleNamespace(hurry=lambda: None, close=lambda: None), store)
     made.start()
 
     assert done.wait(30)

@@ -15,6 +15,7 @@ import json
 import pathlib
 import re
 import signal
+import sys
 import threading
 import time
 import types
@@ -431,6 +432,22 @@ def test_what_a_signal_handler_raises_is_the_programs(recorded: Any, call: Any, 
     assert current().name == "none"
     assert all(span.end_time for span in recorded.spans)
     assert recorded.named("outer").status.is_ok is isinstance(error, SystemExit)
+
+
+class Looking:
+    """Looks for its caller, as helpers that warn do, and fails."""
+
+    def __repr__(self) -> str:
+        caller = sys._getframe(1)
+        raise ValueError(f"no repr for {caller.f_code.co_name}")
+
+
+@pytest.mark.parametrize("call", [call for name, call in CALLS.items() if "coroutine" not in name])
+def test_what_looks_for_its_caller_is_no_signal_handler(recorded: Any, call: Any) -> None:
+    """What it raises stays with us."""
+    with task("outer"):
+        call(Looking())
+    assert recorded.named("outer").status.is_ok
 
 
 def test_two_arguments_of_one_name(recorded: Any) -> None:
