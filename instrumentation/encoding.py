@@ -27,7 +27,11 @@ _LOOK_AHEAD = 4_096
 # Room for the marker and the closing bracket of each container that is open when the length is used up.
 _RESERVE = 48
 
+# JSON text is taken apart, as the exporter does, where it may hold a secret: if it is no longer than this.
+_JSON_STARTS, _MAX_JSON, _NO_LIMIT = frozenset("{["), 1 << 20, 1 << 40
+
 _CONTAINERS = frozenset({dict, list, tuple})
+_NAMING: Final = frozenset({"name", "key", "Name", "Key", b"name", b"key"})
 _SEQUENCES: tuple[type[Any], ...] = (
     list, tuple, set, frozenset, deque, type({}.keys()), type({}.values()), type({}.items()),
 )  # fmt: skip
@@ -49,11 +53,29 @@ def plain(text: str) -> str:
 
 def clean_text(text: str, limit: int) -> str:
     """The text plain, redacted, and cut to about `limit` characters with a marker that says how much went."""
-    length = len(text)
-    text = settings().redactor.text(plain(text[: limit + _LOOK_AHEAD]))
+    limits = settings()
+    if (whole := _json_without_secrets(text, limits)) is not None:
+        text = whole
+        length = len(text)
+    else:
+        length = len(text)
+        text = limits.redactor.text(plain(text[: limit + _LOOK_AHEAD]))
     if length <= limit or (length <= limit + _LOOK_AHEAD and len(text) <= limit):
         return text
     return f"{text[:limit]}… [{length - limit} more characters]"
+
+
+def _json_without_secrets(text: str, limits: CaptureSettings) -> str | None:
+    """JSON text that may hold secrets, whole and without them; None for any other text."""
+    if text[:64].lstrip()[:1] not in _JSON_STARTS or len(text) > _MAX_JSON or not limits.redactor.may_change(text):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    whole = limits._replace(max_length=_NO_LIMIT, max_string=_NO_LIMIT, max_items=_NO_LIMIT, max_depth=64)
+    written = _Writer(whole).value(value, 0)
+    return limits.redactor.without_own(written if REDACTED in written else plain(text))
 
 
 def name_text(value: object) -> str:
@@ -236,9 +258,15 @@ class _Writer:
     def _mapping(self, pairs: Iterable[tuple[object, object]], size: int, depth: int) -> str:
         parts: list[str] = []
         names: set[str] = set()
-        hide_value = False
         redactor = self._limits.redactor
-        for key, value in _until_it_breaks(islice(pairs, self._limits.max_items)):
+        pairs = [*_until_it_breaks(islice(pairs, self._limits.max_items))]
+        # {"name": "DB_PASSWORD", "value": "..."}: forms, headers and container definitions look so.
+        hide_value = any(
+            type(value) is str and key in _NAMING and redactor.is_secret(value[:256])
+            for key, value in pairs
+            if type(key) is str or type(key) is bytes
+        )
+        for key, value in pairs:
             if self._left <= 0:
                 break
             raw = text_of(key) if type(key) is not bytes else key[:256].decode("latin-1")
@@ -252,10 +280,9 @@ class _Writer:
             if len(label) > self._left:
                 break
             self._spend(label)
-            # {"name": "DB_PASSWORD", "value": "..."}: forms, headers and container definitions look so.
-            if name in {"name", "key"} and type(value) is str and redactor.is_secret(value[:256]):
-                hide_value = True
-            if (secret or (hide_value and name == "value")) and not (value is None or value is True or value is False):
+            if (secret or (hide_value and name in {"value", "Value"})) and not (
+                value is None or value is True or value is False
+            ):
                 parts.append(label + self._spend(f'"{REDACTED}"'))
             else:
                 parts.append(label + self.value(value, depth))
@@ -298,8 +325,11 @@ class _Writer:
 
     def _string(self, text: str, size: int | None = None) -> str:
         limit = max(0, min(self._limits.max_string, self._left))
-        size = len(text) if size is None else size
-        shown = self._limits.redactor.text(plain(text[: limit + _LOOK_AHEAD]))
+        if (shown := _json_without_secrets(text, self._limits)) is not None:
+            text, size = shown, len(shown)
+        else:
+            size = len(text) if size is None else size
+            shown = self._limits.redactor.text(plain(text[: limit + _LOOK_AHEAD]))
         encoded = encode_basestring(shown[:limit])
         if len(encoded) > limit + 2 and len(encoded) > self._left:
             limit = max(0, self._left // 6)  # control characters take six

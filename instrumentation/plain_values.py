@@ -18,6 +18,8 @@ __all__ = ["plain_json"]
 
 _INT64 = 1 << 63
 _MAX_NAME = 256
+_NAMING = frozenset({"name", "key", "Name", "Key"})
+_JSON_STARTS = frozenset("{[ \n\r\t")
 
 
 class _Unusual(Exception):
@@ -56,7 +58,7 @@ class _PlainWriter:
         self.texts: list[str] = []
         self._left = limits.max_length - reserve
         self._limits, self._reserve = limits, reserve
-        self._is_secret = limits.redactor.is_secret
+        self._is_secret, self._may_change = limits.redactor.is_secret, limits.redactor.may_change
 
     def nested(self, value: Any, depth: int) -> str:
         kind = type(value)
@@ -69,7 +71,7 @@ class _PlainWriter:
         return text
 
     def _mapping(self, pairs: dict[str, Any], depth: int) -> str:
-        if "value" in pairs and ("name" in pairs or "key" in pairs):
+        if ("value" in pairs or "Value" in pairs) and not _NAMING.isdisjoint(pairs):
             raise _Unusual  # {"name": "DB_PASSWORD", "value": "..."}
         for name in pairs:
             if type(name) is not str or len(name) > _MAX_NAME or self._is_secret(name):
@@ -90,6 +92,8 @@ class _PlainWriter:
             kind = type(value)
             if kind is str:
                 if len(value) > self._limits.max_string:
+                    raise _Unusual
+                if value[:1] in _JSON_STARTS and self._may_change(value):
                     raise _Unusual
                 self.texts.append(value)
                 written.append(encode_basestring(value))

@@ -260,9 +260,17 @@ class Redactor:
             return text  # most names and ids; every built-in pattern needs a separator or more letters
         if may_hold_secret(text):
             text = _without_known(text)
+        return self.without_own(text)
+
+    def without_own(self, text: str) -> str:
+        """The text without what the user's own patterns find."""
         for own in self._patterns:
             text = own.sub(REDACTED, text)
         return text
+
+    def may_change(self, text: str) -> bool:
+        """False if nothing is to be hidden in the text, nor in what it stands for, if it is JSON text."""
+        return self._is_on and bool(self._patterns or self._keys or may_hold_secret(text))
 
     def leaves(self, texts: Sequence[str]) -> bool:
         """Whether `text` would change none of these texts; False if it is not sure."""

@@ -151,6 +151,6 @@ def shown(value: object) -> str:
     """
     try:
         text = repr(value)
-    except Exception:  # it is the program's own, or has too many levels
+    except (Exception, SystemExit, GeneratorExit):  # it is the program's own, or has too many levels
         return f"<{type(value).__name__:.60}>"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -103,7 +103,8 @@ def _written(output: Path | None) -> Iterator[IO[bytes]]:
     target = output.resolve()
     partial = target.with_name(target.name + ".part")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # of an export that was killed
+        with partial.open("xb") as file:  # and nobody's link
             yield file
         os.replace(partial, target)
     except OSError as error:

@@ -56,8 +56,8 @@ def unlock(descriptor: int) -> None:
 
 
 def open_private(path: str | Path, flags: int) -> int:
-    """Open a file that only this user can read; made if it does not exist."""
-    return os.open(path, flags | os.O_CREAT, 0o600)
+    """Open a file that only this user can read; made if it does not exist. OSError if it is a link."""
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def wait_until(is_true: Callable[[], bool], timeout_s: float) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import EmbeddedServerError
+from ..host.folders import make_private
 from .binaries import find_binaries
 from .locks import is_held, locked, share, unlock, wait_until
 from .programs import Programs
@@ -148,7 +149,7 @@ class EmbeddedServer:
         keep(False) does not stop it by itself: the next to close it as the last does.
         """
         if keep_running:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._own_folder()
             self._keep_file.touch(mode=0o600)
         else:
             self._keep_file.unlink(missing_ok=True)
@@ -165,7 +166,7 @@ class EmbeddedServer:
             raise EmbeddedServerError(
                 "no embedded PostgreSQL on Windows: set OTEL_EXPORTER_POSTGRES_DSN to a server you have"
             )
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._own_folder()
         with locked(self.data_dir / "boot.lock", _BOOT_TIMEOUT_S):
             if self._share is None:
                 self._share = share(self.data_dir / "users.lock")
@@ -174,6 +175,18 @@ class EmbeddedServer:
             except BaseException:
                 self._leave()
                 raise
+
+    def _own_folder(self) -> None:
+        """Make the data folder. It may be root's, as volumes of containers are, and no other user's, who could have put
+        a server of theirs into it."""
+        make_private(self.data_dir)
+        found, user = self.data_dir.stat(), os.geteuid()
+        if user and found.st_uid not in (user, 0):
+            raise EmbeddedServerError(
+                f"the data folder {self.data_dir} is another user's: set EVENT_DATA_DIR to a folder of your own"
+            )
+        if found.st_uid == user and found.st_mode & 0o022:
+            self.data_dir.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
 
     def _leave(self) -> None:
         if self._share is not None:

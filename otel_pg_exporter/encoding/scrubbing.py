@@ -34,6 +34,7 @@ _LONG, _MAX_INNOCENT = 256, 20_000
 """Characters from which a text is remembered, and how many are: some 3 MB."""
 _LONG_VALUES = 16
 """Characters for each quotation mark of JSON text whose values are long."""
+_VALUE_NAMES = ("value", "Value")
 _JSON_STARTS = frozenset('{["')
 # a union of types is made anew wherever it is written, in five times what asking for a tuple takes
 _TEXTS, _SEQUENCES, _CONTAINERS = (str, bytes, bytearray), (list, tuple), (dict, list, tuple, Mapping)
@@ -332,7 +333,7 @@ class Scrubber:
         """An item of a mapping: its key and its value, as they may be stored."""
         if value is None or value is True or value is False:
             return self._key(name), value
-        if self._is_secret(name) or (name == "value" and _names_secret(around, self._is_secret)):
+        if self._is_secret(name) or (name in _VALUE_NAMES and _names_secret(around, self._is_secret)):
             return self._key(name), value if value == REDACTED else REDACTED
         key = name if isinstance(name, str) else ""
         return self._key(name), self.part(key, value) if depth == 0 else self._rebuilt(key, value, depth)
@@ -409,9 +410,10 @@ def _own_names(keys: Sequence[str]) -> re.Pattern[str] | None:
 
 def _names_secret(item: Mapping[Any, Any], is_secret: Callable[[Any], bool]) -> bool:
     """{"name": "DB_PASSWORD", "value": "…"}: headers, forms and definitions of containers look so."""
-    if "value" not in item or item["value"] in (None, True, False, REDACTED):
+    given = [item[name] for name in _VALUE_NAMES if name in item]
+    if all(value in (None, True, False, REDACTED) for value in given):
         return False
-    return any(is_secret(item.get(key)) for key in ("name", "key"))
+    return any(is_secret(item.get(key)) for key in ("name", "key", "Name", "Key"))
 
 
 def _as_text(value: Any) -> str:

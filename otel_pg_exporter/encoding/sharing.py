@@ -18,6 +18,8 @@ __all__ = ["CONTENTS", "Sharing"]
 CONTENTS = "contents"
 """The table."""
 _DAY_US = 86_400_000_000
+_OF_TENANT = "tenant.id"
+"""By which the views know whose a row is."""
 _LENGTH = 4
 """Bytes before the text of a field."""
 _FEW, _LEAST, _ONE_IN, _MOST = 16, 4, 8, 32
@@ -52,7 +54,7 @@ class Sharing:
         long = {
             key: value
             for key, value in attributes.items()
-            if type(value) is str and self.is_long(len(value)) and dump_plain(value) is not None
+            if type(value) is str and self.is_long(len(value)) and key != _OF_TENANT and dump_plain(value) is not None
         }
         if not long:
             return attributes, NULL

@@ -189,6 +189,11 @@ class EventShape:
                 raise InvalidEventError(
                     f"{type(self).__name__}.{each.name}={shown(value)} is not allowed; allowed is {error}"
                 ) from None
+            except (Exception, SystemExit, GeneratorExit) as error:  # raised by what looks at the program's own object
+                raise InvalidEventError(
+                    f"{type(self).__name__}.{each.name}={shown(value)} is not allowed: {type(error).__name__} when it"
+                    " was looked at"
+                ) from None
         if self.status is None:
             object.__setattr__(self, "status", self._status())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import SpoolError
+from ..host.folders import make_private
 
 __all__ = ["default_spool_dir", "make_folder", "spool_path", "sync_folder"]
 
@@ -53,7 +54,7 @@ def make_folder(folder: Path) -> None:
         SpoolError: it cannot be made, is a link, or belongs to somebody else.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise SpoolError(f"no spool in {folder}: it is a link, or another user's. Set EVENT_SPOOL_DIR")

@@ -307,3 +307,15 @@ def test_what_is_no_file_is_written_to_and_not_replaced(demo, otel_pg, tmp_path)
     assert pipe.is_fifo()
     assert link.is_symlink()
     assert [otel_pg("export").stdout] == read == [real.read_text("utf-8")]
+
+
+def test_what_lies_where_the_file_is_written_first_is_not_written_to(demo, otel_pg, tmp_path):
+    """What an export that was killed has left, or somebody's link to another file."""
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "all.jsonl.part").symlink_to(tmp_path / "precious")
+
+    otel_pg("export", "-o", str(tmp_path / "all.jsonl"))
+
+    assert "mine" == (tmp_path / "precious").read_text()
+    assert not (tmp_path / "all.jsonl").is_symlink()
+    assert otel_pg("export").stdout == (tmp_path / "all.jsonl").read_text("utf-8")

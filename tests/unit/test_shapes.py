@@ -281,3 +281,25 @@ def test_a_value_that_cannot_be_shown_is_named_by_its_type(call, wrong, value):
     """What comes of its repr is the program's own error, of another class than is caught for a wrong event."""
     with pytest.raises(InvalidEventError, match=f"^{wrong}.*allowed|^{wrong}.*known"):
         call(value)
+
+
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def __repr__(self):
+        raise self._error
+
+    @property
+    def __class__(self):
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), SystemExit(3), GeneratorExit()], ids=repr)
+def test_what_raises_when_it_is_looked_at_is_no_event(error):
+    """The one error that is promised, whatever the object does."""
+    for field in ("event_name", "task_id"):
+        with pytest.raises(InvalidEventError, match=field):
+            TaskEvent(**{"event_name": "e", field: Hostile(error)})

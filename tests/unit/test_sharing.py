@@ -102,3 +102,13 @@ def test_what_lacks_a_part_is_left_out():
     put_back([row], by_id(each for each in rows if each["content_id"] != listed[1]))
 
     assert row["input"] is None
+
+
+def test_whose_a_row_is_stays_in_the_row():
+    """The views know it by this attribute, however long it is."""
+    found = []
+    kept, column = Sharing(32).attributes({"tenant.id": "t" * 36, "prompt": "p" * 36}, DAY_US, found)
+
+    assert {"tenant.id": "t" * 36, "prompt": None} == kept
+    assert b"prompt" in column
+    assert b"tenant" not in column

@@ -200,14 +200,16 @@ def test_who_looks_at_a_large_file_needs_little_memory(spool, settings):
 
 
 def test_nobody_else_can_read_the_spool(spool):
-    """Folder 0700 and files 0600, whatever the umask."""
+    """Folder 0700, those that are made above it too, and files 0600, whatever the umask."""
+    assert not spool.folder.parent.exists()
     before = os.umask(0)
     try:
         spool.put(batch_of(1))
     finally:
         os.umask(before)
 
-    assert 0o700 == stat.S_IMODE(spool.folder.stat().st_mode)
+    for folder in (spool.folder, spool.folder.parent):
+        assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
     assert [0o600] == [stat.S_IMODE(path.stat().st_mode) for path in spool.folder.iterdir()]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from instrumentation import action, configure_capture, current, event, task
+from instrumentation import attributes as names
 from instrumentation.capture import settings
 from instrumentation.encoding import json_text
 from instrumentation.redaction import Redactor
@@ -346,6 +347,50 @@ def test_innocent_values_arrive(recorded: Any) -> None:
 def test_none_and_switches_stay(recorded: Any) -> None:
     """Whether a secret is there is no secret: None, True and False stay."""
     assert json_text({"password": None, "token": True}) == '{"password":null,"token":true}'
+
+
+JSON_TEXTS = [
+    '{"secret": {"labels": {"a": "b"}, "data": {"k": "planted"}}}',
+    '{"credentials": [[["planted"]]], "user": "me"}',
+    ' {"x": {"password_confirmation": "planted"}}',
+    '{"x": "{\\"secret\\": {\\"k\\": [[\\"planted\\"]]}}"}',
+    '[{"name": "DB_PASSWORD", "value": "planted"}, {"Value": "planted", "Key": "token"}]',
+    '[{"content": "the token: planted"}, {"token": null, "secret": true}]',
+]
+
+
+@pytest.mark.parametrize("text", JSON_TEXTS)
+def test_json_text_stays_json_text_without_secrets(recorded: Any, text: str) -> None:
+    """Tools of models are called with it: names of members tell what is secret, however deep it is nested."""
+    task("t")(lambda arguments, *more: arguments)(text, [text])
+    with task("b") as block:
+        block.set("payload", text)
+        block.input(text)
+    for span in recorded.spans:
+        for value in (span.attributes[names.INPUT_VALUE], span.attributes.get("payload", "{}")):
+            assert "planted" not in value
+            inner = json.loads(value)
+            for one in inner.values() if isinstance(inner, dict) else ():
+                assert not isinstance(one, str) or one.lstrip()[:1] != "{" or json.loads(one)
+
+
+def test_a_member_that_says_the_name_may_come_after_the_value(recorded: Any) -> None:
+    """As AWS, Kubernetes and forms have it."""
+    task("t")(lambda *given: None)({"value": "planted", "name": "DB_PASSWORD"}, {"Value": "planted", "Key": "token"})
+    assert "planted" not in recorded.span.attributes[names.INPUT_VALUE]
+    assert 2 == recorded.span.attributes[names.INPUT_VALUE].count("[redacted]")
+
+
+def test_json_text_that_hides_nothing_stays_as_it_is(recorded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letter by letter; but for what own patterns find, in the text as a whole."""
+    text = '{ "token": null,  "max_tokens": 5, "n": 1.50 }'
+    with task("b") as block:
+        block.set("payload", text)
+    assert text == recorded.span.attributes["payload"]
+    configure_capture(redact_patterns=['"n": [0-9.]+'])
+    with task("c") as block:
+        block.set("payload", text)
+    assert text.replace('"n": 1.50', "[redacted]") == recorded.named("c").attributes["payload"]
 
 
 def test_own_keys_and_patterns(recorded: Any) -> None:
