@@ -125,9 +125,9 @@ def may_hold_secret(text: str) -> bool:
     raw = text.encode() if text.isascii() else text.casefold().encode("ascii", "replace")
     flat = _START + raw.translate(_FLAT, _REST)
     looks = _looks()
-    is_announced = looks.announced(flat)
+    is_announced, has_pass = looks.announced(flat), looks.any_pass(flat)
     if '"' in text:  # in JSON text the name may go on
-        is_named = (_has_word(looks, flat) or is_announced) and (
+        is_named = (has_pass or _has_word(looks, flat) or is_announced) and (
             _is_member(looks, text.casefold()) or _is_webhook(flat, text)
         )
         is_named = is_named or ("=" in text and looks.signature(text) is not None)
@@ -145,9 +145,9 @@ def may_hold_secret(text: str) -> bool:
         or ("S" in text and "ASIA" in text)
         or ("z" in text and "AIza" in text)
         or ("G" in text and "SG." in text)
-        or ("'" in text and (b"password" in flat or b"identified" in flat) and looks.quoted(text.casefold()))
-        or ("</" in text and (b"pass" in flat or _has_word(looks, flat)) and looks.element(text.casefold()))
-        or (b"login" in flat and b"password" in flat and looks.netrc(text.casefold()))
+        or ("'" in text and (has_pass or b"identified" in flat) and looks.quoted(text.casefold()))
+        or ("<" in text and "</" in text and _is_element(looks, flat, text))
+        or (has_pass and b"login" in flat and looks.netrc(text.casefold()))
     )
 
 
@@ -162,14 +162,13 @@ def _is_webhook(flat: bytes, text: str) -> bool:
     return "/" in text and b"hooks" in flat and ("hooks.slack.com/" in text or "/webhooks/" in text)
 
 
+def _is_element(looks: _Looks, flat: bytes, text: str) -> bool:
+    return (b"pass" in flat or _has_word(looks, flat)) and looks.element(text.casefold()) is not None
+
+
 def _has_word(looks: _Looks, flat: bytes) -> bool:
     return bool(
-        looks.any_k(flat)
-        or looks.any_w(flat)
-        or looks.any_cre(flat)
-        or looks.any_pass(flat)
-        or looks.any_auth(flat)
-        or looks.any_dsn(flat)
+        looks.any_k(flat) or looks.any_w(flat) or looks.any_cre(flat) or looks.any_auth(flat) or looks.any_dsn(flat)
     )
 
 
