@@ -54,7 +54,7 @@ def plain(text: str) -> str:
 def clean_text(text: str, limit: int) -> str:
     """The text plain, redacted, and cut to about `limit` characters with a marker that says how much went."""
     limits = settings()
-    if (whole := _json_without_secrets(text, limits)) is not None:
+    if (whole := _json_without_secrets(text, limit, limits)) is not None:
         text = whole
         length = len(text)
     else:
@@ -65,9 +65,11 @@ def clean_text(text: str, limit: int) -> str:
     return f"{text[:limit]}… [{length - limit} more characters]"
 
 
-def _json_without_secrets(text: str, limits: CaptureSettings) -> str | None:
-    """JSON text that may hold secrets, whole and without them; None for any other text."""
-    if text[:64].lstrip()[:1] not in _JSON_STARTS or len(text) > _MAX_JSON or not limits.redactor.may_change(text):
+def _json_without_secrets(text: str, limit: int, limits: CaptureSettings) -> str | None:
+    """JSON text that may hold secrets where it is not cut, whole and without them; None for any other text."""
+    if text[:64].lstrip()[:1] not in _JSON_STARTS or len(text) > _MAX_JSON:
+        return None
+    if not limits.redactor.may_change(text[: limit + _LOOK_AHEAD]):
         return None
     try:
         value = json.loads(text)
@@ -325,7 +327,7 @@ class _Writer:
 
     def _string(self, text: str, size: int | None = None) -> str:
         limit = max(0, min(self._limits.max_string, self._left))
-        if (shown := _json_without_secrets(text, self._limits)) is not None:
+        if (shown := _json_without_secrets(text, limit, self._limits)) is not None:
             text, size = shown, len(shown)
         else:
             size = len(text) if size is None else size
