@@ -27,7 +27,7 @@ _DOCUMENT = 1000
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default stdout.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; - or default: stdout.")
 @click.option(
     "--format", "form", type=click.Choice(["otlp", "csv", "parquet"]), help="Default as the file's name says."
 )
@@ -52,6 +52,7 @@ def export(
     """
     from ..reading.tabular import write_csv, write_parquet
 
+    output = None if output == Path("-") else output
     form = form or _form_of(output)
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: give --output a file")

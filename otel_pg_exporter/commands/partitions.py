@@ -28,6 +28,8 @@ _LINES = 1_000
 _LOOK_SECONDS = 30.0
 _ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1)
+_FIRST_YEAR, _LAST_YEAR = 1677, 2262
+"""Of nanoseconds since 1970 that fit into a bigint."""
 _HELD = "table partition1 from until rows> size>"
 
 
@@ -73,6 +75,10 @@ def create(settings: Settings, days: int, others: tuple[datetime, ...]) -> None:
     from ..database import opened
     from ..schema.partitions import ahead, ensure
 
+    for day in others:
+        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            allowed = f"a day of the years {_FIRST_YEAR} to {_LAST_YEAR}: no event is of another"
+            raise click.BadParameter(f"{day.date()} is not allowed; allowed is {allowed}", param_hint="--day")
     with opened(settings) as database:
         ahead(database, days)
         ensure(database.until(monotonic() + _LOOK_SECONDS), [(day - _EPOCH).days for day in others])

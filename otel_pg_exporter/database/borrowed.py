@@ -1,12 +1,15 @@
 """Writing in a transaction that is the program's own: it alone commits it or rolls it back.
 
 Ours is a savepoint in it, so that a failure of ours leaves the program's rows as they were. On a connection
-in autocommit mode that has no open transaction, the savepoint is a whole transaction.
+in autocommit mode that has no open transaction, the savepoint is a whole transaction. Savepoints nest, so of several
+calls at once for one connection each waits for the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +28,10 @@ __all__ = ["write_in", "write_in_async"]
 _UTF8 = b"SET LOCAL client_encoding = 'UTF8'"
 _OPEN = b"SELECT 1"
 """Any statement makes the driver begin the program's transaction, so that ours becomes a savepoint in it."""
+_CANCELLED_SECONDS = 2.0
+"""How long the end of a write is waited for that is cancelled: broken off, it leaves a connection of no use."""
+_TURN = "_otel_pg_turn"
+"""The attribute of a connection that is the lock of whoever writes in it."""
 
 
 def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
@@ -41,6 +48,11 @@ def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: 
         DatabaseError: nothing was written; the program's transaction goes on.
     """
     _check(connection, psycopg.Connection)
+    with connection.__dict__.setdefault(_TURN, threading.RLock()):
+        _write(connection, statement, copies, settings)
+
+
+def _write(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
     try:
         cursor = psycopg.Cursor(connection, row_factory=tuple_row)
         if _begins(connection):
@@ -60,8 +72,24 @@ def write_in(connection: Any, statement: str, copies: Sequence[Copy], settings: 
 
 
 async def write_in_async(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
-    """As `write_in`, on a psycopg.AsyncConnection."""
+    """As `write_in`, on a psycopg.AsyncConnection. What is cancelled may be written, in the program's transaction."""
     _check(connection, psycopg.AsyncConnection)
+    async with connection.__dict__.setdefault(_TURN, asyncio.Lock()):
+        await _to_its_end(_write_async(connection, statement, copies, settings))
+
+
+async def _to_its_end(writing: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(writing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=_CANCELLED_SECONDS)
+        if not task.cancel():
+            _ = task.cancelled() or task.exception()  # which nobody else asks for
+        raise
+
+
+async def _write_async(connection: Any, statement: str, copies: Sequence[Copy], settings: Settings) -> None:
     try:
         cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
         if _begins(connection):

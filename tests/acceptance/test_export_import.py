@@ -319,3 +319,12 @@ def test_what_lies_where_the_file_is_written_first_is_not_written_to(demo, otel_
     assert "mine" == (tmp_path / "precious").read_text()
     assert not (tmp_path / "all.jsonl").is_symlink()
     assert otel_pg("export").stdout == (tmp_path / "all.jsonl").read_text("utf-8")
+
+
+def test_a_dash_is_stdout(demo, otel_pg, tmp_path, monkeypatch):
+    """As it is stdin for import; no file is called so."""
+    monkeypatch.chdir(tmp_path)
+    done = otel_pg("export", "-o", "-", "--format", "csv")
+
+    assert otel_pg("export", "--format", "csv").stdout == done.stdout
+    assert [] == [*tmp_path.iterdir()]

@@ -108,3 +108,11 @@ def test_what_is_in_use_is_named_and_exit_code_1(dsn, otel_pg, monkeypatch):
 def test_what_it_does_not_understand_is_said(otel_pg, wrong):
     """Exit code 2."""
     otel_pg("partitions", "prune", *wrong, code=2)
+
+
+@pytest.mark.parametrize("day", ["0011-05-01", "1676-12-31", "2263-01-01", "9999-12-31"])
+def test_a_day_that_no_event_is_of_is_refused(otel_pg, day):
+    """PostgreSQL takes some of them for other days."""
+    done = otel_pg("partitions", "create", "--day", day, code=2)
+
+    assert f"{day} is not allowed; allowed is a day of the years 1677 to 2262" in " ".join(done.output.split())

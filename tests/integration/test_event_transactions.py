@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import psycopg
 import pytest
 
-from otel_pg_exporter import EventStore
+from otel_pg_exporter import AsyncEventStore, EventStore
 from otel_pg_exporter.errors import AccessDenied, DatabaseError, DatabaseUnavailable, InvalidEventError, SchemaMismatch
 
 
@@ -196,3 +198,51 @@ def test_events_on_new_days_need_no_hand(store, own):
 
     assert 3 == store.get_event_statistics().total_events
     assert 3 == len(store.get_event_statistics().events_by_day)
+
+
+def test_threads_that_share_a_connection_take_turns(store, dsn):
+    """Savepoints nest: what one says is stored is, and of what it is told it is not nothing is."""
+    with psycopg.connect(dsn) as connection, ThreadPoolExecutor(10) as threads:
+        logged = [
+            threads.submit(store.log_task_event, event_name="shared", task_id=number, connection=connection)
+            for number in range(50)
+        ]
+        ids = {each.result() for each in logged}
+
+    assert ids == {event.event_id for event in store.query_task_events(event_name="shared", limit=100)}
+
+
+def test_tasks_that_share_a_connection_take_turns(dsn):
+    """The same in asyncio."""
+
+    async def log():
+        async with AsyncEventStore(dsn=dsn) as store, await psycopg.AsyncConnection.connect(dsn) as connection:
+            calls = (store.log_task_event(event_name="s", task_id=n, connection=connection) for n in range(30))
+            ids = await asyncio.gather(*calls)
+            await connection.commit()
+            return ids, await store.query_task_events(event_name="s", limit=100)
+
+    ids, events = asyncio.run(log())
+
+    assert {*ids} == {event.event_id for event in events}
+    assert 30 == len(events)
+
+
+def test_who_is_cancelled_keeps_the_connection(dsn):
+    """A COPY that is broken off would leave it of no use, and the program's transaction with it."""
+
+    async def log():
+        async with AsyncEventStore(dsn=dsn) as store:
+            await store.log_task_event(event_name="first", task_id=1, wait=True)
+            cancelled = 0
+            for step in range(60):
+                async with await psycopg.AsyncConnection.connect(dsn) as connection:
+                    call = store.log_task_event(event_name="c", task_id=step, connection=connection)
+                    task = asyncio.ensure_future(call)
+                    await asyncio.sleep(step * 5e-5)
+                    task.cancel()
+                    cancelled += isinstance((await asyncio.gather(task, return_exceptions=True))[0], BaseException)
+                    assert (1,) == await (await connection.execute("SELECT 1")).fetchone()
+            return cancelled
+
+    assert asyncio.run(log())

@@ -279,15 +279,32 @@ def test_a_table_prefix_keeps_two_stores_apart(empty_dsn):
         assert connection.execute("SELECT count(*) FROM pair.b_task_events").fetchone() == (2,)
 
 
-def test_what_an_exit_in_a_redact_costs_is_counted(dsn):
-    """It is no exception that could be set aside: whoever exports gets it, and each record is known to be lost."""
+def test_what_ctrl_c_in_a_redact_costs_is_counted(dsn):
+    """It is for the program: whoever exports gets it, and each record is known to be lost."""
 
     def leave(key, text):
-        raise SystemExit
+        raise KeyboardInterrupt
 
     exporter = PostgresSpanExporter(dsn, redact=leave)
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         exporter.export(spans(3))
 
     assert {"dropped": 3} == exporter.counts
     exporter.shutdown()
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit])
+def test_a_redact_that_raises_takes_the_text_out(dsn, error):
+    """Whatever it raises: the records are stored without it."""
+
+    def leave(key, text):
+        raise error
+
+    exporter = PostgresSpanExporter(dsn, redact=leave)
+    exporter.export(spans(3))
+    exporter.shutdown()
+
+    assert {"stored": 3} == exporter.counts
+    with psycopg.connect(dsn) as connection:
+        names = connection.execute("SELECT DISTINCT event_name FROM otel.all_events").fetchall()
+    assert [("[redacted]",)] == names
