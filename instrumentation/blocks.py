@@ -14,9 +14,10 @@ from . import attributes as names
 from . import outcome, scope, signals
 from .capture import settings
 from .encoding import clean_attributes, clean_text, json_text, name_text, named_value
-from .guard import LeftOut, guarded, is_interruption, report
+from .guard import LeftOut, guarded, report
 from .outcome import result_word
 from .recipe import Recipe, any_number, whole_number
+from .signal_handlers import is_interruption
 
 if TYPE_CHECKING:
     from contextvars import Token

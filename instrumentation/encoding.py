@@ -12,10 +12,11 @@ from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 from .capture import CaptureSettings, settings
-from .guard import is_interruption, tell
+from .guard import tell
 from .objects import enum_value, fields_of, is_written_by_str, number_of_numpy, text_of
 from .plain_values import plain_json
 from .redaction import REDACTED
+from .signal_handlers import is_interruption
 
 Primitive: TypeAlias = "str | bool | int | float"
 AttributeValue: TypeAlias = "Primitive | list[str] | list[bool] | list[int] | list[float]"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
+
+from .signal_handlers import is_interruption
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,35 +71,6 @@ def warn(message: str, *args: object) -> None:
         _logger.warning(message, *args)
     except Exception:
         pass
-
-
-def is_interruption(error: BaseException) -> bool:
-    """Whether what is just handled is Ctrl-C, or was raised by a signal handler of the program's in the middle of us:
-    `sys.exit` at SIGTERM, a time limit. It is for the program.
-
-    A handler is given the frame that it interrupts, which is the one before its own. What else looks for the frame of
-    its caller has to fetch it.
-    """
-    if isinstance(error, KeyboardInterrupt):
-        return True
-    trace = sys.exc_info()[2]
-    while trace is not None and trace.tb_next is not None:
-        interrupted, trace = trace.tb_frame, trace.tb_next
-        if any(value is interrupted for value in _given(trace.tb_frame)):
-            return True
-    return False
-
-
-def _given(frame: FrameType) -> Iterator[object]:
-    """What a function was given, the items of `*args` too."""
-    code, values = frame.f_code, frame.f_locals
-    has_more = bool(code.co_flags & inspect.CO_VARARGS)
-    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + has_more]:
-        value = values.get(name)
-        if type(value) is tuple:
-            yield from value
-        else:
-            yield value
 
 
 def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -10,7 +10,7 @@ from enum import Enum
 from types import MemberDescriptorType
 from typing import Any
 
-from .guard import is_interruption
+from .signal_handlers import is_interruption
 
 _WRITTEN_BY_STR = {
     ("datetime", "date"), ("datetime", "time"), ("datetime", "timedelta"), ("datetime", "tzinfo"),

@@ -10,7 +10,8 @@ from opentelemetry.trace import Span, StatusCode
 from . import attributes as names
 from .capture import settings
 from .encoding import clean_text, name_text
-from .guard import guarded, is_interruption, warn
+from .guard import guarded, warn
+from .signal_handlers import is_interruption
 
 CANCELLED = "cancelled"
 SUSPENDED = "suspended"

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from .capture import CaptureSettings
-from .guard import is_interruption
+from .signal_handlers import is_interruption
 
 __all__ = ["plain_json"]
 

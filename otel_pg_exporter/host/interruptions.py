@@ -2,24 +2,19 @@
 
 It may record something, and what that would wait for may be held by this very thread, or by one that waits for this
 thread. So it is put off until the thread has given back what it holds.
-
-What it raises, as a time limit does, is for the program.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from inspect import CO_VARARGS
-from types import FrameType
 from typing import Any
 
 from . import forks
 
-__all__ = ["is_interruption", "put_off", "undisturbed"]
+__all__ = ["put_off", "undisturbed"]
 
 _NOTHING = nullcontext()
 
@@ -66,32 +61,3 @@ def put_off(action: Callable[[Any], object], argument: Any) -> bool:
         return False
     _this_thread.waiting.append((action, argument))
     return True
-
-
-def is_interruption(error: BaseException) -> bool:
-    """Whether what is just handled is Ctrl-C, or was raised by a signal handler in the middle of us: it is for the
-    program.
-
-    A handler is given the frame that it interrupts, which is the one before its own; `instrumentation.guard` tells it
-    by the same.
-    """
-    if isinstance(error, KeyboardInterrupt):
-        return True
-    trace = sys.exc_info()[2]
-    while trace is not None and trace.tb_next is not None:
-        interrupted, trace = trace.tb_frame, trace.tb_next
-        if any(value is interrupted for value in _given(trace.tb_frame)):
-            return True
-    return False
-
-
-def _given(frame: FrameType) -> Iterator[object]:
-    """What a function was given, the items of `*args` too."""
-    code, values = frame.f_code, frame.f_locals
-    has_more = bool(code.co_flags & CO_VARARGS)
-    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + has_more]:
-        value = values.get(name)
-        if type(value) is tuple:
-            yield from value
-        else:
-            yield value

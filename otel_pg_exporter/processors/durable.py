@@ -26,7 +26,8 @@ from ..encoding.treatment import Treatment
 from ..errors import EventStoreError, SpoolError
 from ..host import forks
 from ..host.diagnostics import warn
-from ..host.interruptions import is_interruption, put_off, undisturbed
+from ..host.interruptions import put_off, undisturbed
+from ..host.signal_handlers import is_interruption
 from ..spool import Journal, Waiting
 from ..writing.delivery import Delivery
 from .fitting import BATCH_BYTES

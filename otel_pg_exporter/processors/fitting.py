@@ -11,7 +11,7 @@ from itertools import islice
 from sys import getsizeof
 from typing import Any
 
-from ..host.interruptions import is_interruption
+from ..host.signal_handlers import is_interruption
 
 __all__ = ["BATCH_BYTES", "Fit", "weight"]
 

@@ -13,7 +13,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from ..host.diagnostics import warn
-from ..host.interruptions import is_interruption
+from ..host.signal_handlers import is_interruption
 from ..routing.conventions import AROUND
 
 __all__ = ["BLOCK_KEY", "InheritanceProcessor", "handed_down"]

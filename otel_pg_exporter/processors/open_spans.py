@@ -25,7 +25,7 @@ from ..encoding.treatment import Treatment
 from ..errors import DataRefused, EventStoreError
 from ..host import forks
 from ..host.diagnostics import warn
-from ..host.interruptions import is_interruption
+from ..host.signal_handlers import is_interruption
 from ..writing.lease import Beat, Lease
 
 __all__ = ["OpenSpanProcessor"]

@@ -14,7 +14,8 @@ from otel_pg_exporter import configure
 from otel_pg_exporter.config import Settings
 from otel_pg_exporter.database import Database
 from otel_pg_exporter.host import forks, interruptions
-from otel_pg_exporter.host.interruptions import is_interruption, put_off, undisturbed
+from otel_pg_exporter.host.interruptions import put_off, undisturbed
+from otel_pg_exporter.host.signal_handlers import is_interruption
 from otel_pg_exporter.processors.fitting import Fit
 from otel_pg_exporter.processors.inheritance import handed_down
 from otel_pg_exporter.processors.open_spans import OpenSpanProcessor

@@ -37,10 +37,12 @@ NAME_PARTS = [
 LAST_BY_ITS_SIGN = ("basic_auth", "smtp_pass")
 
 
-def test_both_packages_know_the_same_secrets():
-    """Storage may not import capture, which must work without storage: each has a copy of two modules."""
-    for name in ("redaction.py", "suspicion.py"):
-        assert (ROOT / "instrumentation" / name).read_text() == (ROOT / "otel_pg_exporter" / name).read_text()
+@pytest.mark.parametrize("name", ["redaction.py", "suspicion.py", "host/signal_handlers.py"])
+def test_both_packages_know_the_same_secrets_and_signal_handlers(name):
+    """Storage may not import capture, which must work without storage: each has a copy of these modules."""
+    mine = (ROOT / "otel_pg_exporter" / name).read_text()
+
+    assert mine == (ROOT / "instrumentation" / Path(name).name).read_text()
 
 
 @pytest.mark.parametrize("text", [text for text, _ in _examples.BY_LOOK], ids=range(len(_examples.BY_LOOK)))
