@@ -134,8 +134,8 @@ class _Whom:
         return cls(column=column, value=value)
 
 
-class _GoesOnError(Exception):
-    """Rows came that refer to texts of which nobody has looked who else does."""
+class _NotNowError(Exception):
+    """Rows came that refer to texts of which nobody has looked who else does; or others take rows out."""
 
 
 class _Erasing:
@@ -172,7 +172,6 @@ class _Erasing:
             else:
                 rows += done[0]
                 texts += done[1]
-                self._forget_kinds(share)
         for which, parameters in self._selections(traces):
             with self._session.transaction(_SEARCH_SECONDS, _SEARCH_SECONDS) as connection:
                 connection.execute(self._sql("erase_runs", which=which), parameters)
@@ -206,7 +205,7 @@ class _Erasing:
                 self._pause(_PAUSE_SECONDS)
             try:
                 return self._erase(share)
-            except _GoesOnError:
+            except _NotNowError:
                 continue
             except DatabaseUnavailable as error:
                 if error.sqlstate not in IN_USE:
@@ -222,9 +221,12 @@ class _Erasing:
             texts = self._referred(connection, which, about)
             kept = self._needed(connection, others, {**about, "ids": list(texts)}) if texts else set()
         with self._session.transaction(_LOCK_SECONDS, _ERASE_SECONDS) as connection:
+            # of summaries that a merge takes together meanwhile only some could be seen
+            if not takes_turn(self._database, connection):
+                raise _NotNowError
             connection.execute(self._sql("shut_out_writers"))
             if not self._referred(connection, which, about) <= texts:
-                raise _GoesOnError
+                raise _NotNowError
             (since,) = connection.execute(self._sql("batches_since"), seen).fetchall()
             if texts and since["batches"]:
                 newer = f"{others} AND {self._database.sql('of_batches')}"
@@ -236,21 +238,6 @@ class _Erasing:
                 connection.execute(self._sql("tell_writers"))
         return rows, len(gone)
 
-    def _forget_kinds(self, share: _Share) -> None:
-        """Agents and services of which nothing is left are named in no summary any more."""
-        for attempt in range(self._attempts):
-            if attempt:
-                self._pause(_PAUSE_SECONDS)
-            try:
-                with self._session.transaction(_LOCK_SECONDS, _ERASE_SECONDS) as connection:
-                    # whoever merges summaries meanwhile would leave one of them
-                    if takes_turn(self._database, connection):
-                        connection.execute(self._sql("forget_kinds"), _period(share))
-                        return
-            except DatabaseUnavailable as error:
-                if error.sqlstate not in IN_USE:
-                    raise
-
     def _erase_rows(self, connection: Any, which: str, about: dict[str, Any]) -> Counter[str]:
         connection.execute(self._sql("uncount", which=which), about)
         rows: Counter[str] = Counter()
@@ -258,6 +245,7 @@ class _Erasing:
             query = self._sql("erase_rows", table=self._database.names.table(table), which=which)
             for noted in connection.execute(query, {**about, "table": table}).fetchall():
                 rows[table] += noted["rows"]
+        connection.execute(self._sql("forget_kinds"), about)
         # whoever keeps answers looks into the ledger for what is new
         connection.execute(self._sql("claim_batch"), _entry())
         return rows

@@ -318,18 +318,20 @@ def test_no_summary_names_an_agent_of_which_nothing_is_left(dsn):
     assert [("ben", -1), ("ben", 1), ("ben", 1)] == [(row[0], row[1]) for row in summaries]
 
 
-def test_summaries_are_left_alone_while_others_take_some_out(dsn):
-    """Of two that a merge makes one, and of what counts against one of them, not the others may go."""
+def test_while_others_take_rows_out_nothing_is_erased(dsn):
+    """Who merges summaries sees them as they were: then it is tried again, and what is left is told."""
     export(dsn, [span_of(1, **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.id": "ada"})])
-    database = Database(Settings(dsn=dsn))
     waited = []
     with psycopg.connect(dsn, row_factory=dict_row) as other:
-        assert takes_turn(database, other)
+        assert takes_turn(Database(Settings(dsn=dsn)), other)
 
-        erase(dsn=dsn, trace_id=f"{1:032x}", pause=waited.append, attempts=3)
+        done = erase(dsn=dsn, trace_id=f"{1:032x}", pause=waited.append, attempts=3)
 
-        assert 2 == len(waited)
-    assert [(1,), (-1,)] == fetch(dsn, "SELECT event_count FROM otel.event_summaries ORDER BY 1 DESC")
+        assert (1, 2) == (done.left, len(waited))
+        assert {1} == traces_stored(dsn)
+
+    assert 0 == erase(dsn=dsn, trace_id=f"{1:032x}").left
+    assert [] == fetch(dsn, "SELECT agent_id FROM otel.event_summaries")
 
 
 def test_an_event_in_a_transaction_of_the_programs_has_its_texts_in_its_row(dsn):
