@@ -22,7 +22,7 @@ from ..config import Settings
 from ..errors import DatabaseUnavailable, UnsupportedServer
 from ..host import forks
 from ..host.diagnostics import warn
-from .failures import translate
+from .failures import quotes_conninfo, translate
 
 __all__ = ["Connection", "Record", "connect", "limits", "location", "options"]
 
@@ -100,7 +100,7 @@ def connect(conninfo: str, settings: Settings, deadline: float = inf) -> Connect
         raise DatabaseUnavailable(f"cannot reach {settings.target}: {type(error).__name__}: {error.args[-1]}") from None
     except psycopg.Error as error:
         clear_frames(error.__traceback__)  # one keeps the error itself, and so the socket
-        raise translate(error, settings) from None  # libpq may quote a part of the password
+        raise translate(error, settings) from (None if quotes_conninfo(error) else error)
     version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
     if version < _MINIMUM_VERSION or encoding != "UTF8":
         connection.close()

@@ -13,7 +13,7 @@ from ..config import Settings
 from ..errors import AccessDenied, DatabaseError, DatabaseUnavailable, DataRefused, SchemaMismatch, UntrustedServer
 from ..sql_files import Names, quote
 
-__all__ = ["translate"]
+__all__ = ["quotes_conninfo", "translate"]
 
 _ACCESS = ("28", "3D")
 _SCHEMA = frozenset({"3F000", "42P01", "42703", "42804", "42883"})
@@ -50,7 +50,7 @@ _ABOUT_CONNINFO = re.compile(
     r"percent-encoded|unexpected spaces|missing \"=\"|unterminated quoted|invalid connection option|URI|separator"
     r"|invalid integer value|invalid port|invalid \S+ value|could not translate host name|could not parse"
 )
-"""What libpq says of a conninfo that it cannot read, or reads otherwise than was meant: it quotes parts of it."""
+"""What libpq says of a conninfo that it cannot read, or reads otherwise than was meant."""
 
 _DENIED = re.compile(r"permission denied for (table|relation|schema|database|function|view) (\S+)")
 _QUOTED = re.compile(r'"([^"]*)"')
@@ -77,7 +77,9 @@ def translate(error: psycopg.Error, settings: Settings, right: str = "SELECT") -
     """
     state = error.sqlstate
     where = settings.target
-    text = _without_secrets(_text(error), where)
+    text = _text(error)
+    if quotes_conninfo(error):
+        text = _without_secrets(text, where)
     if state is None and any(phrase in text for phrase in _FULL_TEXTS):
         state = "53300"  # the driver gives no code for what a server says while it is connected to
     if state is None and (advice := next((todo for said, todo in _TLS_TEXTS.items() if said in text), None)):
@@ -124,10 +126,13 @@ def _text(error: psycopg.Error) -> str:
     return _shortened(text.rstrip("."))
 
 
+def quotes_conninfo(error: psycopg.Error) -> bool:
+    """Whether the driver's error quotes a part of the conninfo, which may be one of the password."""
+    return error.sqlstate is None and _ABOUT_CONNINFO.search(str(error)) is not None
+
+
 def _without_secrets(text: str, where: str) -> str:
-    """Without what libpq quotes of a conninfo, where it may be a part of the password: what is not shown of it."""
-    if _ABOUT_CONNINFO.search(text) is None:
-        return text
+    """Without what is quoted of a conninfo, and not shown of it."""
     return _QUOTED.sub(lambda found: found[0] if found[1] == "=" or found[1] in where else '"***"', text)
 
 
