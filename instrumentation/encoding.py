@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from .capture import CaptureSettings, settings
 from .guard import tell
 from .objects import enum_value, fields_of, is_written_by_str, number_of_numpy, text_of
-from .plain_values import plain_json
+from .plain_values import JSON_STARTS, NAMING, plain_json
 from .redaction import REDACTED
 from .signal_handlers import is_interruption
 
@@ -29,10 +29,9 @@ _LOOK_AHEAD = 4_096
 _RESERVE = 48
 
 # JSON text is taken apart, as the exporter does, where it may hold a secret: if it is no longer than this.
-_JSON_STARTS, _MAX_JSON, _NO_LIMIT = frozenset("{["), 1 << 20, 1 << 40
+_MAX_JSON, _NO_LIMIT = 1 << 20, 1 << 40
 
 _CONTAINERS = frozenset({dict, list, tuple})
-_NAMING: Final = frozenset({"name", "key", "Name", "Key", b"name", b"key"})
 _SEQUENCES: tuple[type[Any], ...] = (
     list, tuple, set, frozenset, deque, type({}.keys()), type({}.values()), type({}.items()),
 )  # fmt: skip
@@ -54,21 +53,22 @@ def plain(text: str) -> str:
 
 def clean_text(text: str, limit: int) -> str:
     """The text plain, redacted, and cut to about `limit` characters with a marker that says how much went."""
-    limits = settings()
-    if (whole := _json_without_secrets(text, limit, limits)) is not None:
-        text = whole
-        length = len(text)
-    else:
-        length = len(text)
-        text = limits.redactor.text(plain(text[: limit + _LOOK_AHEAD]))
+    text, length = _beginning(text, limit, settings())
     if length <= limit or (length <= limit + _LOOK_AHEAD and len(text) <= limit):
         return text
     return f"{text[:limit]}… [{length - limit} more characters]"
 
 
+def _beginning(text: str, limit: int, limits: CaptureSettings) -> tuple[str, int]:
+    """What may be shown of a text, without secrets and not cut yet; and how long the whole is."""
+    if (whole := _json_without_secrets(text, limit, limits)) is not None:
+        return whole, len(whole)
+    return limits.redactor.text(plain(text[: limit + _LOOK_AHEAD])), len(text)
+
+
 def _json_without_secrets(text: str, limit: int, limits: CaptureSettings) -> str | None:
     """JSON text that may hold secrets where it is not cut, whole and without them; None for any other text."""
-    if text[:64].lstrip()[:1] not in _JSON_STARTS or len(text) > _MAX_JSON:
+    if text[:1] not in JSON_STARTS or len(text) > _MAX_JSON:
         return None
     if not limits.redactor.may_change(text[: limit + _LOOK_AHEAD]):
         return None
@@ -265,7 +265,7 @@ class _Writer:
         pairs = [*_until_it_breaks(islice(pairs, self._limits.max_items))]
         # {"name": "DB_PASSWORD", "value": "..."}: forms, headers and container definitions look so.
         hide_value = any(
-            type(value) is str and key in _NAMING and redactor.is_secret(value[:256])
+            type(value) is str and key in NAMING and redactor.is_secret(value[:256])
             for key, value in pairs
             if type(key) is str or type(key) is bytes
         )
@@ -328,16 +328,13 @@ class _Writer:
 
     def _string(self, text: str, size: int | None = None) -> str:
         limit = max(0, min(self._limits.max_string, self._left))
-        if (shown := _json_without_secrets(text, limit, self._limits)) is not None:
-            text, size = shown, len(shown)
-        else:
-            size = len(text) if size is None else size
-            shown = self._limits.redactor.text(plain(text[: limit + _LOOK_AHEAD]))
+        shown, length = _beginning(text, limit, self._limits)
+        size = length if size is None else size
         encoded = encode_basestring(shown[:limit])
         if len(encoded) > limit + 2 and len(encoded) > self._left:
             limit = max(0, self._left // 6)  # control characters take six
             encoded = encode_basestring(shown[:limit])
-        if len(shown) > limit or size > max(limit + _LOOK_AHEAD, len(text)):
+        if len(shown) > limit or size > max(limit + _LOOK_AHEAD, length):
             cut = max(size - limit, len(shown) - limit)
             encoded = f'{encoded[:-1]}… [{cut} more characters]"'
         return self._spend(encoded)

@@ -14,12 +14,14 @@ from typing import Any
 from .capture import CaptureSettings
 from .signal_handlers import is_interruption
 
-__all__ = ["plain_json"]
+__all__ = ["JSON_STARTS", "NAMING", "plain_json"]
 
 _INT64 = 1 << 63
 _MAX_NAME = 256
-_NAMING = frozenset({"name", "key", "Name", "Key"})
-_JSON_STARTS = frozenset("{[ \n\r\t")
+NAMING = frozenset({"name", "key", "Name", "Key", b"name", b"key"})
+"""Members that say the name of what is in `value` or `Value` beside them."""
+JSON_STARTS = frozenset("{[ \n\r\t")
+"""What JSON text of an object or a list may begin with."""
 
 
 class _Unusual(Exception):
@@ -71,7 +73,7 @@ class _PlainWriter:
         return text
 
     def _mapping(self, pairs: dict[str, Any], depth: int) -> str:
-        if ("value" in pairs or "Value" in pairs) and not _NAMING.isdisjoint(pairs):
+        if ("value" in pairs or "Value" in pairs) and not NAMING.isdisjoint(pairs):
             raise _Unusual  # {"name": "DB_PASSWORD", "value": "..."}
         for name in pairs:
             if type(name) is not str or len(name) > _MAX_NAME or self._is_secret(name):
@@ -93,7 +95,7 @@ class _PlainWriter:
             if kind is str:
                 if len(value) > self._limits.max_string:
                     raise _Unusual
-                if value[:1] in _JSON_STARTS and self._may_change(value):
+                if value[:1] in JSON_STARTS and self._may_change(value):
                     raise _Unusual
                 self.texts.append(value)
                 written.append(encode_basestring(value))
