@@ -31,7 +31,6 @@ from .upkeep import retention
 __all__ = ["Diagnosis", "Gap", "Producer", "examine"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_LAST_US = (1 << 63) // 1000
 _DAY = timedelta(days=1)
 _SECONDS = 30.0
 """For an answer; a large ledger takes a while."""
@@ -246,7 +245,7 @@ class _Spooled:
                         continue
                     producer = str(batch.producer_id)
                     self.signals[producer] = batch.signal
-                    at = _EPOCH + timedelta(microseconds=min(batch.time_us, _LAST_US))
+                    at = _EPOCH + timedelta(microseconds=batch.time_us)
                     self.batches[producer][batch.id] = (batch.sequence, at, len(batch), batch.dropped, batch.dead)
             except (EventStoreError, OSError):
                 continue  # it was stored, and removed, just now

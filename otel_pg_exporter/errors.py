@@ -47,6 +47,8 @@ __all__ = [
     "shown",
 ]
 
+FAULTS = (Exception, SystemExit, GeneratorExit)
+"""What an object of the program's may raise when we look at it; Ctrl-C, and what ends a greenlet, is the program's."""
 _SHOWN = 60
 _COMES_AND_GOES = ("08", "57P")
 
@@ -151,6 +153,6 @@ def shown(value: object) -> str:
     """
     try:
         text = repr(value)
-    except (Exception, SystemExit, GeneratorExit):  # it is the program's own, or has too many levels
+    except FAULTS:  # it is the program's own, or has too many levels
         return f"<{type(value).__name__:.60}>"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import FAULTS
 from ..sql_files import EVENT_TABLES
 from .binary_copy import NULL
 from .presumed import with_json
@@ -229,7 +230,7 @@ def encode_batch(
             break
         try:
             table, data, moment, origin, kind, duration, numbers = encode(record, id_bytes, index)
-        except (Exception, SystemExit, GeneratorExit) as error:  # what a value raises when it is made a text
+        except FAULTS as error:  # what a value raises when it is made a text
             batch.rejected.append(Rejected(record, f"{type(error).__name__}: {error}"))
             continue
         rows[table].append(data)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from ..errors import FAULTS
 from ..host.diagnostics import warn
 from ..redaction import REDACTED, Redactor, words_of
 from ..routing.conventions import SOURCES, Sources
@@ -222,7 +223,7 @@ class Scrubber:
             try:
                 answer = self._redact(key, cleaned)
                 cleaned = answer if isinstance(answer, str) else REDACTED
-            except (Exception, SystemExit, GeneratorExit) as error:
+            except FAULTS as error:
                 cleaned = REDACTED
                 warn(f"the redact callback raised {type(error).__name__}; the text is taken out", topic="redact")
         return text if cleaned == text else cleaned
@@ -425,5 +426,5 @@ def _as_text(value: Any) -> str:
 def _described(value: Any) -> str:
     try:
         return str(value)
-    except (Exception, SystemExit, GeneratorExit):
+    except FAULTS:
         return ""

@@ -36,6 +36,8 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from ..errors import FAULTS
+
 __all__ = [
     "SCALARS", "Fixups", "clean", "clean_text", "dump", "dump_attributes", "dump_plain", "in_jsonb", "in_order",
     "is_plain", "is_plain_float", "key_order", "load", "restore",
@@ -339,5 +341,5 @@ def _base64(text: str) -> str:
 def _describe(value: Any) -> str:
     try:
         return str(value)
-    except (Exception, SystemExit, GeneratorExit):
+    except FAULTS:
         return f"<{type(value).__name__}>"

@@ -19,7 +19,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from uuid import UUID
 
-from ..errors import InvalidEventError, shown
+from ..errors import FAULTS, InvalidEventError, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -189,7 +189,7 @@ class EventShape:
                 raise InvalidEventError(
                     f"{type(self).__name__}.{each.name}={shown(value)} is not allowed; allowed is {error}"
                 ) from None
-            except (Exception, SystemExit, GeneratorExit) as error:  # raised by what looks at the program's own object
+            except FAULTS as error:  # raised by what looks at the program's own object
                 raise InvalidEventError(
                     f"{type(self).__name__}.{each.name}={shown(value)} is not allowed: {type(error).__name__} when it"
                     " was looked at"
