@@ -191,3 +191,12 @@ def test_a_parameter_that_libpq_does_not_know_is_named():
     dsn = "postgresql://h/shop?tiemout=5"
     with pytest.raises(DatabaseUnavailable, match='invalid URI query parameter: "tiemout"'):
         connect(dsn, Settings(dsn=dsn))
+
+
+def test_what_the_driver_said_is_the_cause_of_other_errors():
+    """Where a server is away, for instance: it quotes nothing of a password."""
+    with pytest.raises(DatabaseUnavailable) as told:
+        connect("host=127.0.0.1 port=1 password=planted", SETTINGS)
+
+    assert isinstance(told.value.__cause__, psycopg.OperationalError)
+    assert "planted" not in str(told.value.__cause__)
